@@ -1,0 +1,182 @@
+// Package fault says where, when and how often a service misbehaves on
+// purpose, and keeps the ledger of what really fired. It knows of an effect
+// only that it prints: each service seals its own effects, and refuses at once
+// what it cannot do.
+//
+//	fault.On("OFFER").Do(dhcpd.Drop{}).Times(2)
+//	fault.On("image.rom").Do(tftpd.FallSilent{AfterBytes: 64 << 10}).Once()
+//
+// Faults are values and counted, never callbacks and never random, so that
+// they print, compare and go into reports, and so that a run can be repeated.
+package fault
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Effect is what a service does instead of what it should. Its String is the
+// predicate of a sentence: "drops it", "falls silent after 65536 bytes".
+type Effect interface{ fmt.Stringer }
+
+// Point is a place in a service where a fault may apply.
+type Point struct {
+	// Service is the package name of the service: "dhcpd", "tftpd".
+	Service string
+	// Message is the message at hand, in the field's words: "OFFER", "RRQ",
+	// "GET", "REGISTER", "ClientHello".
+	Message string
+	// File is the name asked for, without leading slash; empty where there is none.
+	File string
+	// Phase is where in an exchange the service stands, as it names it
+	// ("answer", "block 17"); empty where there is only one.
+	Phase string
+}
+
+// Rule is one declared fault.
+type Rule struct {
+	target  string
+	service string
+	phase   string
+	effect  Effect
+	nth     int
+	times   int
+}
+
+// On starts a rule for a message ("OFFER") or a file name; "*" is anything.
+// The rule applies without end until Times or Once bound it.
+func On(messageOrFile string) Rule { return Rule{target: messageOrFile, nth: 1} }
+
+// In limits the rule to one service.
+func (r Rule) In(service string) Rule { r.service = service; return r }
+
+// During limits the rule to one phase of an exchange.
+func (r Rule) During(phase string) Rule { r.phase = phase; return r }
+
+// Do names the effect.
+func (r Rule) Do(e Effect) Rule { r.effect = e; return r }
+
+// From lets the first n-1 occasions pass.
+func (r Rule) From(n int) Rule { r.nth = n; return r }
+
+// Times bounds how often the rule fires.
+func (r Rule) Times(n int) Rule { r.times = n; return r }
+
+// Once is Times(1).
+func (r Rule) Once() Rule { return r.Times(1) }
+
+// Effect returns what the rule does.
+func (r Rule) Effect() Effect { return r.effect }
+
+// String prints the rule as a sentence.
+func (r Rule) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "on %s", r.target)
+	if r.service != "" {
+		fmt.Fprintf(&b, " in %s", r.service)
+	}
+	if r.phase != "" {
+		fmt.Fprintf(&b, " during %s", r.phase)
+	}
+	if r.nth > 1 {
+		fmt.Fprintf(&b, " from occasion %d", r.nth)
+	}
+	if r.effect == nil {
+		b.WriteString(": does nothing")
+	} else {
+		fmt.Fprintf(&b, ": %s", r.effect)
+	}
+	switch r.times {
+	case 0:
+	case 1:
+		b.WriteString(", once")
+	default:
+		fmt.Fprintf(&b, ", %d times", r.times)
+	}
+	return b.String()
+}
+
+func (r Rule) matches(p Point) bool {
+	if r.service != "" && r.service != p.Service {
+		return false
+	}
+	if r.phase != "" && r.phase != p.Phase {
+		return false
+	}
+	return r.target == "*" || r.target == p.Message || strings.EqualFold(r.target, p.File)
+}
+
+// Plan is the set of faults in force. The zero value misbehaves never. It is
+// safe for concurrent use.
+type Plan struct {
+	mu    sync.Mutex
+	rules []*entry
+}
+
+type entry struct {
+	rule  Rule
+	seen  int
+	fired int
+}
+
+// Add puts a rule in force.
+func (p *Plan) Add(r Rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = append(p.rules, &entry{rule: r})
+}
+
+// Clear takes every rule out of force and returns the ledger as it stood.
+func (p *Plan) Clear() []Count {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	counts := p.counts()
+	p.rules = nil
+	return counts
+}
+
+// At asks whether a fault applies here and now. The first rule that matches
+// and is due fires: it is entered in the ledger and its sentence is returned
+// for the journal. A nil plan misbehaves never.
+func (p *Plan) At(pt Point) (effect Effect, sentence string, ok bool) {
+	if p == nil {
+		return nil, "", false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.rules {
+		if !e.rule.matches(pt) || e.rule.effect == nil {
+			continue
+		}
+		e.seen++
+		if e.seen < e.rule.nth || (e.rule.times > 0 && e.fired >= e.rule.times) {
+			continue
+		}
+		e.fired++
+		return e.rule.effect, e.rule.String(), true
+	}
+	return nil, "", false
+}
+
+// Count is one line of the ledger.
+type Count struct {
+	Rule  Rule
+	Fired int
+}
+
+// Ledger returns how often each rule fired. A rule at zero means that the
+// scenario did not test what its name says.
+func (p *Plan) Ledger() []Count {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts()
+}
+
+func (p *Plan) counts() []Count {
+	out := make([]Count, 0, len(p.rules))
+	for _, e := range p.rules {
+		out = append(out, Count{Rule: e.rule, Fired: e.fired})
+	}
+	return out
+}

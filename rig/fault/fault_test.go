@@ -1,0 +1,70 @@
+package fault_test
+
+import (
+	"testing"
+
+	"ip88rig/rig/fault"
+)
+
+type drop struct{}
+
+func (drop) String() string { return "drops it" }
+
+func TestARuleFiresExactlyAsOftenAsItSays(t *testing.T) {
+	tests := map[string]struct {
+		rule fault.Rule
+		want []bool // for five occasions
+		text string
+	}{
+		"always":          {fault.On("OFFER").Do(drop{}), []bool{true, true, true, true, true}, "on OFFER: drops it"},
+		"once":            {fault.On("OFFER").Do(drop{}).Once(), []bool{true, false, false, false, false}, "on OFFER: drops it, once"},
+		"twice from 2":    {fault.On("OFFER").Do(drop{}).From(2).Times(2), []bool{false, true, true, false, false}, "on OFFER from occasion 2: drops it, 2 times"},
+		"another message": {fault.On("ACK").Do(drop{}), []bool{false, false, false, false, false}, "on ACK: drops it"},
+		"another service": {fault.On("OFFER").In("tftpd").Do(drop{}), []bool{false, false, false, false, false}, "on OFFER in tftpd: drops it"},
+		"another phase":   {fault.On("*").During("renewal").Do(drop{}), []bool{false, false, false, false, false}, "on * during renewal: drops it"},
+		"no effect":       {fault.On("OFFER"), []bool{false, false, false, false, false}, "on OFFER: does nothing"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var p fault.Plan
+			p.Add(tt.rule)
+			fired := 0
+			for i, want := range tt.want {
+				_, sentence, ok := p.At(fault.Point{Service: "dhcpd", Message: "OFFER", File: "IMAGE.rom"})
+				if ok != want {
+					t.Errorf("occasion %d: fired %t, want %t", i+1, ok, want)
+				}
+				if ok {
+					fired++
+					if sentence != tt.text {
+						t.Errorf("sentence %q, want %q", sentence, tt.text)
+					}
+				}
+			}
+			if got := p.Ledger()[0].Fired; got != fired {
+				t.Errorf("ledger says %d, want %d", got, fired)
+			}
+			if got := tt.rule.String(); got != tt.text {
+				t.Errorf("String() = %q, want %q", got, tt.text)
+			}
+			if left := p.Clear(); len(left) != 1 || len(p.Ledger()) != 0 {
+				t.Errorf("Clear returned %v and left %v", left, p.Ledger())
+			}
+		})
+	}
+}
+
+func TestFileNamesMatchInAnyCase(t *testing.T) {
+	var p fault.Plan
+	p.Add(fault.On("image.rom").Do(drop{}))
+	if _, _, ok := p.At(fault.Point{Service: "tftpd", Message: "RRQ", File: "IMAGE.ROM"}); !ok {
+		t.Error("a rule on image.rom did not fire for IMAGE.ROM")
+	}
+}
+
+func TestANilPlanMisbehavesNever(t *testing.T) {
+	var p *fault.Plan
+	if _, _, ok := p.At(fault.Point{Message: "OFFER"}); ok {
+		t.Error("fired")
+	}
+}

@@ -1,0 +1,354 @@
+// Package model holds what is known of the IP88xx handsets, as data with its
+// source. What a vendor page does not say is an assumption with a tag: the
+// simulated handset needs a value for it, a bench replaces it by a measured one
+// (facts: in the bench file), and a judgement on a real handset that rests on
+// it is inconclusive until somebody has.
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Model is a handset model by its number.
+type Model string
+
+// The models of the Installer Guide.
+const (
+	IP8820 Model = "8820"
+	IP8830 Model = "8830"
+	IP8840 Model = "8840"
+)
+
+// All returns the models in the guide's order.
+func All() []Model { return []Model{IP8820, IP8830, IP8840} }
+
+// Parse reads "IP8830" or "8830".
+func Parse(s string) (Model, error) {
+	m := Model(strings.TrimPrefix(strings.ToUpper(s), "IP"))
+	if !slices.Contains(All(), m) {
+		return "", fmt.Errorf("unknown model %q: want IP8820, IP8830 or IP8840", s)
+	}
+	return m, nil
+}
+
+// String returns the model as the guide writes it, "IP8830".
+func (m Model) String() string { return "IP" + string(m) }
+
+// GlobalFile is the configuration file shared by all handsets of the model
+// (guide F-2).
+func (m Model) GlobalFile() string { return "sysconf_" + string(m) + "_sip.cfg" }
+
+// VersionFile names the software version and the files to download (guide F-2).
+func (m Model) VersionFile() string { return "IP_" + string(m) + "_VER_SIP2" }
+
+// Source says where a fact comes from: the tags of the vendor documents.
+type Source string
+
+// The sources, from the firmest to a guess.
+const (
+	Guide    Source = "F-2"      // the page of the Installer Guide
+	Family   Source = "88"       // another document of the exact family
+	Measured Source = "measured" // on the handset itself, by the bench's facts
+	Edge     Source = "E5K"      // re-badged IP8830
+	IP8802   Source = "8802"     // smaller model of the line
+	LIP8002  Source = "8002"     // sibling manual
+	LIP68    Source = "68"       // previous generation
+	LIP8000E Source = "8000E"    // iPECS handsets of the vendor
+	Inferred Source = "inf"      // nobody says so
+)
+
+// Settled tells whether a judgement on a real handset may rest on the source.
+func (s Source) Settled() bool {
+	return s == Guide || s == Family || s == Measured || s == Edge
+}
+
+// Fact is one thing that handsets differ in, or that no document promises.
+type Fact struct {
+	Name   string
+	Value  string
+	Source Source
+	// Doc says what the value means, with its unit and form.
+	Doc string
+	// Date and Grounds come with a measured value.
+	Date    string
+	Grounds string
+
+	check func(string) error
+}
+
+// Facts is what is held to be true of one handset.
+type Facts struct{ facts []Fact }
+
+// Names of facts, for those who read them.
+const (
+	OwnFileCase         = "own-file-case"
+	VersionInFolder     = "version-file-in-mac-folder"
+	VersionSyntax       = "version-file-syntax"
+	RebootFields        = "reboot-fields"
+	PlainFields         = "plain-fields"
+	OptionNumberField   = "option-number-field"
+	DecryptKeyForm      = "decrypt-key-form"
+	DHCPRequestList     = "dhcp-parameter-request-list"
+	DHCPVendorClass     = "dhcp-vendor-class"
+	DHCPHostName        = "dhcp-host-name"
+	UserAgent           = "sip-user-agent"
+	HTTPUserAgent       = "http-user-agent"
+	MaskField           = "certificate-mask-field"
+	DownloadFlagFields  = "download-flag-fields"
+	StoredURLField      = "stored-url-field"
+	CredentialFields    = "credential-fields" //nolint:gosec // the name of a fact, not a credential
+	WitnessFields       = "witness-fields"
+	CheckSyncReboots    = "check-sync-reboots"
+	CheckSyncEvent      = "check-sync-event"
+	TFTPOptions         = "tftp-options"
+	TLSVersions         = "tls-versions"
+	BootLoaderTime      = "boot-loader-time"
+	ShutdownTime        = "shutdown-time"
+	FlashWriteTime      = "flash-write-time-per-64KiB"
+	TFTPTimeout         = "tftp-timeout"
+	TFTPTries           = "tftp-tries"
+	HTTPTimeout         = "http-timeout"
+	HTTPTries           = "http-tries"
+	DHCPTimeout         = "dhcp-timeout"
+	DHCPTries           = "dhcp-tries"
+	ARPProbeTime        = "arp-probe-time"
+	SNTPTimeout         = "sntp-timeout"
+	SNTPTries           = "sntp-tries"
+	SIPT1               = "sip-t1"
+	WiFiAssociationTime = "wifi-association-time"
+	PublicAuthorities   = "public-authorities"
+)
+
+func defaults() []Fact {
+	return []Fact{
+		{Name: OwnFileCase, Value: "lower", Source: IP8802, Doc: "letter case of the MAC that names the phone-specific file: lower or upper", check: oneOf("lower", "upper")},
+		{Name: VersionInFolder, Value: "yes", Source: LIP8002, Doc: "the version file is looked up as <mac>/IP_88x0_VER_SIP2 first, then at the root: yes or no", check: oneOf("yes", "no")},
+		{Name: VersionSyntax, Value: "version-tag-file-crc32", Source: LIP8000E, Doc: "form of the version file: version-tag-file-crc32 is 'version <string>', then '<tag> <file> <CRC-32 as 8 hex digits>' lines", check: oneOf("version-tag-file-crc32")},
+		{Name: RebootFields, Value: "VOIP/local_udp_port", Source: Inferred, Doc: "fields held to be asterisked in Table D-1, as SECTION/name, blank-separated", check: fields},
+		{Name: PlainFields, Value: "VOIP/line1_name", Source: Family, Doc: "fields shown without asterisk in Table D-1 (page D-8), as SECTION/name", check: fields},
+		{Name: OptionNumberField, Value: "PROVISION/dhcp_http_option", Source: Inferred, Doc: "field that changes the number of the HTTPS DHCP option, as SECTION/name; blank when unknown", check: fieldsOrBlank},
+		{Name: DecryptKeyForm, Value: "3des-2key-hex-cbc-zero-iv-zero-pad", Source: Inferred, Doc: "cipher of encrypted configuration files: 32 hex digits as two-key 3DES (EDE), CBC, zero IV, zero bytes up to the block", check: oneOf("3des-2key-hex-cbc-zero-iv-zero-pad", "3des-2key-hex-ecb-zero-pad")},
+		{Name: DHCPRequestList, Value: "1 2 3 6 42 66 150 160", Source: LIP8002, Doc: "DHCP option 55 in its order", check: numbers},
+		{Name: DHCPVendorClass, Value: "LGE", Source: Inferred, Doc: "DHCP option 60", check: text},
+		{Name: DHCPHostName, Value: "$MODEL-$MAC", Source: Inferred, Doc: "DHCP option 12; $MODEL and $MAC are replaced", check: text},
+		{Name: UserAgent, Value: "LG-Ericsson $MODEL v$VERSION SN/$MAC", Source: LIP68, Doc: "User-Agent of REGISTER; $MODEL, $VERSION and $MAC (upper case) are replaced", check: text},
+		{Name: HTTPUserAgent, Value: "LG-Ericsson $MODEL", Source: Inferred, Doc: "User-Agent of the downloader", check: text},
+		{Name: MaskField, Value: "PROVISION/verifying_cert", Source: LIP68, Doc: "bit mask of the certificate checks: 1 authority, 2 server name, 4 expiry", check: fields},
+		{Name: DownloadFlagFields, Value: "PROVISION/cfg_download PROVISION/sw_download", Source: LIP68, Doc: "fields that allow the download of configuration and of software: enable or disable", check: fields},
+		{Name: StoredURLField, Value: "PROVISION/https_url", Source: LIP68, Doc: "field that holds the stored URL", check: fields},
+		{Name: CredentialFields, Value: "PROVISION/https_id PROVISION/https_password", Source: LIP68, Doc: "fields that hold HTTPS ID and Password", check: fields},
+		{Name: WitnessFields, Value: "VOIP/line1_name VOIP/timer_register_expires", Source: Family, Doc: "fields whose value shows in the next REGISTER: user of From, Expires", check: fields},
+		{Name: CheckSyncReboots, Value: "no", Source: Inferred, Doc: "a plain NOTIFY check-sync reboots the handset before the cycle: yes or no", check: oneOf("yes", "no")},
+		{Name: CheckSyncEvent, Value: "check-sync", Source: LIP68, Doc: "value of the Event header of a re-sync NOTIFY", check: text},
+		{Name: TFTPOptions, Value: "tsize blksize=1428", Source: Inferred, Doc: "options of a read request, blank-separated; blank for none", check: text},
+		{Name: TLSVersions, Value: "1.0 1.2", Source: Inferred, Doc: "lowest and highest TLS version of the ClientHello", check: text},
+		{Name: BootLoaderTime, Value: "6s", Source: Inferred, Doc: "from power to the first frame", check: duration},
+		{Name: ShutdownTime, Value: "2s", Source: Inferred, Doc: "from the decision to reboot to the boot loader", check: duration},
+		{Name: FlashWriteTime, Value: "500ms", Source: Inferred, Doc: "to write 64 KiB into flash", check: duration},
+		{Name: TFTPTimeout, Value: "4s", Source: Inferred, Doc: "until a TFTP packet is sent again", check: duration},
+		{Name: TFTPTries, Value: "5", Source: Inferred, Doc: "how often a TFTP packet is sent", check: numbers},
+		{Name: HTTPTimeout, Value: "20s", Source: Inferred, Doc: "until a silent HTTP server is given up", check: duration},
+		{Name: HTTPTries, Value: "2", Source: Inferred, Doc: "how often an HTTP request is tried", check: numbers},
+		{Name: DHCPTimeout, Value: "4s", Source: Inferred, Doc: "until a DHCP message is sent again, doubling (RFC 2131, 4.1)", check: duration},
+		{Name: DHCPTries, Value: "4", Source: Inferred, Doc: "how often a DHCP message is sent before starting over", check: numbers},
+		{Name: ARPProbeTime, Value: "1s", Source: Inferred, Doc: "how long an offered address is probed", check: duration},
+		{Name: SNTPTimeout, Value: "4s", Source: Inferred, Doc: "until an SNTP request is sent again", check: duration},
+		{Name: SNTPTries, Value: "3", Source: Inferred, Doc: "how often the time is asked before going on without", check: numbers},
+		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
+		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
+		{Name: PublicAuthorities, Value: "Verisign", Source: Guide, Doc: "built-in public authorities known by name", check: text},
+	}
+}
+
+// Default returns what is held to be true of a model before anything was
+// measured. The three models differ in names only as far as documents tell.
+func Default(Model) Facts { return Facts{facts: defaults()} }
+
+// All returns the facts in a fixed order.
+func (f Facts) All() []Fact { return slices.Clone(f.facts) }
+
+// Get returns one fact; ok is false when there is no such name.
+func (f Facts) Get(name string) (fact Fact, ok bool) {
+	i := slices.IndexFunc(f.facts, func(x Fact) bool { return x.Name == name })
+	if i < 0 {
+		return Fact{}, false
+	}
+	return f.facts[i], true
+}
+
+// Override returns the facts with one replaced by a measured value. date is
+// YYYY-MM-DD; grounds says how it was measured.
+func (f Facts) Override(name, value, date, grounds string) (Facts, error) {
+	i := slices.IndexFunc(f.facts, func(x Fact) bool { return x.Name == name })
+	if i < 0 {
+		return f, fmt.Errorf("unknown fact %q; \"ip88rig check\" lists the names", name)
+	}
+	if err := f.facts[i].check(value); err != nil {
+		return f, fmt.Errorf("fact %s: %w (%s)", name, err, f.facts[i].Doc)
+	}
+	if _, err := time.Parse(time.DateOnly, date); err != nil {
+		return f, fmt.Errorf("fact %s: date %q is not of the form 2006-01-02", name, date)
+	}
+	if strings.TrimSpace(grounds) == "" {
+		return f, fmt.Errorf("fact %s: grounds are missing: say how it was measured", name)
+	}
+	out := Facts{facts: slices.Clone(f.facts)}
+	out.facts[i].Value, out.facts[i].Source = value, Measured
+	out.facts[i].Date, out.facts[i].Grounds = date, grounds
+	return out, nil
+}
+
+// Text returns a fact's value, blank for an unknown name.
+func (f Facts) Text(name string) string {
+	fact, _ := f.Get(name)
+	return fact.Value
+}
+
+// Yes tells whether a yes-or-no fact is yes.
+func (f Facts) Yes(name string) bool { return f.Text(name) == "yes" }
+
+// List returns a blank-separated value.
+func (f Facts) List(name string) []string { return strings.Fields(f.Text(name)) }
+
+// Int returns the first number of a value, 0 when there is none.
+func (f Facts) Int(name string) int {
+	list := f.List(name)
+	if len(list) == 0 {
+		return 0
+	}
+	n, err := strconv.Atoi(list[0])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Duration returns a time on a real handset; a simulated one divides it.
+func (f Facts) Duration(name string) time.Duration {
+	d, err := time.ParseDuration(f.Text(name))
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// Field splits "SECTION/name".
+type Field struct{ Section, Name string }
+
+// Fields returns the fields a fact names.
+func (f Facts) Fields(name string) []Field {
+	var out []Field
+	for _, s := range f.List(name) {
+		section, field, ok := strings.Cut(s, "/")
+		if ok {
+			out = append(out, Field{section, field})
+		}
+	}
+	return out
+}
+
+func oneOf(values ...string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(values, s) {
+			return fmt.Errorf("%q is none of %s", s, strings.Join(values, ", "))
+		}
+		return nil
+	}
+}
+
+func text(s string) error {
+	if strings.ContainsAny(s, "\r\n\x00") {
+		return fmt.Errorf("%q holds control characters", s)
+	}
+	return nil
+}
+
+func duration(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a duration such as 4s", s)
+	}
+	return nil
+}
+
+func numbers(s string) error {
+	if len(strings.Fields(s)) == 0 {
+		return fmt.Errorf("%q holds no number", s)
+	}
+	for x := range strings.FieldsSeq(s) {
+		if n, err := strconv.Atoi(x); err != nil || n < 0 {
+			return fmt.Errorf("%q is not a number", x)
+		}
+	}
+	return nil
+}
+
+func fields(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return fmt.Errorf("no field named")
+	}
+	return fieldsOrBlank(s)
+}
+
+func fieldsOrBlank(s string) error {
+	for x := range strings.FieldsSeq(s) {
+		section, name, ok := strings.Cut(x, "/")
+		if !ok || section == "" || name == "" {
+			return fmt.Errorf("%q is not SECTION/name", x)
+		}
+	}
+	return nil
+}
+
+// Patience is how long the rig waits for a handset, by what it waits for. The
+// bench may replace each; a simulated handset divides them like its own timers.
+type Patience struct {
+	// Boot is from power to registered, without a download.
+	Boot time.Duration
+	// Cycle is one provisioning cycle of a running handset, to its end.
+	Cycle time.Duration
+	// Upgrade is from power to the last file of an upgrade.
+	Upgrade time.Duration
+	// Settle is how long quiet must last to be believed.
+	Settle time.Duration
+	// Off is how long power stays cut.
+	Off time.Duration
+	// Operator is how long a person may take.
+	Operator time.Duration
+}
+
+// DefaultPatience is generous for handsets nobody has measured (inferred).
+func DefaultPatience() Patience {
+	return Patience{
+		Boot:     4 * time.Minute,
+		Cycle:    3 * time.Minute,
+		Upgrade:  20 * time.Minute,
+		Settle:   45 * time.Second,
+		Off:      5 * time.Second,
+		Operator: 15 * time.Minute,
+	}
+}
+
+// Scale divides every wait by factor (at least 1), with a floor each so that a
+// busy machine breeds no false alarms: positive waits end at the event, so a
+// generous floor costs nothing.
+func (p Patience) Scale(factor float64) Patience {
+	if factor <= 1 {
+		return p
+	}
+	div := func(d, floor time.Duration) time.Duration {
+		return max(time.Duration(float64(d)/factor), min(d, floor))
+	}
+	return Patience{
+		Boot:     div(p.Boot, 15*time.Second),
+		Cycle:    div(p.Cycle, 15*time.Second),
+		Upgrade:  div(p.Upgrade, 20*time.Second),
+		Settle:   div(p.Settle, 150*time.Millisecond),
+		Off:      div(p.Off, 5*time.Millisecond),
+		Operator: div(p.Operator, 15*time.Second),
+	}
+}

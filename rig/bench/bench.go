@@ -1,0 +1,702 @@
+// Package bench reads the bench file: which wire, which addresses, which
+// handsets, how each is powered, what files it may be offered, what was
+// measured of it and how patient the rig is. Reading is strict: a mistake is
+// an error with file, line and column before anything on the wire is touched.
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"ip88rig/fixtures"
+	"ip88rig/rig/model"
+)
+
+// Link is how a handset is connected.
+type Link string
+
+// The links of a handset.
+const (
+	Wired Link = "wired"
+	WiFi  Link = "wifi"
+)
+
+// Bench is a checked bench file.
+type Bench struct {
+	Name string
+	// Path is where the file was read from; blank for the embedded bench.
+	Path     string
+	Wire     Wire
+	Subnet   netip.Prefix
+	Handsets []Handset
+	// PublicChain names a chain of a built-in public authority (TLS-14).
+	PublicChain *PublicChain
+}
+
+// Wire is what the rig's port is.
+type Wire struct {
+	// Memory: a switch in memory, simulated handsets only.
+	Memory bool
+	// Interface is a network interface of this machine.
+	Interface string
+	// VLAN is the 802.1Q tag on Interface; 0 is untagged. Priority is its PCP.
+	VLAN     uint16
+	Priority uint8
+	// Peer is the interface on which simulated handsets sit, for trying an
+	// interface without a phone (the other end of a veth pair).
+	Peer string
+	// ExpectDHCP lists MACs of foreign DHCP servers that may be on the wire.
+	ExpectDHCP []net.HardwareAddr
+}
+
+// PublicChain is a chain of a built-in public authority.
+type PublicChain struct {
+	// Embedded: the authority that simulated handsets have built in.
+	Embedded bool
+	// Certificate and Key are PEM files, Name the name the chain is for.
+	Certificate, Key, Name string
+}
+
+// Power is how a handset's supply is switched.
+type Power struct {
+	// Kind is "simulated", "command" or "operator".
+	Kind string
+	// On and Off are shell commands.
+	On, Off string
+}
+
+// Bundle is a folder with a vendor's firmware.
+type Bundle struct {
+	Folder  string
+	Version string
+	Files   []string
+}
+
+// Without says which rows a handset cannot show, and why.
+type Without struct {
+	Rows   []string
+	Reason string
+}
+
+// Handset is one phone on one link.
+type Handset struct {
+	Name  string
+	Model model.Model
+	// MAC names the phone; Module is the WiFi module's and zero when wired.
+	MAC, Module net.HardwareAddr
+	// Phone is the physical phone: entries of one phone never run at once.
+	Phone     string
+	Link      Link
+	Simulated bool
+	// Factor divides every wait of a simulated handset and of the scenarios.
+	Factor float64
+	Power  Power
+	// Verbs are what a person (or the script in his place) can do.
+	Verbs []string
+	// Golden is a folder with configuration files; blank is the minimal default.
+	Golden string
+	// Running is the version the handset is known to run, blank when unknown.
+	Running string
+	// GoldenFirmware and NextFirmware are vendor bundles; nil when there is none.
+	GoldenFirmware, NextFirmware *Bundle
+	Facts                        model.Facts
+	Patience                     model.Patience
+	Without                      []Without
+	// Block numbers the handset's eight addresses within the subnet.
+	Block int
+}
+
+// Active is the MAC that the handset speaks from.
+func (h Handset) Active() net.HardwareAddr {
+	if len(h.Module) > 0 {
+		return h.Module
+	}
+	return h.MAC
+}
+
+// OwnFile is the name of the phone-specific file in the letter case that is
+// held to be the handset's (guide F-2; the case is a fact).
+func (h Handset) OwnFile() string {
+	name := fmt.Sprintf("%x", []byte(h.Active()))
+	if h.Facts.Text(model.OwnFileCase) == "upper" {
+		name = strings.ToUpper(name)
+	}
+	return name
+}
+
+// Addresses are what a lane uses. They derive from the handset and stay the
+// same from run to run, because a phone stores them.
+type Addresses struct {
+	Server, Second netip.Addr
+	Handset        netip.Addr
+	Prefix         netip.Prefix
+	ServerMAC      net.HardwareAddr
+	// Name and SecondName resolve to Server and Second on this wire only.
+	Name, SecondName string
+}
+
+// Addresses returns the lane's addresses for a handset.
+func (b Bench) Addresses(h Handset) Addresses {
+	base := b.Subnet.Masked().Addr().As4()
+	first := binary.BigEndian.Uint32(base[:]) + uint32(h.Block)*8 //nolint:gosec // Block is bounded by the subnet
+	addr := func(n uint32) netip.Addr {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], first+n)
+		return netip.AddrFrom4(a)
+	}
+	mac := h.Active()
+	return Addresses{
+		Server: addr(1), Second: addr(2), Handset: addr(4),
+		Prefix:     netip.PrefixFrom(addr(4), b.Subnet.Bits()),
+		ServerMAC:  net.HardwareAddr{0x02, 0x88, mac[2], mac[3], mac[4], mac[5]},
+		Name:       "prov." + h.Name + ".rig.test",
+		SecondName: "other." + h.Name + ".rig.test",
+	}
+}
+
+// Handset returns the entry of that name.
+func (b Bench) Handset(name string) (Handset, bool) {
+	i := slices.IndexFunc(b.Handsets, func(h Handset) bool { return h.Name == name })
+	if i < 0 {
+		return Handset{}, false
+	}
+	return b.Handsets[i], true
+}
+
+// StateDir is where authorities and the state file live.
+func (b Bench) StateDir(out string) string {
+	if b.Path == "" {
+		return filepath.Join(out, "state")
+	}
+	return strings.TrimSuffix(b.Path, filepath.Ext(b.Path)) + ".state"
+}
+
+// Simulated tells whether every handset of the bench is simulated.
+func (b Bench) Simulated() bool {
+	return !slices.ContainsFunc(b.Handsets, func(h Handset) bool { return !h.Simulated })
+}
+
+// The bench file as it is written.
+type file struct {
+	Name      string        `yaml:"name"`
+	Wire      wireFile      `yaml:"wire"`
+	Addresses addressesFile `yaml:"addresses"`
+	Patience  patienceFile  `yaml:"patience"`
+	Public    *publicFile   `yaml:"public-authority"`
+	Handsets  []handsetFile `yaml:"handsets"`
+}
+
+type wireFile struct {
+	Memory     bool     `yaml:"memory"`
+	Interface  string   `yaml:"interface"`
+	VLAN       int      `yaml:"vlan"`
+	Priority   int      `yaml:"priority"`
+	Peer       string   `yaml:"peer"`
+	ExpectDHCP []string `yaml:"expect-foreign-dhcp"`
+}
+
+type addressesFile struct {
+	Subnet string `yaml:"subnet"`
+}
+
+type patienceFile struct {
+	Boot     string `yaml:"boot"`
+	Cycle    string `yaml:"cycle"`
+	Upgrade  string `yaml:"upgrade"`
+	Settle   string `yaml:"settle"`
+	Off      string `yaml:"off"`
+	Operator string `yaml:"operator"`
+}
+
+type publicFile struct {
+	Embedded    bool   `yaml:"embedded"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	Name        string `yaml:"name"`
+}
+
+type bundleFile struct {
+	Folder  string   `yaml:"folder"`
+	Version string   `yaml:"version"`
+	Files   []string `yaml:"files"`
+}
+
+type firmwareFile struct {
+	Golden *bundleFile `yaml:"golden"`
+	Next   *bundleFile `yaml:"next"`
+}
+
+type factFile struct {
+	Value    string `yaml:"value"`
+	Measured string `yaml:"measured"`
+	Grounds  string `yaml:"grounds"`
+}
+
+type powerFile struct {
+	Kind string `yaml:"kind"`
+	On   string `yaml:"on"`
+	Off  string `yaml:"off"`
+}
+
+type withoutFile struct {
+	Rows   []string `yaml:"rows"`
+	Reason string   `yaml:"reason"`
+}
+
+type handsetFile struct {
+	Name      string              `yaml:"name"`
+	Model     string              `yaml:"model"`
+	MAC       string              `yaml:"mac"`
+	Module    string              `yaml:"module"`
+	Phone     string              `yaml:"phone"`
+	Link      string              `yaml:"link"`
+	Simulated bool                `yaml:"simulated"`
+	Factor    float64             `yaml:"factor"`
+	Power     powerFile           `yaml:"power"`
+	Verbs     []string            `yaml:"verbs"`
+	Golden    string              `yaml:"golden"`
+	Running   string              `yaml:"running"`
+	Firmware  firmwareFile        `yaml:"firmware"`
+	Facts     map[string]factFile `yaml:"facts"`
+	Patience  patienceFile        `yaml:"patience"`
+	Without   []withoutFile       `yaml:"without"`
+	Block     int                 `yaml:"block"`
+}
+
+// Verbs that a person can be asked for, in the order of the guide.
+func Verbs() []string {
+	return []string{"factory-reset", "upload-authority", "menu", "answer", "hang-up"}
+}
+
+// Embedded returns the bench that needs nothing: six simulated handsets on a
+// wire in memory.
+func Embedded() (Bench, error) {
+	return Parse("(embedded bench)", fixtures.EmbeddedBench(), "")
+}
+
+// Load reads a bench file. The errors name file, line and column.
+func Load(path string) (Bench, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the user's own bench file
+	if err != nil {
+		return Bench{}, fmt.Errorf("bench file: %w", err)
+	}
+	b, err := Parse(path, data, filepath.Dir(path))
+	if err != nil {
+		return Bench{}, err
+	}
+	b.Path = path
+	return b, nil
+}
+
+// Parse checks a bench file's text. name stands in errors; dir is what
+// relative paths are relative to.
+func Parse(name string, data []byte, dir string) (Bench, error) {
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict(), yaml.DisallowUnknownField())
+	if err := dec.Decode(&f); err != nil {
+		return Bench{}, fmt.Errorf("%s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	p := parser{name: name, data: data, dir: dir}
+	b := p.bench(f)
+	if len(p.errs) > 0 {
+		return Bench{}, errors.Join(p.errs...)
+	}
+	return b, nil
+}
+
+type parser struct {
+	name string
+	data []byte
+	dir  string
+	errs []error
+}
+
+// fail notes a mistake at a YAML path such as "$.handsets[1].mac".
+func (p *parser) fail(path, format string, args ...any) {
+	where := p.name
+	// The place of the nearest thing that stands in the file.
+	for at := path; at != ""; at = parent(at) {
+		if line, col, ok := p.position(at); ok {
+			where = fmt.Sprintf("%s:%d:%d", p.name, line, col)
+			break
+		}
+	}
+	p.errs = append(p.errs, fmt.Errorf("%s: %s: %s", where, strings.TrimPrefix(path, "$."), fmt.Sprintf(format, args...)))
+}
+
+func parent(path string) string {
+	i := strings.LastIndexAny(path, ".[")
+	if i <= 0 || path == "$" {
+		return ""
+	}
+	return path[:i]
+}
+
+func (p *parser) position(path string) (line, col int, ok bool) {
+	yp, err := yaml.PathString(path)
+	if err != nil {
+		return 0, 0, false
+	}
+	node, err := yp.ReadNode(bytes.NewReader(p.data))
+	if err != nil || node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
+		return 0, 0, false
+	}
+	pos := node.GetToken().Position
+	return pos.Line, pos.Column, true
+}
+
+func (p *parser) bench(f file) Bench {
+	b := Bench{Name: f.Name}
+	if b.Name == "" {
+		b.Name = strings.TrimSuffix(filepath.Base(p.name), filepath.Ext(p.name))
+	}
+	b.Wire = p.wire(f.Wire)
+	b.Subnet = p.subnet(f.Addresses.Subnet)
+	b.PublicChain = p.public(f.Public)
+	common := p.patience("$.patience", f.Patience, model.DefaultPatience())
+	if len(f.Handsets) == 0 {
+		p.fail("$.handsets", "no handset is entered; \"ip88rig serve --interface IF\" shows those it hears, with the lines to paste")
+	}
+	for i, h := range f.Handsets {
+		b.Handsets = append(b.Handsets, p.handset(i, h, b, common))
+	}
+	return b
+}
+
+func (p *parser) wire(f wireFile) Wire {
+	w := Wire{Memory: f.Memory, Interface: f.Interface, Peer: f.Peer}
+	switch {
+	case f.Memory && f.Interface != "":
+		p.fail("$.wire.interface", "memory: true and an interface exclude each other")
+	case !f.Memory && f.Interface == "":
+		p.fail("$.wire", "say memory: true or name an interface")
+	}
+	if f.Peer != "" && f.Interface == "" {
+		p.fail("$.wire.peer", "needs wire.interface")
+	}
+	if f.VLAN < 0 || f.VLAN > 4094 {
+		p.fail("$.wire.vlan", "%d is not a VLAN id from 1 to 4094 (0 is untagged)", f.VLAN)
+	} else {
+		w.VLAN = uint16(f.VLAN)
+	}
+	if f.Priority < 0 || f.Priority > 7 {
+		p.fail("$.wire.priority", "%d is not a priority from 0 to 7", f.Priority)
+	} else {
+		w.Priority = uint8(f.Priority)
+	}
+	for i, s := range f.ExpectDHCP {
+		mac, err := net.ParseMAC(s)
+		if err != nil || len(mac) != 6 {
+			p.fail(fmt.Sprintf("$.wire.expect-foreign-dhcp[%d]", i), "%q is not a MAC address", s)
+			continue
+		}
+		w.ExpectDHCP = append(w.ExpectDHCP, mac)
+	}
+	return w
+}
+
+// DefaultSubnet is the range reserved for benchmarking network devices (RFC
+// 2544), so that a rig never meets an office's addresses.
+const DefaultSubnet = "198.18.0.0/16"
+
+func (p *parser) subnet(s string) netip.Prefix {
+	if s == "" {
+		s = DefaultSubnet
+	}
+	prefix, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		p.fail("$.addresses.subnet", "%q is not a prefix such as %s", s, DefaultSubnet)
+		return netip.MustParsePrefix(DefaultSubnet)
+	case !prefix.Addr().Is4() || prefix.Bits() > 24 || prefix.Bits() < 8:
+		p.fail("$.addresses.subnet", "%s: want an IPv4 prefix from /8 to /24", s)
+		return netip.MustParsePrefix(DefaultSubnet)
+	}
+	return prefix.Masked()
+}
+
+func (p *parser) public(f *publicFile) *PublicChain {
+	if f == nil {
+		return nil
+	}
+	c := &PublicChain{Embedded: f.Embedded, Name: f.Name, Certificate: p.path(f.Certificate), Key: p.path(f.Key)}
+	if f.Embedded {
+		if f.Certificate != "" || f.Key != "" {
+			p.fail("$.public-authority", "embedded: true and a certificate exclude each other")
+		}
+		return c
+	}
+	for key, v := range map[string]string{"certificate": f.Certificate, "key": f.Key, "name": f.Name} {
+		if v == "" {
+			p.fail("$.public-authority", "%s is missing", key)
+		}
+	}
+	for key, v := range map[string]string{"certificate": c.Certificate, "key": c.Key} {
+		if v != "" {
+			if _, err := os.Stat(v); err != nil {
+				p.fail("$.public-authority."+key, "%v", err)
+			}
+		}
+	}
+	return c
+}
+
+func (p *parser) path(s string) string {
+	if s == "" || filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(p.dir, s)
+}
+
+func (p *parser) patience(path string, f patienceFile, base model.Patience) model.Patience {
+	for _, x := range []struct {
+		key  string
+		text string
+		to   *time.Duration
+	}{
+		{"boot", f.Boot, &base.Boot},
+		{"cycle", f.Cycle, &base.Cycle},
+		{"upgrade", f.Upgrade, &base.Upgrade},
+		{"settle", f.Settle, &base.Settle},
+		{"off", f.Off, &base.Off},
+		{"operator", f.Operator, &base.Operator},
+	} {
+		if x.text == "" {
+			continue
+		}
+		d, err := time.ParseDuration(x.text)
+		if err != nil || d <= 0 {
+			p.fail(path+"."+x.key, "%q is not a duration such as 90s or 4m", x.text)
+			continue
+		}
+		*x.to = d
+	}
+	return base
+}
+
+func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience) Handset {
+	at := func(key string) string { return fmt.Sprintf("$.handsets[%d].%s", i, key) }
+	h := Handset{
+		Name: f.Name, Phone: f.Phone, Simulated: f.Simulated, Factor: f.Factor,
+		Running: f.Running, Link: Link(f.Link), Verbs: f.Verbs,
+	}
+	if h.Name == "" || strings.Trim(h.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasPrefix(h.Name, "-") {
+		p.fail(at("name"), "%q: a name is made of lower-case letters, digits and dashes, because folders and host names are called after it", f.Name)
+	}
+	if slices.ContainsFunc(b.Handsets, func(o Handset) bool { return o.Name == h.Name }) {
+		p.fail(at("name"), "%q stands twice", h.Name)
+	}
+	m, err := model.Parse(f.Model)
+	if err != nil {
+		p.fail(at("model"), "%v", err)
+	}
+	h.Model = m
+	h.MAC = p.mac(at("mac"), f.MAC)
+	if h.Phone == "" {
+		h.Phone = h.Name
+	}
+	p.link(at, f, &h)
+	for _, o := range b.Handsets {
+		if len(h.Active()) > 0 && bytes.Equal(o.Active(), h.Active()) {
+			p.fail(at("mac"), "%s is %q's too", h.Active(), o.Name)
+		}
+	}
+	switch {
+	case f.Factor < 0 || f.Factor > 1000:
+		p.fail(at("factor"), "%v is not from 1 to 1000", f.Factor)
+	case f.Factor != 0 && !f.Simulated:
+		p.fail(at("factor"), "a real handset cannot be sped up")
+	case f.Factor == 0 && f.Simulated:
+		h.Factor = DefaultFactor
+	}
+	if f.Simulated && !b.Wire.Memory && b.Wire.Peer == "" {
+		p.fail(at("simulated"), "a simulated handset needs wire.memory or wire.peer, the interface it sits on")
+	}
+	if !f.Simulated && b.Wire.Memory {
+		p.fail(at("simulated"), "a real handset is not on a wire in memory: say simulated: true or name wire.interface")
+	}
+	h.Power = p.power(at, f)
+	for j, v := range f.Verbs {
+		if !slices.Contains(Verbs(), v) {
+			p.fail(fmt.Sprintf("$.handsets[%d].verbs[%d]", i, j), "unknown verb %q: want some of %s", v, strings.Join(Verbs(), ", "))
+		}
+	}
+	if f.Golden != "" {
+		h.Golden = p.folder(at("golden"), f.Golden)
+	}
+	h.GoldenFirmware = p.bundle(at("firmware.golden"), f.Firmware.Golden)
+	h.NextFirmware = p.bundle(at("firmware.next"), f.Firmware.Next)
+	if h.GoldenFirmware != nil && h.NextFirmware != nil && h.GoldenFirmware.Version == h.NextFirmware.Version {
+		p.fail(at("firmware.next"), "golden and next name the same version %q", h.NextFirmware.Version)
+	}
+	h.Facts = p.facts(i, f, h.Model)
+	h.Patience = p.patience(at("patience"), f.Patience, patience)
+	if h.Simulated {
+		h.Patience = h.Patience.Scale(h.Factor)
+	}
+	for j, w := range f.Without {
+		if len(w.Rows) == 0 || w.Reason == "" {
+			p.fail(fmt.Sprintf("$.handsets[%d].without[%d]", i, j), "needs rows and a reason")
+		}
+		h.Without = append(h.Without, Without(w))
+	}
+	h.Block = p.block(at, f, h, b)
+	return h
+}
+
+// DefaultFactor speeds a simulated handset up so that a cycle takes about 0.2 s.
+const DefaultFactor = 200
+
+func (p *parser) mac(path, s string) net.HardwareAddr {
+	mac, err := net.ParseMAC(s)
+	switch {
+	case err != nil || len(mac) != 6:
+		p.fail(path, "%q is not a MAC address such as b4:0e:dc:00:11:22", s)
+		return nil
+	case mac[0]&1 != 0:
+		p.fail(path, "%s is a group address", mac)
+	}
+	return mac
+}
+
+func (p *parser) link(at func(string) string, f handsetFile, h *Handset) {
+	switch h.Link {
+	case "":
+		h.Link = Wired
+		if f.Module != "" {
+			p.fail(at("link"), "a module is named but link: wifi is not said")
+		}
+	case Wired:
+		if f.Module != "" {
+			p.fail(at("module"), "a wired handset has no module")
+		}
+	case WiFi:
+		if f.Module == "" {
+			p.fail(at("link"), "link: wifi needs module, the WiFi module's MAC")
+			return
+		}
+		h.Module = p.mac(at("module"), f.Module)
+	default:
+		p.fail(at("link"), "%q is neither wired nor wifi", f.Link)
+	}
+}
+
+func (p *parser) power(at func(string) string, f handsetFile) Power {
+	pw := Power{Kind: f.Power.Kind, On: f.Power.On, Off: f.Power.Off}
+	if pw.Kind == "" {
+		switch {
+		case f.Simulated:
+			pw.Kind = "simulated"
+		case pw.On != "" || pw.Off != "":
+			pw.Kind = "command"
+		default:
+			pw.Kind = "operator"
+		}
+	}
+	switch pw.Kind {
+	case "simulated":
+		if !f.Simulated {
+			p.fail(at("power.kind"), "only a simulated handset has simulated power")
+		}
+	case "operator":
+	case "command":
+		if pw.On == "" || pw.Off == "" {
+			p.fail(at("power"), "a command needs both on and off")
+		}
+	default:
+		p.fail(at("power.kind"), "%q is none of simulated, command, operator", pw.Kind)
+	}
+	if pw.Kind != "command" && (pw.On != "" || pw.Off != "") {
+		p.fail(at("power"), "on and off go with kind: command")
+	}
+	return pw
+}
+
+func (p *parser) folder(path, s string) string {
+	full := p.path(s)
+	info, err := os.Stat(full)
+	switch {
+	case err != nil:
+		p.fail(path, "%v", err)
+	case !info.IsDir():
+		p.fail(path, "%s is not a folder", full)
+	default:
+		entries, err := os.ReadDir(full)
+		if err == nil && len(entries) == 0 {
+			p.fail(path, "%s is empty", full)
+		}
+	}
+	return full
+}
+
+func (p *parser) bundle(path string, f *bundleFile) *Bundle {
+	if f == nil {
+		return nil
+	}
+	b := &Bundle{Folder: p.folder(path+".folder", f.Folder), Version: f.Version, Files: f.Files}
+	if f.Version == "" {
+		p.fail(path+".version", "the version string that the version file names is missing")
+	}
+	if len(f.Files) == 0 {
+		p.fail(path+".files", "no listed file is named")
+	}
+	for j, name := range f.Files {
+		if name == "" || filepath.Base(name) != name {
+			p.fail(fmt.Sprintf("%s.files[%d]", path, j), "%q is not a plain file name", name)
+		}
+	}
+	return b
+}
+
+func (p *parser) facts(i int, f handsetFile, m model.Model) model.Facts {
+	facts := model.Default(m)
+	names := make([]string, 0, len(f.Facts))
+	for name := range f.Facts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		x := f.Facts[name]
+		next, err := facts.Override(name, x.Value, x.Measured, x.Grounds)
+		if err != nil {
+			p.fail(fmt.Sprintf("$.handsets[%d].facts.%s", i, name), "%v", err)
+			continue
+		}
+		facts = next
+	}
+	return facts
+}
+
+// block derives the handset's place in the subnet from its MAC.
+func (p *parser) block(at func(string) string, f handsetFile, h Handset, b Bench) int {
+	blocks := 1 << (32 - b.Subnet.Bits() - 3)
+	n := f.Block
+	if n == 0 {
+		sum := fnv.New32a()
+		_, _ = sum.Write(h.Active())
+		// Block 0 holds the network's own address, the last one its broadcast.
+		n = 1 + int(sum.Sum32()%uint32(blocks-2)) //nolint:gosec // blocks is at least 32
+	}
+	if n < 1 || n > blocks-2 {
+		p.fail(at("block"), "%d is not from 1 to %d, the blocks of eight addresses in %s", n, blocks-2, b.Subnet)
+		return 1
+	}
+	for _, o := range b.Handsets {
+		if o.Block == n {
+			p.fail(at("block"), "handsets %q and %q would share their addresses: give one of them another block: number (1 to %d)", o.Name, h.Name, blocks-2)
+		}
+	}
+	return n
+}

@@ -1,0 +1,122 @@
+// Package control acts on a handset from outside: its power, and the hands of
+// a person at the phone or in its Web Manager. Each capability is a small
+// interface with an implementation for the simulated bench, for a command hook
+// and for the operator at the terminal.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Power switches a handset's supply.
+type Power interface {
+	On(ctx context.Context) error
+	Off(ctx context.Context) error
+}
+
+// Verb is something that only a hand at the phone can do.
+type Verb string
+
+// The verbs, with the page of the guide that knows them.
+const (
+	// FactoryReset returns the handset to factory state (TLS-07).
+	FactoryReset Verb = "factory-reset"
+	// UploadAuthority copies an authority to the handset with the Web Manager (guide F-2).
+	UploadAuthority Verb = "upload-authority"
+	// SetChecks sets the certificate checks by hand: "manual configuration" of guide F-2.
+	SetChecks Verb = "menu"
+	// Answer takes a ringing call, HangUp ends it.
+	Answer Verb = "answer"
+	HangUp Verb = "hang-up"
+	// Supply and Unplug are the operator's power.
+	Supply Verb = "power-on"
+	Unplug Verb = "power-off"
+)
+
+// Request is one action asked for.
+type Request struct {
+	Handset string
+	Verb    Verb
+	// Text tells a person what to do.
+	Text string
+	// PEM is the authority to upload.
+	PEM []byte
+	// Mask is the certificate checks to set: 1 authority, 2 name, 4 expiry.
+	Mask int
+}
+
+// Operator does what only hands can do, and returns when it is done.
+type Operator interface {
+	Do(ctx context.Context, r Request) error
+}
+
+// ErrUnsupported says that this bench cannot do it; the spec is then skipped
+// with that reason.
+var ErrUnsupported = errors.New("this bench cannot do that")
+
+// Cycle cuts the power, holds it off and gives it back.
+func Cycle(ctx context.Context, p Power, off time.Duration) error {
+	if err := p.Off(ctx); err != nil {
+		return fmt.Errorf("power off: %w", err)
+	}
+	select {
+	case <-time.After(off):
+	case <-ctx.Done():
+		// A handset is never left without power.
+		return errors.Join(ctx.Err(), p.On(context.WithoutCancel(ctx)))
+	}
+	if err := p.On(ctx); err != nil {
+		return fmt.Errorf("power on: %w", err)
+	}
+	return nil
+}
+
+// Hook is a Power made of two shell commands of the bench file.
+type Hook struct {
+	OnCommand, OffCommand string
+	// Timeout bounds each command.
+	Timeout time.Duration
+}
+
+var _ Power = Hook{}
+
+// On runs the bench file's command.
+func (h Hook) On(ctx context.Context) error { return h.run(ctx, "power.on", h.OnCommand) }
+
+// Off runs the bench file's command.
+func (h Hook) Off(ctx context.Context) error { return h.run(ctx, "power.off", h.OffCommand) }
+
+func (h Hook) run(ctx context.Context, what, command string) error {
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command) //nolint:gosec // the user's own command, from his bench file
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return fmt.Errorf("%s: %q: %w: %s", what, command, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// Hands is a Power that asks the operator.
+type Hands struct {
+	Operator Operator
+	Handset  string
+}
+
+var _ Power = Hands{}
+
+// On asks for the supply to be plugged in.
+func (h Hands) On(ctx context.Context) error {
+	return h.Operator.Do(ctx, Request{Handset: h.Handset, Verb: Supply, Text: "give " + h.Handset + " its power back"})
+}
+
+// Off asks for the supply to be unplugged.
+func (h Hands) Off(ctx context.Context) error {
+	return h.Operator.Do(ctx, Request{Handset: h.Handset, Verb: Unplug, Text: "take the power from " + h.Handset})
+}

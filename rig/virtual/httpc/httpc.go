@@ -1,0 +1,450 @@
+// Package httpc is the HTTP and HTTPS downloader of the simulated handset:
+// HTTP/1.1 with connections kept within one cycle, Basic and Digest
+// authentication (RFC 2617), and the certificate checks of package trust. It
+// does without net/http's Transport, because that repeats requests by itself
+// and the rig counts them.
+package httpc
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/trust"
+)
+
+const (
+	defaultLimit   = 64 << 20
+	maxHead        = 64 << 10 // bytes of a status line with its header
+	maxInterim     = 5        // 1xx answers before the real one
+	maxChallenges  = 3        // answers to challenges in one Get: the first, a fresh nonce, a stale one
+	defaultTimeout = 20 * time.Second
+)
+
+// ErrURL is wrapped by the errors about URLs that cannot be asked for.
+var ErrURL = errors.New("url cannot be used")
+
+// Client downloads files. Its exported fields are set before the first Get and
+// not changed afterwards. It may be used by several goroutines; requests to
+// one server go one after the other. Close it at the end of a cycle.
+type Client struct {
+	// Dial opens a TCP connection.
+	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	// Resolve finds the address of a host name; it is not asked for literals.
+	// Nil refuses names.
+	Resolve func(ctx context.Context, host string) (netip.Addr, error)
+	// ID and Password are the stored credentials. With both blank a challenge is
+	// not answered.
+	ID, Password string
+	// UserAgent is sent when it is not blank.
+	UserAgent string
+	// Policy checks certificates. The client's Defects are added to its own.
+	Policy trust.Policy
+	// MinVersion and MaxVersion bound the TLS versions (crypto/tls numbers); 0 is
+	// TLS 1.0, and TLS 1.2.
+	MinVersion, MaxVersion uint16
+	// Timeout ends a connection that makes no progress; 20 s when 0.
+	Timeout time.Duration
+	// Tries is how often a request is sent when the connection fails, at least
+	// once. An HTTP status and a refused certificate are answers, and not tried
+	// again.
+	Tries int
+	// Redirects is how many redirections one Get follows. When it is 0 their
+	// status is returned.
+	Redirects int
+	// Limit is the longest body taken, in bytes; 64 MiB when 0.
+	Limit int64
+	// Defects are the handset's.
+	Defects defect.Set
+
+	mu     sync.Mutex
+	conns  map[origin]*conn
+	spaces []*space
+}
+
+// origin is a server as RFC 2617, 1.2 sees it: scheme and authority.
+type origin struct{ scheme, host string }
+
+// conn is one connection with what was read ahead.
+type conn struct {
+	net.Conn
+	r    *bufio.Reader
+	head *io.LimitedReader // bounds what one answer's head may take
+	used bool              // a request was answered on it
+}
+
+// Get asks for an http or https URL and returns the body whole, with the
+// status; err is nil whatever the status is. User information in the URL is
+// not used. A refused certificate is a *trust.Refusal.
+func (c *Client) Get(ctx context.Context, rawURL string) (body []byte, status int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u, err := parse(rawURL)
+	if err != nil {
+		return nil, 0, err
+	}
+	for hop := 0; ; hop++ {
+		answer, err := c.get(ctx, u)
+		if err != nil {
+			return nil, 0, fmt.Errorf("GET %s: %w", u.Redacted(), err)
+		}
+		if hop >= c.Redirects || !redirects(answer.StatusCode) {
+			return answer.body, answer.StatusCode, nil
+		}
+		next, err := u.Parse(answer.Header.Get("Location"))
+		if err == nil {
+			next, err = parse(next.String())
+		}
+		if err != nil {
+			return nil, answer.StatusCode, fmt.Errorf("GET %s: redirected to %q: %w", u.Redacted(), answer.Header.Get("Location"), err)
+		}
+		u = next
+	}
+}
+
+// Close ends the kept connections and forgets the challenges.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for _, kept := range c.conns {
+		errs = append(errs, kept.Close())
+	}
+	c.conns, c.spaces = nil, nil
+	return errors.Join(errs...)
+}
+
+func redirects(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	default:
+		return false
+	}
+}
+
+func parse(rawURL string) (*url.URL, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrURL, err)
+	}
+	u.Scheme, u.User, u.Fragment = strings.ToLower(u.Scheme), nil, ""
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%w: %q: scheme is not http or https", ErrURL, rawURL)
+	}
+	if u.Hostname() == "" {
+		return nil, fmt.Errorf("%w: %q: no host", ErrURL, rawURL)
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%w: %q: port %s", ErrURL, rawURL, p)
+		}
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return u, nil
+}
+
+// answer is a response with its body read.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// get asks, and answers challenges as often as is sensible.
+func (c *Client) get(ctx context.Context, u *url.URL) (answer, error) {
+	known := c.spaceOf(u)
+	authorization, err := c.authorize(known, u)
+	if err != nil {
+		return answer{}, err
+	}
+	for answered := 0; ; answered++ {
+		a, err := c.try(ctx, u, authorization)
+		if err != nil {
+			return answer{}, err
+		}
+		if a.StatusCode != http.StatusUnauthorized || answered >= maxChallenges {
+			return a, nil
+		}
+		next := c.challenged(u, a.Header.Values("WWW-Authenticate"))
+		if next == nil {
+			return a, nil
+		}
+		if answered > 0 && !next.stale {
+			c.forget(next) // the server has just seen our credentials and did not like them
+			return a, nil
+		}
+		if authorization, err = c.authorize(next, u); err != nil {
+			return answer{}, err
+		}
+		if authorization == "" {
+			return a, nil
+		}
+	}
+}
+
+// try sends one request, again over a new connection when the connection fails.
+// A kept connection that the server has closed meanwhile does not count.
+func (c *Client) try(ctx context.Context, u *url.URL, authorization string) (answer, error) {
+	var errs []error
+	for try := 0; try < max(c.Tries, 1); {
+		kept, err := c.connect(ctx, u)
+		if err == nil {
+			var a answer
+			reused := kept.used
+			a, err = c.exchange(ctx, kept, u, authorization)
+			if err == nil {
+				return a, nil
+			}
+			c.drop(u)
+			if reused && closedByPeer(err) {
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return answer{}, ctx.Err()
+		}
+		var refusal *trust.Refusal
+		if errors.As(err, &refusal) {
+			return answer{}, refusal
+		}
+		try++
+		errs = append(errs, err)
+	}
+	return answer{}, errors.Join(errs...)
+}
+
+func closedByPeer(err error) bool {
+	var timeout net.Error
+	return !(errors.As(err, &timeout) && timeout.Timeout()) && errors.Is(err, errNoAnswer)
+}
+
+// errNoAnswer marks a connection that ended before the first byte of an answer.
+var errNoAnswer = errors.New("connection ended without an answer")
+
+// connect returns the kept connection to the URL's server, or a new one.
+func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
+	key := originOf(u)
+	if kept, ok := c.conns[key]; ok {
+		return kept, nil
+	}
+	addr, err := c.resolve(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	raw, err := c.Dial(dialCtx, addr)
+	if err != nil {
+		return nil, err
+	}
+	var stream net.Conn = &patient{Conn: raw, timeout: c.timeout()}
+	if u.Scheme == "https" && !c.Defects.Has(defect.ClearForHTTPS) {
+		if stream, err = c.handshake(dialCtx, stream, u.Hostname()); err != nil {
+			return nil, errors.Join(err, raw.Close())
+		}
+	}
+	head := &io.LimitedReader{R: stream}
+	kept := &conn{Conn: stream, head: head, r: bufio.NewReader(head)}
+	if c.conns == nil {
+		c.conns = map[origin]*conn{}
+	}
+	c.conns[key] = kept
+	return kept, nil
+}
+
+func (c *Client) drop(u *url.URL) {
+	key := originOf(u)
+	if kept, ok := c.conns[key]; ok {
+		kept.Close() //nolint:errcheck,gosec // it has failed already, or is of no use
+		delete(c.conns, key)
+	}
+}
+
+func (c *Client) resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error) {
+	port := uint16(80)
+	if u.Scheme == "https" {
+		port = 443
+	}
+	if p, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		port = uint16(p)
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return netip.AddrPortFrom(addr, port), nil
+	}
+	if c.Resolve == nil {
+		return netip.AddrPort{}, fmt.Errorf("%w: host %q: names are not resolved", ErrURL, u.Hostname())
+	}
+	addr, err := c.Resolve(ctx, u.Hostname())
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("host %q: %w", u.Hostname(), err)
+	}
+	return netip.AddrPortFrom(addr, port), nil
+}
+
+// exchange sends one GET and reads its answer whole.
+func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authorization string) (answer, error) {
+	stop := context.AfterFunc(ctx, func() { kept.Close() }) //nolint:errcheck,gosec // it only wakes whoever reads or writes
+	defer stop()
+
+	req := &http.Request{
+		Method: http.MethodGet, URL: u, Host: u.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
+	}
+	req.Header.Set("User-Agent", c.UserAgent) // blank: none at all
+	req.Header.Set("Accept", "*/*")
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	if err := req.Write(kept); err != nil {
+		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	kept.head.N = maxHead
+	if _, err := kept.r.Peek(1); err != nil {
+		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	for interim := 0; ; interim++ {
+		res, err := http.ReadResponse(kept.r, req)
+		if err != nil {
+			return answer{}, fmt.Errorf("answer: %w", err)
+		}
+		if res.StatusCode/100 == 1 && interim < maxInterim {
+			continue
+		}
+		limit := c.Limit
+		if limit <= 0 {
+			limit = defaultLimit
+		}
+		kept.head.N = limit + limit/8 + maxHead // chunk heads included
+		body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+		if err != nil {
+			return answer{}, fmt.Errorf("body after %d bytes: %w", len(body), err)
+		}
+		if int64(len(body)) > limit {
+			return answer{}, fmt.Errorf("body is longer than %d bytes", limit)
+		}
+		kept.used = true
+		if res.Close || kept.r.Buffered() > 0 {
+			c.drop(u) // asked for, or the server has sent more than it said
+		}
+		return answer{res, body}, nil
+	}
+}
+
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return defaultTimeout
+}
+
+// originOf tells servers apart; a port that goes without saying is not said.
+func originOf(u *url.URL) origin {
+	host := strings.ToLower(u.Hostname())
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return origin{u.Scheme, net.JoinHostPort(host, port)}
+}
+
+// patient ends a connection that makes no progress for a while.
+type patient struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.timeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}
+
+// handshake opens TLS. A certificate that the policy refuses ends it with the
+// refusal's alert.
+func (c *Client) handshake(ctx context.Context, raw net.Conn, host string) (net.Conn, error) {
+	policy := c.Policy
+	policy.Defects = append(policy.Defects[:len(policy.Defects):len(policy.Defects)], c.Defects...)
+	alert := &alerting{Conn: raw}
+	cfg := &tls.Config{
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, check by check
+		ServerName:         host,
+		MinVersion:         orVersion(c.MinVersion, tls.VersionTLS10),
+		MaxVersion:         orVersion(c.MaxVersion, tls.VersionTLS12),
+		CipherSuites:       suites(),
+		VerifyConnection: func(state tls.ConnectionState) error {
+			err := policy.Verify(state.PeerCertificates, host)
+			var refusal *trust.Refusal
+			if c.Defects.Has(defect.RequestsAfterRefusal) && errors.As(err, &refusal) {
+				return nil
+			}
+			if errors.As(err, &refusal) {
+				alert.instead = byte(refusal.Alert())
+			}
+			return err
+		},
+	}
+	stream := tls.Client(alert, cfg)
+	if err := stream.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return stream, nil
+}
+
+func orVersion(v, otherwise uint16) uint16 {
+	if v != 0 {
+		return v
+	}
+	return otherwise
+}
+
+// suites lists all of them: a handset of 2010 offers RSA key exchange, 3DES and
+// RC4, which crypto/tls only does when told.
+func suites() []uint16 {
+	var out []uint16
+	for _, s := range tls.CipherSuites() {
+		out = append(out, s.ID)
+	}
+	for _, s := range tls.InsecureCipherSuites() {
+		out = append(out, s.ID)
+	}
+	return out
+}
+
+// alerting puts the right description into the alert that ends a handshake:
+// crypto/tls says bad_certificate whatever VerifyConnection found. Up to TLS
+// 1.2 the alert is in clear, so it can be put right; TLS 1.3 encrypts it, and
+// it stays bad_certificate.
+type alerting struct {
+	net.Conn
+	instead byte // alert description, 0 for none
+}
+
+func (a *alerting) Write(b []byte) (int, error) {
+	const recordAlert, fatal, length = 21, 2, 7
+	if a.instead != 0 && len(b) == length && b[0] == recordAlert && b[5] == fatal && trust.Alert(b[6]) == trust.BadCertificate {
+		b = append(b[:6:6], a.instead)
+	}
+	return a.Conn.Write(b)
+}

@@ -1,0 +1,305 @@
+// Package trust decides for the simulated handset whether a server's
+// certificate is good: the three checks of the Installer Guide (F-2), authority,
+// server name and expiry, each by itself under a mask. crypto/x509 cannot say
+// this: its Verify reports only the first flaw and knows no common name.
+package trust
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"ip88rig/rig/virtual/defect"
+)
+
+// The checks, as bits of the mask (verifying_cert of the vendor's configuration
+// files).
+const (
+	Authority  uint8 = 1
+	ServerName uint8 = 2
+	Expiry     uint8 = 4
+	// All is the handset's state from the factory.
+	All = Authority | ServerName | Expiry
+)
+
+// Alert is a TLS alert description (RFC 5246, 7.2).
+type Alert uint8
+
+// The alerts of a refusal.
+const (
+	BadCertificate     Alert = 42
+	CertificateExpired Alert = 45
+	UnknownCA          Alert = 48
+)
+
+// String returns the name that RFC 5246 gives the alert.
+func (a Alert) String() string {
+	switch a {
+	case BadCertificate:
+		return "bad_certificate"
+	case CertificateExpired:
+		return "certificate_expired"
+	case UnknownCA:
+		return "unknown_ca"
+	default:
+		return fmt.Sprintf("alert %d", uint8(a))
+	}
+}
+
+// Policy is what a handset checks, and against what.
+type Policy struct {
+	// Mask holds the bits of the checks that are on.
+	Mask uint8
+	// Authorities are trusted to issue. A server's own certificate that is
+	// among them is trusted as well.
+	Authorities []*x509.Certificate
+	// Now tells the time, and whether an SNTP server has told it. Nil, or an
+	// unknown time, skips the expiry check: the guide has it "verifiable only if
+	// an SNTP server provides time".
+	Now func() (now time.Time, known bool)
+	// Defects are the handset's.
+	Defects defect.Set
+}
+
+// Refusal says which checks a chain failed.
+type Refusal struct {
+	// Failed holds the bits of the checks that failed, of those that are on.
+	Failed uint8
+	// Reason says why, for people.
+	Reason string
+}
+
+// Error tells the reason.
+func (r *Refusal) Error() string { return "certificate refused: " + r.Reason }
+
+// Alert returns the alert that tells the server: the authority's before the
+// expiry's before the name's.
+func (r *Refusal) Alert() Alert {
+	switch {
+	case r.Failed&Authority != 0:
+		return UnknownCA
+	case r.Failed&Expiry != 0:
+		return CertificateExpired
+	default:
+		return BadCertificate
+	}
+}
+
+// Verify checks the chain as the server sent it, its own certificate first,
+// against the name (or address) that the handset asked for. It returns nil or
+// a *Refusal that names every check that failed. Intermediate certificates may
+// stand in any order.
+func (p Policy) Verify(chain []*x509.Certificate, serverName string) error {
+	if len(chain) == 0 {
+		return &Refusal{Failed: p.Mask, Reason: "no certificate"}
+	}
+	mask := p.Mask & All
+	if p.Defects.Has(defect.RefusesUnderMask6) && mask == ServerName|Expiry {
+		return &Refusal{Failed: mask, Reason: "mask 6 (defect " + string(defect.RefusesUnderMask6) + ")"}
+	}
+	if p.Defects.Has(defect.NameNeedsAuthority) && mask&Authority == 0 {
+		mask &^= ServerName
+	}
+	if p.Defects.Has(defect.AcceptsUnknownAuthority) {
+		mask &^= Authority
+	}
+	if p.Defects.Has(defect.AcceptsWrongName) {
+		mask &^= ServerName
+	}
+	if p.Defects.Has(defect.AcceptsExpired) {
+		mask &^= Expiry
+	}
+
+	var failed uint8
+	var reasons []string
+	refuse := func(bit uint8, err error) {
+		if err != nil && mask&bit != 0 {
+			failed |= bit
+			reasons = append(reasons, err.Error())
+		}
+	}
+	path, err := p.path(chain)
+	refuse(Authority, err)
+	refuse(ServerName, checkName(chain[0], serverName))
+	refuse(Expiry, p.checkDates(chain, path))
+	if failed == 0 {
+		return nil
+	}
+	return &Refusal{Failed: failed, Reason: strings.Join(reasons, "; ")}
+}
+
+// checkDates judges every certificate that was sent, and the authority's own
+// when the chain leads to one.
+func (p Policy) checkDates(chain, path []*x509.Certificate) error {
+	if p.Now == nil {
+		return nil
+	}
+	now, known := p.Now()
+	if !known {
+		return nil
+	}
+	for _, c := range slices.Concat(chain, path) {
+		switch {
+		case now.After(c.NotAfter):
+			return fmt.Errorf("%s expired at %s, it is %s", subject(c), c.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		case now.Before(c.NotBefore):
+			return fmt.Errorf("%s is not valid before %s, it is %s", subject(c), c.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// maxPath bounds the search for an authority, in certificates; longer chains
+// are refused.
+const maxPath = 10
+
+// maxSignatures bounds the work that one chain can cause.
+const maxSignatures = 100
+
+// path finds a chain of good signatures from the server's certificate to a
+// known authority, whatever the dates, and returns it with the authority.
+func (p Policy) path(chain []*x509.Certificate) ([]*x509.Certificate, error) {
+	leaf := chain[0]
+	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
+		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		return nil, fmt.Errorf("%s is not issued for servers", subject(leaf))
+	}
+	budget := maxSignatures
+	if path := p.extend([]*x509.Certificate{leaf}, chain[1:], &budget); path != nil {
+		return path, nil
+	}
+	return nil, fmt.Errorf("%s, issued by %q: authority unknown", subject(leaf), leaf.Issuer.String())
+}
+
+// extend walks from the last certificate of path to a known authority.
+func (p Policy) extend(path, rest []*x509.Certificate, budget *int) []*x509.Certificate {
+	last := path[len(path)-1]
+	if slices.ContainsFunc(p.Authorities, last.Equal) {
+		return path
+	}
+	if len(path) > maxPath {
+		return nil
+	}
+	below := 0 // intermediates between the issuer sought and the server's certificate
+	for _, c := range path[1:] {
+		if !bytes.Equal(c.RawSubject, c.RawIssuer) {
+			below++
+		}
+	}
+	for i, issuer := range slices.Concat(p.Authorities, rest) {
+		if *budget <= 0 {
+			return nil
+		}
+		if !bytes.Equal(issuer.RawSubject, last.RawIssuer) || slices.ContainsFunc(path, issuer.Equal) || !mayIssue(issuer, below) {
+			continue
+		}
+		*budget--
+		if checkSignature(last, issuer) != nil {
+			continue
+		}
+		longer := append(slices.Clone(path), issuer)
+		if i < len(p.Authorities) {
+			return longer
+		}
+		if found := p.extend(longer, rest, budget); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// mayIssue is RFC 5280, 4.2.1.3 and 4.2.1.9: the CA flag, its path length, and
+// the key usage. A version 1 certificate cannot carry them and may issue.
+func mayIssue(c *x509.Certificate, below int) bool {
+	if c.Version < 3 {
+		return true
+	}
+	if !c.BasicConstraintsValid || !c.IsCA {
+		return false
+	}
+	if (c.MaxPathLen > 0 || c.MaxPathLenZero) && below > c.MaxPathLen {
+		return false
+	}
+	return c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCertSign != 0
+}
+
+
+
+// checkSignature takes SHA-1 too, which handsets of this age accept and
+// crypto/x509 does not.
+func checkSignature(c, issuer *x509.Certificate) error {
+	var hash crypto.Hash
+	switch c.SignatureAlgorithm {
+	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
+		hash = crypto.SHA1
+	default:
+		return issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
+	}
+	h := hash.New()
+	h.Write(c.RawTBSCertificate)
+	switch key := issuer.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(key, hash, h.Sum(nil), c.Signature)
+	case *ecdsa.PublicKey:
+		if ecdsa.VerifyASN1(key, h.Sum(nil), c.Signature) {
+			return nil
+		}
+	}
+	return errors.New("signature does not fit the key of the issuer")
+}
+
+// checkName compares as RFC 2818, 3.1 does: subject alternative names when
+// there are any of the two kinds, else the common name.
+func checkName(c *x509.Certificate, name string) error {
+	name = strings.TrimSuffix(name, ".")
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	isAddr := err == nil
+	if isAddr {
+		for _, ip := range c.IPAddresses {
+			if san, ok := netip.AddrFromSlice(ip); ok && san.Unmap() == addr.Unmap() {
+				return nil
+			}
+		}
+	} else if slices.ContainsFunc(c.DNSNames, func(pattern string) bool { return matches(pattern, name) }) {
+		return nil
+	}
+	if len(c.DNSNames)+len(c.IPAddresses) > 0 {
+		return fmt.Errorf("%s is for %s, not for %s", subject(c), strings.Join(names(c), ", "), name)
+	}
+	cn := c.Subject.CommonName
+	if isAddr && cn == addr.String() || !isAddr && matches(cn, name) {
+		return nil
+	}
+	return fmt.Errorf("%s is not for %s", subject(c), name)
+}
+
+// matches allows "*" as the whole first label, for one label.
+func matches(pattern, name string) bool {
+	pattern = strings.TrimSuffix(pattern, ".")
+	if pattern == "" || name == "" {
+		return false
+	}
+	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
+		label, parent, found := strings.Cut(name, ".")
+		return found && label != "" && rest != "" && strings.EqualFold(rest, parent)
+	}
+	return strings.EqualFold(pattern, name)
+}
+
+func names(c *x509.Certificate) []string {
+	out := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		out = append(out, ip.String())
+	}
+	return out
+}
+
+func subject(c *x509.Certificate) string { return fmt.Sprintf("certificate %q", c.Subject.String()) }

@@ -61,7 +61,7 @@ const (
 	RebootsTwiceAfterSoftware Name = "reboots-twice-after-software"
 	// RebootsPerReason reboots once for the configuration and once for the software of one cycle (RBT-05).
 	RebootsPerReason Name = "reboots-per-reason"
-	// InstallsNothing downloads, reboots and goes on running the old version (FWU-01).
+	// InstallsNothing downloads, reboots and goes on running the old version; it downloads the same version again after that, but does not reboot for it again (FWU-01).
 	InstallsNothing Name = "installs-nothing"
 	// DownloadsSameVersion downloads the listed files although the version is the running one, without rebooting (FWU-02).
 	DownloadsSameVersion Name = "downloads-same-version"

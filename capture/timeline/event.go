@@ -90,6 +90,8 @@ const (
 	PowerOn  Kind = "power on"
 	LinkDown Kind = "link down"
 	LinkUp   Kind = "link up"
+	// LinkLost is a link that went away without a command.
+	LinkLost Kind = "link lost"
 	// OperatorAsked and OperatorDone bracket an action of a person (or of the
 	// script that stands in for one): Message names the verb.
 	OperatorAsked Kind = "operator asked"

@@ -1,0 +1,95 @@
+package timeline
+
+import (
+	"slices"
+	"strings"
+)
+
+// Fact is a predicate on one event that can be written down as JSON: what
+// After and Await look for.
+type Fact struct {
+	// Name is how messages call it: "registered".
+	Name string `json:"name"`
+	// Kinds are the kinds of event that are the fact.
+	Kinds []Kind `json:"kinds"`
+	// Files, if any, are the names one of which the event's File must be.
+	Files []string `json:"files,omitempty"`
+	// Message, if set, must be the event's Message.
+	Message string `json:"message,omitempty"`
+	// Reason, if set, must be contained in the event's Reason.
+	Reason string `json:"reason,omitempty"`
+	// Transport, if set, must be the event's Transport.
+	Transport Transport `json:"transport,omitempty"`
+	// Status, if not 0, must be the event's Status.
+	Status int `json:"status,omitempty"`
+}
+
+// Is tells whether the event is the fact.
+func (f Fact) Is(e *Event) bool {
+	return slices.Contains(f.Kinds, e.Kind) &&
+		(len(f.Files) == 0 || slices.Contains(f.Files, e.File)) &&
+		(f.Message == "" || f.Message == e.Message) &&
+		(f.Reason == "" || strings.Contains(e.Reason, f.Reason)) &&
+		(f.Transport == "" || f.Transport == e.Transport) &&
+		(f.Status == 0 || f.Status == e.Status)
+}
+
+// String returns the fact's name.
+func (f Fact) String() string {
+	if f.Name != "" {
+		return f.Name
+	}
+	kinds := make([]string, len(f.Kinds))
+	for i, k := range f.Kinds {
+		kinds[i] = string(k)
+	}
+	return strings.Join(kinds, " or ")
+}
+
+// FactKind is any event of the kind.
+func FactKind(k Kind) Fact { return Fact{Name: string(k), Kinds: []Kind{k}} }
+
+// FactBooted is the first sign of life after a commanded power cycle.
+func FactBooted() Fact { return FactKind(Booted) }
+
+// FactRebooted is a reboot that nobody commanded.
+func FactRebooted() Fact { return FactKind(Rebooted) }
+
+// FactRegistered is a REGISTER that was accepted.
+func FactRegistered() Fact { return FactKind(Registered) }
+
+// FactBound is an address that the handset holds.
+func FactBound() Fact { return FactKind(Bound) }
+
+// FactRefused is a certificate that the handset did not accept.
+func FactRefused() Fact { return FactKind(Refused) }
+
+// FactAlive is the first thing seen of a handset that starts: Booted, or Bound
+// where the power is not the rig's.
+func FactAlive() Fact { return Fact{Name: "alive", Kinds: []Kind{Booted, Bound}} }
+
+// FactAsked is a request for one of the files; none named: for any file.
+func FactAsked(names ...string) Fact { return fileFact(Asked, names) }
+
+// FactFetched is one of the files taken over whole; none named: any file.
+func FactFetched(names ...string) Fact { return fileFact(Fetched, names) }
+
+func fileFact(k Kind, names []string) Fact {
+	f := FactKind(k)
+	if len(names) > 0 {
+		f.Files = names
+		f.Name += " " + strings.Join(names, " or ")
+	}
+	return f
+}
+
+// FactVerb is a step of the scenario; the empty name: any.
+func FactVerb(name string) Fact {
+	return Fact{Name: strings.TrimSpace("verb " + name), Kinds: []Kind{Verb}, Message: name}
+}
+
+// FactOperatorDone is an action of the operator that was confirmed; the empty
+// name: any.
+func FactOperatorDone(verb string) Fact {
+	return Fact{Name: strings.TrimSpace("operator done " + verb), Kinds: []Kind{OperatorDone}, Message: verb}
+}

@@ -1,0 +1,144 @@
+// Package timeline is what a run is judged from: the events of one lane in
+// their order, what they prove about the handset, and windows on them.
+//
+// A timeline is a pure fold of its events: the same events in the same order
+// give the same numbers and the same derived facts, live and offline, so that
+// a judgement can be made again years later from the recording alone. Nothing
+// here reads a clock. The package imports the standard library only.
+package timeline
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says whose timeline it is.
+type Config struct {
+	// HandsetMACs are the handset's own addresses (phone and WiFi module),
+	// lower case with colons. Only what they send or are sent derives facts.
+	HandsetMACs []string
+	// ServerMACs are the rig's own addresses on the same wire.
+	ServerMACs []string
+}
+
+// Timeline holds the events of one recording in order. It is safe for use by
+// several goroutines; Add is called by the recorder only, under its lock, which
+// is what makes the order the recorded one.
+type Timeline struct {
+	handset []string
+
+	mu        sync.Mutex
+	events    []Event
+	watermark time.Time
+	changed   chan struct{} // nil while nobody waits
+	derive    *deriver
+}
+
+// New returns an empty timeline.
+func New(cfg Config) *Timeline {
+	macs := make([]string, 0, len(cfg.HandsetMACs))
+	for _, m := range cfg.HandsetMACs {
+		macs = append(macs, strings.ToLower(m))
+	}
+	return &Timeline{handset: macs, derive: newDeriver(macs)}
+}
+
+// Add appends an event and, right behind it, the facts that it proves, and
+// wakes whoever waits. It returns the event's Seq. An event with By Derived is
+// kept as it is and proves nothing more. The event's Fields must not be changed
+// afterwards.
+func (t *Timeline) Add(e Event) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e.At = e.At.Round(0) // the recording holds wall time only
+	e.Seq = len(t.events) + 1
+	t.events = append(t.events, e)
+	if e.By != Derived {
+		for _, fact := range t.derive.fold(&e) {
+			fact.Seq = len(t.events) + 1
+			fact.By = Derived
+			fact.At, fact.Frame, fact.After = e.At, e.Frame, e.After
+			t.events = append(t.events, fact)
+		}
+	}
+	t.wake()
+	return e.Seq
+}
+
+// Advance moves the watermark: no event with an earlier At comes any more. It
+// never moves back and never adds an event, so that nothing derived depends on
+// when it was called.
+func (t *Timeline) Advance(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now = now.Round(0); now.After(t.watermark) {
+		t.watermark = now
+		t.wake()
+	}
+}
+
+// wake tells the waiters; the lock is held.
+func (t *Timeline) wake() {
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+}
+
+// Watermark is the time before which nothing comes any more.
+func (t *Timeline) Watermark() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.watermark
+}
+
+// Changed returns a channel that is closed at the next Add or Advance. Take it
+// before looking, so that nothing is missed in between.
+func (t *Timeline) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == nil {
+		t.changed = make(chan struct{})
+	}
+	return t.changed
+}
+
+// Events returns all events so far. The slice is shared and must not be changed.
+func (t *Timeline) Events() []Event {
+	events, _ := t.snapshot()
+	return events
+}
+
+// Len is the number of events so far, which is also the last Seq.
+func (t *Timeline) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.events)
+}
+
+// HandsetMACs are the addresses of Config, in lower case.
+func (t *Timeline) HandsetMACs() []string { return slices.Clone(t.handset) }
+
+// snapshot shares the backing array: events are only ever appended, and the cap
+// keeps an append of the reader's out of it.
+func (t *Timeline) snapshot() ([]Event, time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clip(t.events), t.watermark
+}
+
+// Carry returns a CarriedState event that holds what has been derived so far:
+// lease, registrations, transfers under way, power. Added to an empty timeline,
+// it makes that one go on where this one is. It is stamped with the time of the
+// last event, or the watermark when that is later.
+func (t *Timeline) Carry() Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := t.watermark
+	if n := len(t.events); n > 0 && t.events[n-1].At.After(at) {
+		at = t.events[n-1].At
+	}
+	return Event{At: at, By: "recorder", Kind: CarriedState, Fields: map[string]string{stateField: t.derive.encode()}}
+}

@@ -1,0 +1,252 @@
+// Package report is what a run leaves for people and machines: the verdict of
+// each judgement, spec and row, run.json (the truth), JUnit written from it and
+// the summary at the terminal.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Verdict says how a row came out and whose fault it was.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass Verdict = "pass"
+	// Fail is the handset's.
+	Fail Verdict = "fail"
+	// Blocked: a given was not reached; the reason names the row that blocked it.
+	Blocked Verdict = "blocked"
+	// Inconclusive is the rig's or the lab's, or an assumption nobody measured.
+	Inconclusive Verdict = "inconclusive"
+	// Drift: an observed behaviour differs from the golden record.
+	Drift Verdict = "drift"
+	// Known: a registered deviation that has not expired.
+	Known Verdict = "known"
+	// Skip carries a typed reason that names what would enable it.
+	Skip Verdict = "skip"
+)
+
+// Weight orders verdicts from good to bad, for the worst of several.
+func (v Verdict) Weight() int {
+	return slices.Index([]Verdict{Pass, Skip, Known, Blocked, Inconclusive, Drift, Fail}, v)
+}
+
+// Worst returns the worst of verdicts, Skip for none.
+func Worst(vs ...Verdict) Verdict {
+	if len(vs) == 0 {
+		return Skip
+	}
+	return slices.MaxFunc(vs, func(a, b Verdict) int { return a.Weight() - b.Weight() })
+}
+
+// Judgement is one verdict on one row of the requirements, with what is needed
+// to judge it again from the recording.
+type Judgement struct {
+	Row     string  `json:"row"`
+	Verdict Verdict `json:"verdict"`
+	// Case tells judgements of one row in one spec apart ("mask 5, wrong name").
+	Case      string `json:"case,omitempty"`
+	Transport string `json:"transport,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	// BlockedBy is the row that was not reached.
+	BlockedBy string `json:"blocked_by,omitempty"`
+
+	Matcher   string          `json:"matcher,omitempty"`
+	Args      json.RawMessage `json:"args,omitempty"`
+	Window    json.RawMessage `json:"window,omitempty"`
+	Negated   bool            `json:"negated,omitempty"`
+	Upto      int             `json:"upto,omitempty"`
+	Watermark time.Time       `json:"watermark,omitzero"`
+	Frame     int             `json:"frame,omitempty"`
+}
+
+// Spec is one spec on one handset.
+type Spec struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	Rows       []string      `json:"rows"`
+	Transport  string        `json:"transport,omitempty"`
+	Verdict    Verdict       `json:"verdict"`
+	Reason     string        `json:"reason,omitempty"`
+	BlockedBy  string        `json:"blocked_by,omitempty"`
+	Folder     string        `json:"folder,omitempty"`
+	Rerun      string        `json:"rerun,omitempty"`
+	Failure    string        `json:"failure,omitempty"`
+	Location   string        `json:"location,omitempty"`
+	Start      time.Time     `json:"start"`
+	Took       time.Duration `json:"took_ns"`
+	Cycles     int           `json:"cycles"`
+	Frames     int           `json:"frames"`
+	Judgements []Judgement   `json:"judgements"`
+}
+
+// Handset is what one lane found.
+type Handset struct {
+	Name      string        `json:"name"`
+	Model     string        `json:"model"`
+	Link      string        `json:"link"`
+	MAC       string        `json:"mac"`
+	Simulated bool          `json:"simulated"`
+	Defects   []string      `json:"defects,omitempty"`
+	Firmware  string        `json:"firmware,omitempty"`
+	Seed      int64         `json:"seed"`
+	Specs     []Spec        `json:"specs"`
+	Died      string        `json:"died,omitempty"`
+	MaxRSS    int64         `json:"max_rss_bytes,omitempty"`
+	CPU       time.Duration `json:"cpu_ns,omitempty"`
+}
+
+// Run is the whole of a run: run.json.
+type Run struct {
+	Version     string            `json:"rig_version"`
+	Bench       string            `json:"bench"`
+	Started     time.Time         `json:"started"`
+	Took        time.Duration     `json:"took_ns"`
+	Seed        int64             `json:"seed"`
+	Depth       string            `json:"depth"`
+	Filter      string            `json:"filter,omitempty"`
+	Strict      bool              `json:"strict,omitempty"`
+	Interrupted bool              `json:"interrupted,omitempty"`
+	Patience    map[string]string `json:"patience,omitempty"`
+	Handsets    []Handset         `json:"handsets"`
+}
+
+// Row is the verdict on one row for one handset.
+type Row struct {
+	ID         string
+	Verdict    Verdict
+	Judgements int
+	Reasons    []string
+}
+
+// Rows sums the judgements of a handset up by row, in the order of their ids.
+func (h Handset) Rows() []Row {
+	at := map[string]int{}
+	var rows []Row
+	for _, s := range h.Specs {
+		for _, j := range s.Judgements {
+			i, ok := at[j.Row]
+			if !ok {
+				i = len(rows)
+				at[j.Row] = i
+				rows = append(rows, Row{ID: j.Row, Verdict: j.Verdict})
+			}
+			rows[i].Judgements++
+			rows[i].Verdict = Worst(rows[i].Verdict, j.Verdict)
+			if j.Verdict != Pass && j.Reason != "" && !slices.Contains(rows[i].Reasons, j.Reason) {
+				rows[i].Reasons = append(rows[i].Reasons, j.Reason)
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.ID, b.ID) })
+	return rows
+}
+
+// Counts counts specs and judgements by verdict.
+func (r Run) Counts() (specs, judgements map[Verdict]int) {
+	specs, judgements = map[Verdict]int{}, map[Verdict]int{}
+	for _, h := range r.Handsets {
+		for _, s := range h.Specs {
+			specs[s.Verdict]++
+			for _, j := range s.Judgements {
+				judgements[j.Verdict]++
+			}
+		}
+	}
+	return specs, judgements
+}
+
+// UnexplainedBlocks lists rows that blocked a spec although no spec judged them
+// as failed: such a run is inconclusive as a whole.
+func (r Run) UnexplainedBlocks() []string {
+	var out []string
+	for _, h := range r.Handsets {
+		failed := map[string]bool{}
+		for _, s := range h.Specs {
+			for _, j := range s.Judgements {
+				if j.Verdict == Fail || j.Verdict == Known {
+					failed[j.Row] = true
+				}
+			}
+		}
+		for _, s := range h.Specs {
+			if s.BlockedBy != "" && !failed[s.BlockedBy] {
+				line := fmt.Sprintf("%s: %s", h.Name, s.BlockedBy)
+				if !slices.Contains(out, line) {
+					out = append(out, line)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Exit codes of the command.
+const (
+	ExitPass         = 0
+	ExitFailed       = 1
+	ExitUsage        = 2
+	ExitInconclusive = 3
+	ExitInterrupted  = 130
+)
+
+// ExitCode is 1 if a row failed or drifted; else 3 if anything is inconclusive
+// or blocked, a lane died or nothing was judged (strict: also if skipped); else
+// 0; 130 when interrupted.
+func (r Run) ExitCode() int {
+	if r.Interrupted {
+		return ExitInterrupted
+	}
+	specs, judgements := r.Counts()
+	switch {
+	case specs[Fail]+specs[Drift]+judgements[Fail]+judgements[Drift] > 0:
+		return ExitFailed
+	case specs[Inconclusive]+specs[Blocked]+judgements[Inconclusive]+judgements[Blocked] > 0,
+		len(r.UnexplainedBlocks()) > 0,
+		judgements[Pass] == 0,
+		r.Strict && specs[Skip]+judgements[Skip] > 0,
+		slices.ContainsFunc(r.Handsets, func(h Handset) bool { return h.Died != "" }):
+		return ExitInconclusive
+	}
+	return ExitPass
+}
+
+// Write writes run.json into a folder, whole or not at all.
+func (r Run) Write(dir string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("run.json: %w", err)
+	}
+	return writeWhole(filepath.Join(dir, "run.json"), append(data, '\n'))
+}
+
+// Read reads a run.json.
+func Read(path string) (Run, error) {
+	var r Run
+	data, err := os.ReadFile(path) //nolint:gosec // the user's own run folder
+	if err != nil {
+		return r, fmt.Errorf("run.json: %w", err)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func writeWhole(path string, data []byte) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o644); err != nil { //nolint:gosec // reports are for everybody; they hold no secrets
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

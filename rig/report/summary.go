@@ -1,0 +1,133 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Summary returns what a person wants to know in the morning: a line per
+// handset, then each spec that did not pass with its reason and the command
+// that runs it again, then what was skipped and why.
+func (r Run) Summary() string {
+	var w strings.Builder
+	specs, judgements := r.Counts()
+	fmt.Fprintf(&w, "\n%s: %d handsets, %d specs, %d judgements in %s\n", r.Bench, len(r.Handsets), total(specs), total(judgements), r.Took.Round(100*time.Millisecond))
+	for _, h := range r.Handsets {
+		rows := h.Rows()
+		by := map[Verdict]int{}
+		for _, row := range rows {
+			by[row.Verdict]++
+		}
+		kind := "real"
+		if h.Simulated {
+			kind = "simulated: a pass proves the rig, not a phone"
+		}
+		fmt.Fprintf(&w, "  %-14s %s %-5s %2d rows: %s (%s)\n", h.Name, h.Model, h.Link, len(rows), verdicts(by), kind)
+		if h.Died != "" {
+			fmt.Fprintf(&w, "    THE LANE DIED: %s\n", h.Died)
+		}
+		if len(h.Defects) > 0 {
+			fmt.Fprintf(&w, "    defects: %s\n", strings.Join(h.Defects, ", "))
+		}
+	}
+	r.troubles(&w)
+	r.skipped(&w)
+	if open := r.UnexplainedBlocks(); len(open) > 0 {
+		fmt.Fprintf(&w, "\nblocked by rows that no spec judged as failed, so the run is inconclusive as a whole:\n  %s\n", strings.Join(open, "\n  "))
+	}
+	fmt.Fprintf(&w, "\n%s; exit code %d\n", verdicts(judgements), r.ExitCode())
+	return w.String()
+}
+
+func (r Run) troubles(w *strings.Builder) {
+	for _, h := range r.Handsets {
+		// A cause that stops everything is told once, not a hundred times.
+		told := map[string]int{}
+		for _, s := range h.Specs {
+			switch s.Verdict {
+			case Pass, Skip, Known:
+				continue
+			case Blocked:
+				told[s.BlockedBy+"\x00"+s.Reason]++
+				if told[s.BlockedBy+"\x00"+s.Reason] > 1 {
+					continue
+				}
+			case Fail, Inconclusive, Drift:
+			}
+			fmt.Fprintf(w, "\n%s  %s: %s\n", strings.ToUpper(string(s.Verdict)), h.Name, s.Name)
+			for _, j := range s.Judgements {
+				if j.Verdict != Pass {
+					fmt.Fprintf(w, "  %s %s", j.Row, j.Verdict)
+					if j.Case != "" {
+						fmt.Fprintf(w, " (%s)", j.Case)
+					}
+					if j.Reason != "" && j.Reason != s.Reason {
+						fmt.Fprintf(w, ": %s", j.Reason)
+					}
+					fmt.Fprintln(w)
+				}
+			}
+			if s.Reason != "" {
+				fmt.Fprintf(w, "  %s\n", s.Reason)
+			}
+			if s.Failure != "" {
+				fmt.Fprintf(w, "%s\n", indent(s.Failure, "    "))
+			}
+			fmt.Fprintf(w, "  evidence: %s\n  again:    %s\n", s.Folder, s.Rerun)
+		}
+		for key, n := range told {
+			if n > 1 {
+				row, reason, _ := strings.Cut(key, "\x00")
+				fmt.Fprintf(w, "\nBLOCKED  %s: %d more specs by %s: %s\n", h.Name, n-1, row, reason)
+			}
+		}
+	}
+}
+
+func (r Run) skipped(w *strings.Builder) {
+	order := []string{}
+	lists := map[string][]string{}
+	for _, h := range r.Handsets {
+		for _, s := range h.Specs {
+			if s.Verdict != Skip {
+				continue
+			}
+			if _, ok := lists[s.Reason]; !ok {
+				order = append(order, s.Reason)
+			}
+			lists[s.Reason] = append(lists[s.Reason], h.Name+": "+s.Name)
+		}
+	}
+	if len(order) > 0 {
+		fmt.Fprintf(w, "\nskipped:\n")
+	}
+	for _, reason := range order {
+		fmt.Fprintf(w, "  %s (%d specs, e.g. %s)\n", reason, len(lists[reason]), lists[reason][0])
+	}
+}
+
+func verdicts(by map[Verdict]int) string {
+	var parts []string
+	for _, v := range []Verdict{Pass, Fail, Drift, Inconclusive, Blocked, Known, Skip} {
+		if by[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", by[v], v))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing judged"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func total(by map[Verdict]int) int {
+	n := 0
+	for _, v := range by {
+		n += v
+	}
+	return n
+}
+
+func indent(s, with string) string {
+	return with + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+with)
+}

@@ -1,0 +1,268 @@
+// Package sntpd tells handsets the time: an SNTP server after RFC 4330 (the
+// on-wire format is RFC 5905) that answers client requests on a socket handed
+// to it, with the time that a scenario wants the handset to have. What time it
+// is decides whether a handset finds a certificate expired, so the clock is
+// asked anew for every client and every answer.
+//
+// Datagrams are handled one after another, and each answer stands in the
+// journal before it is sent. Faults are asked for at
+//
+//	fault.Point{Service: "sntpd", Message: "SNTP", Phase: "answer"}
+package sntpd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+)
+
+const (
+	name = "sntpd"
+
+	// packetLen is an SNTP message without authenticator (RFC 4330 section 4).
+	packetLen = 48
+
+	modeClient = 3
+	modeServer = 4
+
+	leapUnsynchronised = 3
+
+	// precision is that of the stamps, log2 of seconds: about a microsecond.
+	precision = -20
+)
+
+// Config is what a Server needs. It is not read any more once New returned.
+type Config struct {
+	// Conn is where requests arrive, usually on port 123. Serve closes it. A
+	// socket bound to the unspecified address tells the address that a request
+	// came to through ReadFromTo and answers from it through WriteFromTo;
+	// others are used through net.PacketConn.
+	Conn net.PacketConn
+	// Clock says what time to tell a client when it really is now. With false
+	// the client is told that the server is not synchronised (leap indicator 3,
+	// stratum 0, "INIT"). Nil tells the real time.
+	Clock func(client netip.Addr, now time.Time) (time.Time, bool)
+	// Stratum of the answers, 1 to 15; 0 means 1.
+	Stratum uint8
+	// Leap is the leap indicator of the answers: 0 none, 1 the last minute has
+	// 61 seconds, 2 it has 59.
+	Leap uint8
+	// Record takes events into the journal. It must not be nil.
+	Record func(timeline.Event)
+	// Faults is the plan in force; nil misbehaves never.
+	Faults *fault.Plan
+	// Now is the lane's clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server answers SNTP requests.
+type Server struct {
+	conn    net.PacketConn
+	local   netip.AddrPort
+	clock   func(netip.Addr, time.Time) (time.Time, bool)
+	stratum uint8
+	leap    uint8
+	record  func(timeline.Event)
+	faults  *fault.Plan
+	now     func() time.Time
+}
+
+// addressed is a socket that tells the local address of each datagram.
+type addressed interface {
+	ReadFromTo(b []byte) (n int, from, to netip.AddrPort, err error)
+	WriteFromTo(b []byte, from, to netip.AddrPort) (int, error)
+}
+
+// New checks cfg and returns a server that does not listen to its socket yet.
+// The error names the field that is wrong.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.Conn == nil:
+		return nil, errors.New("sntpd: Conn is missing")
+	case cfg.Record == nil:
+		return nil, errors.New("sntpd: Record is missing")
+	case cfg.Stratum > 15:
+		return nil, fmt.Errorf("sntpd: Stratum %d is not within 1 to 15", cfg.Stratum)
+	case cfg.Leap > 2:
+		return nil, fmt.Errorf("sntpd: Leap %d is not within 0 to 2; let Clock return false to be unsynchronised", cfg.Leap)
+	}
+	s := &Server{
+		conn: cfg.Conn, local: addrPort(cfg.Conn.LocalAddr()), clock: cfg.Clock,
+		stratum: max(cfg.Stratum, 1), leap: cfg.Leap,
+		record: cfg.Record, faults: cfg.Faults, now: cfg.Now,
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.clock == nil {
+		s.clock = func(_ netip.Addr, now time.Time) (time.Time, bool) { return now, true }
+	}
+	return s, nil
+}
+
+// Serve answers requests until ctx ends, then closes the socket and returns
+// nil. It returns an error when the socket fails before that. It may be called
+// once.
+func (s *Server) Serve(ctx context.Context) error {
+	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: s.local})
+	err := s.serve(ctx)
+	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: s.local}
+	if err != nil {
+		down.Reason = err.Error()
+	}
+	s.record(down)
+	return err
+}
+
+func (s *Server) serve(ctx context.Context) error {
+	// The goroutine of AfterFunc ends with Close, which wakes the read below.
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
+	defer stop()
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, to, err := s.read(buf)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // the read failed because ctx ended
+			}
+			return fmt.Errorf("sntpd: read on %v: %w", s.local, err)
+		}
+		received := s.now()
+		answer := s.answer(buf[:n], from, to, received)
+		if answer == nil {
+			continue
+		}
+		if err := s.write(answer, to, from); err != nil && ctx.Err() == nil {
+			s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
+		}
+	}
+}
+
+// answer records what is done about one datagram and returns what to send;
+// nil: nothing.
+func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) []byte {
+	if len(b) < packetLen {
+		s.oddity(from, to, fmt.Sprintf("%d bytes are no SNTP message, which has %d", len(b), packetLen))
+		return nil
+	}
+	version, mode := b[0]>>3&7, b[0]&7
+	switch {
+	case version < 1 || version > 4:
+		s.oddity(from, to, fmt.Sprintf("version %d is not within 1 to 4", version))
+		return nil
+	case mode == modeClient:
+	case mode == 0 && version == 1:
+		// NTPv1 (RFC 1059) knew no modes; RFC 1305 appendix B keeps such clients served.
+	default:
+		s.oddity(from, to, fmt.Sprintf("mode %d is not a client's", mode))
+		return nil
+	}
+
+	var offset time.Duration
+	var kiss string
+	effect, sentence, ok := s.faults.At(fault.Point{Service: name, Message: "SNTP", Phase: "answer"})
+	if ok {
+		e, mine := effect.(Effect)
+		if !mine {
+			s.oddity(from, to, fmt.Sprintf("fault not known here, ignored: %s", sentence))
+		} else {
+			s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
+		}
+		switch e := e.(type) {
+		case nil:
+		case Drop:
+			return nil
+		case KissOfDeath:
+			kiss = e.Code
+		case Offset:
+			offset = e.D
+		}
+	}
+
+	rec, synced := s.clock(from.Addr(), received)
+	rec = rec.Add(offset)
+	leap, stratum, refID, why := s.leap, s.stratum, "LOCL", ""
+	switch {
+	case kiss != "":
+		leap, stratum, refID, why = leapUnsynchronised, 0, kiss, "kiss-of-death "+kiss
+	case !synced:
+		leap, stratum, refID, why = leapUnsynchronised, 0, "INIT", "not synchronised"
+	}
+
+	out := make([]byte, packetLen)
+	out[0] = leap<<6 | version<<3 | modeServer
+	out[1] = stratum
+	out[2] = b[2] // poll is copied (RFC 4330 section 6)
+	out[3] = byte(256 + precision)
+	copy(out[12:16], refID)
+	binary.BigEndian.PutUint64(out[16:], Stamp(rec)) // reference
+	copy(out[24:32], b[40:48])                       // originate is the client's transmit stamp
+	binary.BigEndian.PutUint64(out[32:], Stamp(rec)) // receive
+
+	sent, _ := s.clock(from.Addr(), s.now())
+	sent = sent.Add(offset)
+	binary.BigEndian.PutUint64(out[40:], Stamp(sent)) // transmit
+	s.record(timeline.Event{
+		By: name, Kind: timeline.SNTPResponse, Src: from, Dst: to, Reason: why,
+		Fields: map[string]string{
+			"ntp.flags.vn": strconv.Itoa(int(version)),
+			"ntp.flags.li": strconv.Itoa(int(leap)),
+			"ntp.stratum":  strconv.Itoa(int(stratum)),
+			"ntp.refid":    refID,
+			"ntp.xmt":      sent.UTC().Format(time.RFC3339Nano),
+		},
+	})
+	return out
+}
+
+func (s *Server) oddity(from, to netip.AddrPort, reason string) {
+	s.record(timeline.Event{By: name, Kind: timeline.ServiceOddity, Src: from, Dst: to, Reason: reason})
+}
+
+func (s *Server) read(b []byte) (n int, from, to netip.AddrPort, err error) {
+	if c, ok := s.conn.(addressed); ok {
+		return c.ReadFromTo(b)
+	}
+	n, addr, err := s.conn.ReadFrom(b)
+	return n, addrPort(addr), s.local, err
+}
+
+func (s *Server) write(b []byte, from, to netip.AddrPort) error {
+	if c, ok := s.conn.(addressed); ok {
+		_, err := c.WriteFromTo(b, from, to)
+		return err
+	}
+	_, err := s.conn.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	return err
+}
+
+// addrPort returns the IPv4 or IPv6 end of a UDP address, invalid for others.
+func addrPort(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := u.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// epoch is how many seconds lie between 1900, where NTP counts from, and 1970.
+const epoch = 2208988800
+
+// Stamp returns t as an NTP timestamp: seconds since 1900 in the upper 32 bits,
+// the fraction in the lower (RFC 5905 section 6). The seconds wrap at
+// 2036-02-07 06:28:16 UTC, where era 1 begins with 0, and in 1899 likewise:
+// the era does not travel.
+func Stamp(t time.Time) uint64 {
+	seconds := uint64(t.Unix()+epoch) & 0xffffffff //nolint:gosec // wraps on purpose: only the place within an era travels
+	fraction := uint64(t.Nanosecond()) << 32 / 1e9 //nolint:gosec // 0 to 999999999
+	return seconds<<32 | fraction
+}

@@ -1,0 +1,371 @@
+// Package tftpd is the rig's TFTP server: RFC 1350 with options (RFC 2347),
+// blksize (RFC 2348), tsize and timeout (RFC 2349) and windowsize (RFC 7440).
+// It is ours because misbehaving exactly as told is what the rig is for, and
+// because what it does otherwise must be beyond doubt: a handset is judged by
+// how it copes with it.
+//
+// Requests are taken one after the other in the order they came, so that the
+// journal has that order; each transfer then runs by itself on a socket of its
+// own. Blocks are numbered past 65535 by wrapping to 0. A duplicate ACK never
+// doubles DATA (RFC 1123 section 4.2.3.1).
+//
+// One leading slash of a file name is taken for the root of what is published,
+// as servers that are confined to a folder do.
+package tftpd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+)
+
+// Config says what a Server serves, and on what.
+type Config struct {
+	// Conn is the well-known port. When it is bound to an unspecified address it
+	// should also have
+	//
+	//	ReadFromTo([]byte) (n int, from, to netip.AddrPort, err error)
+	//
+	// so that an answer comes from the address that was asked. Serve closes it.
+	Conn net.PacketConn
+	// Transfer opens the socket of one transfer on a fresh port of the address
+	// the request came to. The server closes it.
+	Transfer func(local netip.Addr) (net.PacketConn, error)
+	// Lookup returns the content of a file; the name has no leading slash. It is
+	// asked once per request, in the order of the requests, and must not wait
+	// for anything. The content is not changed and must not change afterwards.
+	// fs.ErrNotExist becomes ERROR 1, fs.ErrPermission ERROR 2, any other error
+	// ERROR 0.
+	Lookup func(name string, from netip.AddrPort) (content []byte, err error)
+	// Timeout is how long an acknowledgement is waited for; 1 s if zero. A
+	// client's timeout option (RFC 2349) goes first.
+	Timeout time.Duration
+	// Tries is how often a packet is sent before the transfer is given up; 5 if
+	// zero.
+	Tries int
+	// Record takes journal entries; nil drops them.
+	Record func(timeline.Event)
+	// Faults is what goes wrong on purpose; nil for nothing.
+	Faults *fault.Plan
+	// Now is the lane's clock, time.Now if nil.
+	Now func() time.Time
+}
+
+// Server serves files over TFTP. It is made by New and started by Serve, once.
+type Server struct {
+	cfg  Config
+	sock socket
+
+	mu   sync.Mutex
+	live map[flow]*transfer
+}
+
+// flow is the client's end and the end that it asked.
+type flow struct{ from, to netip.AddrPort }
+
+// New checks the configuration. The error names the field that is wrong.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.Conn == nil:
+		return nil, errors.New("tftpd: Conn is missing")
+	case cfg.Transfer == nil:
+		return nil, errors.New("tftpd: Transfer is missing")
+	case cfg.Lookup == nil:
+		return nil, errors.New("tftpd: Lookup is missing")
+	case cfg.Timeout < 0:
+		return nil, fmt.Errorf("tftpd: Timeout is %v", cfg.Timeout)
+	case cfg.Tries < 0:
+		return nil, fmt.Errorf("tftpd: Tries is %d", cfg.Tries)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Second
+	}
+	if cfg.Tries == 0 {
+		cfg.Tries = 5
+	}
+	if cfg.Record == nil {
+		cfg.Record = func(timeline.Event) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Server{cfg: cfg, sock: socketOf(cfg.Conn), live: map[flow]*transfer{}}, nil
+}
+
+// Serve answers requests until ctx ends, and then returns nil after all
+// transfers have ended; or an error when the well-known port cannot be read.
+func (s *Server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.cfg.Conn.Close() })
+	defer stop()
+	defer func() { _ = s.cfg.Conn.Close() }()
+	var transfers sync.WaitGroup
+	defer transfers.Wait()
+	// Cancelled before they are waited for, also when the port fails.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, to, err := s.sock.read(buf)
+		if ctx.Err() != nil {
+			return nil // the port was closed because ctx ended
+		}
+		if err != nil {
+			return fmt.Errorf("tftpd on %v: %w", s.cfg.Conn.LocalAddr(), err)
+		}
+		if t := s.take(buf[:n], from, to); t != nil {
+			transfers.Go(func() { t.run(ctx) }) // ends with the transfer or ctx
+		}
+	}
+}
+
+// take handles one datagram of the well-known port, and returns the transfer
+// to run if it starts one.
+func (s *Server) take(b []byte, from, to netip.AddrPort) *transfer {
+	if ip := to.Addr(); ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		// RFC 1123 section 4.2.3.4.
+		s.odd(from, to, "", "", "request to a broadcast address, ignored")
+		return nil
+	}
+	if len(b) < 2 {
+		s.odd(from, to, "", "", fmt.Sprintf("datagram of %d bytes, ignored", len(b)))
+		return nil
+	}
+	switch op := binary.BigEndian.Uint16(b); op {
+	case opRRQ:
+		return s.read(b, from, to)
+	case opWRQ:
+		req, _ := parseRequest(b)
+		file := fileOf(req.file)
+		s.odd(from, to, file, "WRQ", "write request")
+		s.refuse(from, to, file, AccessViolation, "nothing can be written here")
+	case opError:
+		// RFC 1350 section 2: an ERROR is never answered.
+		a, _ := parseAnswer(b)
+		s.odd(from, to, "", "ERROR", fmt.Sprintf("ERROR %d %q to the well-known port, ignored", a.code, a.text))
+	default:
+		s.odd(from, to, "", opName(op), opName(op)+" to the well-known port")
+		s.refuse(from, to, "", IllegalOperation, "not a request")
+	}
+	return nil
+}
+
+// read handles one read request.
+func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
+	req, err := parseRequest(b)
+	file := fileOf(req.file)
+	if err != nil {
+		s.odd(from, to, file, "RRQ", "malformed request: "+err.Error())
+		s.refuse(from, to, file, IllegalOperation, "malformed request")
+		return nil
+	}
+	if s.again(string(b), from, to, file) {
+		return nil
+	}
+	for _, why := range req.odd {
+		s.odd(from, to, file, "RRQ", why)
+	}
+	silentAt := -1
+	switch e := s.fault(fault.Point{Message: "RRQ", File: file}, from, to).(type) {
+	case Drop:
+		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "request ignored, as told"})
+		return nil
+	case Fail:
+		s.answer(from, to, file, e.Code, e.Text)
+		return nil
+	case FallSilent:
+		silentAt = e.AfterBytes
+	case nil:
+	}
+	if req.mode != "octet" && req.mode != "netascii" {
+		s.odd(from, to, file, "RRQ", fmt.Sprintf("mode %q", req.mode))
+		s.refuse(from, to, file, IllegalOperation, "unknown mode")
+		return nil
+	}
+	if code, why := checkName(file); why != "" {
+		s.odd(from, to, file, "RRQ", why)
+		s.refuse(from, to, file, code, why)
+		return nil
+	}
+	content, err := s.cfg.Lookup(file, from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.refuse(from, to, file, FileNotFound, "file not found")
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		s.refuse(from, to, file, AccessViolation, "access violation")
+		return nil
+	case err != nil:
+		s.odd(from, to, file, "RRQ", "look-up: "+err.Error())
+		s.refuse(from, to, file, NotDefined, "server error")
+		return nil
+	}
+	if req.mode == "netascii" {
+		sent := netascii(content)
+		s.record(timeline.Event{
+			Kind: timeline.Note, Src: from, Dst: to, File: file, Message: "RRQ",
+			Reason: fmt.Sprintf("netascii asked for: line ends translated, %d bytes become %d", len(content), len(sent)),
+		})
+		content = sent
+	}
+	terms, odd := negotiate(req.opts, len(content))
+	for _, why := range odd {
+		s.odd(from, to, file, "RRQ", why+", ignored")
+	}
+	conn, err := s.cfg.Transfer(to.Addr())
+	if err != nil {
+		s.odd(from, to, file, "RRQ", "no socket for the transfer: "+err.Error())
+		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "no socket for the transfer"})
+		return nil
+	}
+	t := newTransfer(s, conn, transferSpec{
+		raw: string(b), file: file, mode: req.mode, content: content, terms: terms,
+		peer: from, asked: to, silentAt: silentAt,
+	})
+	s.enter(t)
+	return t
+}
+
+// again tells a request that was sent again from a new one. A client that sends
+// another request from the same port has done with the transfer before it
+// (its last ACK may have been lost), so that one ends. The same request from
+// the same port is a retransmission as long as its transfer lives; of a silent
+// transfer only for as long as it would have lived.
+func (s *Server) again(raw string, from, to netip.AddrPort, file string) bool {
+	s.mu.Lock()
+	old := s.live[flow{from, to}]
+	lifetime := s.cfg.Timeout * time.Duration(s.cfg.Tries)
+	same := old != nil && old.raw == raw && (!old.silent || time.Since(old.began) < lifetime)
+	s.mu.Unlock()
+	if same {
+		s.odd(from, to, file, "RRQ", "request sent again while its transfer lives, ignored")
+		return true
+	}
+	if old != nil {
+		old.stop("the client sent another request from the same port")
+	}
+	return false
+}
+
+// enter makes a transfer known, and lets go of silent ones of the same host:
+// it has given them up.
+func (s *Server) enter(t *transfer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.live {
+		if other.silent && other.peer.Addr() == t.peer.Addr() {
+			_ = other.conn.Close() // wakes its swallow
+		}
+	}
+	s.live[flow{t.peer, t.asked}] = t
+}
+
+func (s *Server) leave(t *transfer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := flow{t.peer, t.asked}
+	if s.live[key] == t {
+		delete(s.live, key)
+	}
+}
+
+// refuse answers a request with an ERROR, unless a fault says otherwise.
+func (s *Server) refuse(from, to netip.AddrPort, file string, code uint16, text string) {
+	code, text, ok := s.errorAt(from, to, file, code, text)
+	if !ok {
+		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "refused: " + text + "; ERROR not sent, as told"})
+		return
+	}
+	s.answer(from, to, file, code, text)
+}
+
+// answer sends an ERROR to a request, from a fresh port as RFC 1350 has it.
+func (s *Server) answer(from, to netip.AddrPort, file string, code uint16, text string) {
+	s.record(refusal(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "refused: " + text}, code))
+	conn, err := s.cfg.Transfer(to.Addr())
+	if err != nil {
+		s.odd(from, to, file, "ERROR", "no socket to answer from: "+err.Error())
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	if err := socketOf(conn).write(errorPacket(code, text), from); err != nil {
+		s.odd(from, to, file, "ERROR", "not sent: "+err.Error())
+	}
+}
+
+// errorAt asks the plan about an ERROR that the server would send: what it
+// becomes, and whether it is sent at all. An ERROR that is itself an effect is
+// not asked about, so that one fault counts once.
+func (s *Server) errorAt(from, to netip.AddrPort, file string, code uint16, text string) (newCode uint16, newText string, ok bool) {
+	switch e := s.fault(fault.Point{Message: "ERROR", File: file}, from, to).(type) {
+	case Drop, FallSilent:
+		return code, text, false
+	case Fail:
+		return e.Code, e.Text, true
+	case nil:
+	}
+	return code, text, true
+}
+
+// refusal notes the code of an ERROR that was sent. The field tells ERROR 0
+// from none.
+func refusal(e timeline.Event, code uint16) timeline.Event {
+	e.Status = int(code)
+	fields := maps.Clone(e.Fields)
+	if fields == nil {
+		fields = map[string]string{}
+	}
+	fields["tftp.error.code"] = strconv.Itoa(int(code))
+	e.Fields = fields
+	return e
+}
+
+// fault asks the plan, and journals what it says. It returns nil when nothing
+// is to go wrong.
+func (s *Server) fault(pt fault.Point, from, to netip.AddrPort) Effect {
+	if s.cfg.Faults == nil {
+		return nil
+	}
+	pt.Service = "tftpd"
+	effect, sentence, ok := s.cfg.Faults.At(pt)
+	if !ok {
+		return nil
+	}
+	if err := s.Can(effect); err != nil {
+		s.odd(from, to, pt.File, pt.Message, err.Error())
+		return nil
+	}
+	e := timeline.Event{Kind: timeline.FaultFired, Src: from, Dst: to, File: pt.File, Message: pt.Message, Reason: sentence}
+	if pt.Phase != "" {
+		e.Fields = map[string]string{"phase": pt.Phase}
+	}
+	s.record(e)
+	own, _ := effect.(Effect)
+	return own
+}
+
+func (s *Server) odd(from, to netip.AddrPort, file, message, why string) {
+	s.record(timeline.Event{Kind: timeline.ServiceOddity, Src: from, Dst: to, File: file, Message: message, Reason: why})
+}
+
+func (s *Server) record(e timeline.Event) {
+	e.By = "tftpd"
+	e.At = s.cfg.Now()
+	e.Transport = timeline.TFTP
+	s.cfg.Record(e)
+}
+
+// fileOf takes the one leading slash off a name.
+func fileOf(name string) string { return strings.TrimPrefix(name, "/") }

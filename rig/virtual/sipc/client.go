@@ -200,7 +200,7 @@ func (a *Agent) registerFailed(res *sip.Response) {
 	a.reg.failures++
 	a.reg.challenge = nil
 	const doublings = 6 // past these it is the longest anyway
-	wait := min(retryT1s<<min(a.reg.failures-1, doublings), maxRetryT1s) * a.cfg.T1
+	wait := time.Duration(min(retryT1s<<min(a.reg.failures-1, doublings), maxRetryT1s)) * a.cfg.T1
 	wait = wait/2 + time.Duration(a.random.Int64N(int64(wait/2)+1))
 	if res != nil {
 		if n := seconds(res, "Retry-After"); n >= 0 {

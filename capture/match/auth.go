@@ -1,0 +1,134 @@
+package match
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+type authenticate struct {
+	Scheme string `json:"scheme"`
+	User   string `json:"user,omitempty"`
+}
+
+// Authenticate claims that the handset answers challenges of the scheme
+// ("Basic", "Digest") as this user, rightly every time: the password, and for
+// Digest realm, URI and a nonce count that goes up. It rests on what the
+// service wrote down of each request with credentials (auth.*). It holds once
+// the cycle is known to be over. An empty user is not compared.
+func Authenticate(scheme, user string) Matcher { return authenticate{Scheme: scheme, User: user} }
+
+// Name implements Matcher.
+func (m authenticate) Name() string { return "Authenticate" }
+
+// Claim implements Matcher.
+func (m authenticate) Claim() string {
+	s := "authenticate by " + m.Scheme
+	if m.User != "" {
+		s += " as " + m.User
+	}
+	return s
+}
+
+// Judge implements Matcher.
+func (m authenticate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m authenticate) sealed()                       {}
+
+func (m authenticate) judge(v timeline.View) Verdict {
+	vd := Verdict{Problem: "it sent no credentials", Line: 1}
+	counts := map[string]uint64{}
+	last := 0
+	for i := range v.Events {
+		e := &v.Events[i]
+		if e.Kind != timeline.HTTPRequest || e.Fields["auth.scheme"] == "" || strings.EqualFold(e.Fields["auth.stale"], "true") {
+			continue
+		}
+		last = e.Seq
+		vd.Expected = append(vd.Expected, m.Claim())
+		vd.Seen = append(vd.Seen, line(e))
+		if problem := m.wrong(e, counts); problem != "" {
+			vd.Line, vd.Final, vd.Problem = len(vd.Seen), true, problem
+			return vd
+		}
+	}
+	if last == 0 {
+		vd.Expected = []string{m.Claim()}
+		return vd
+	}
+	vd.Line, vd.OK = 0, over(v, last)
+	vd.Problem = "it is not yet known whether every request is right"
+	return vd
+}
+
+// wrong says what is wrong with the credentials of one request.
+func (m authenticate) wrong(e *timeline.Event, counts map[string]uint64) string {
+	f := e.Fields
+	switch {
+	case !strings.EqualFold(f["auth.scheme"], m.Scheme):
+		return "it used " + f["auth.scheme"]
+	case m.User != "" && f["auth.user"] != m.User:
+		return fmt.Sprintf("it named itself %q", f["auth.user"])
+	case f["auth.ok"] != "true":
+		if why := f["auth.problem"]; why != "" {
+			return "its credentials were wrong: " + why
+		}
+		return "its credentials were wrong"
+	}
+	if nonce, nc := f["auth.nonce"], f["auth.nc"]; nonce != "" && nc != "" {
+		n, err := strconv.ParseUint(nc, 16, 32)
+		if err != nil || n <= counts[nonce] {
+			return fmt.Sprintf("its nonce count did not go up: nc=%s", nc)
+		}
+		counts[nonce] = n
+	}
+	return ""
+}
+
+type offerCredentialsUnasked struct{}
+
+// OfferCredentialsUnasked claims that the handset sends credentials to a server
+// that has not challenged it since it booted. Mostly negated.
+func OfferCredentialsUnasked() Matcher { return offerCredentialsUnasked{} }
+
+// Name implements Matcher.
+func (m offerCredentialsUnasked) Name() string { return "OfferCredentialsUnasked" }
+
+// Claim implements Matcher.
+func (m offerCredentialsUnasked) Claim() string { return "offer its credentials unasked" }
+
+// Judge implements Matcher.
+func (m offerCredentialsUnasked) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m offerCredentialsUnasked) sealed()                       {}
+
+func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{"credentials before any 401 of that server"}, Line: 1, Problem: "it did not"}
+	inside := map[int]bool{}
+	for i := range v.Events {
+		inside[v.Events[i].Seq] = true
+	}
+	challenged := map[string]bool{}
+	for i := range v.All {
+		e := &v.All[i]
+		//exhaustive:ignore // the others say nothing of credentials
+		switch e.Kind {
+		case timeline.Booted, timeline.Rebooted:
+			clear(challenged)
+		case timeline.HTTPResponse:
+			if e.Status == 401 {
+				challenged[e.Src.String()], challenged[e.Dst.String()] = true, true
+			}
+		case timeline.HTTPRequest:
+			if inside[e.Seq] && credentials(e) && !challenged[e.Dst.String()] {
+				vd.OK, vd.Final = true, true
+				vd.Seen = append(vd.Seen, line(e))
+			}
+		}
+	}
+	return vd
+}
+
+func credentials(e *timeline.Event) bool {
+	return e.Fields["http.authorization.scheme"] != "" || e.Fields["auth.scheme"] != ""
+}

@@ -1,0 +1,213 @@
+package match
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+// File is a file as it was published. An empty SHA256, or Bytes 0, is not
+// compared.
+type File struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"`
+}
+
+func (f File) String() string {
+	s := f.Name
+	if f.Bytes > 0 {
+		s += fmt.Sprintf(", %d bytes", f.Bytes)
+	}
+	if f.SHA256 != "" {
+		s += ", sha256 " + short(f.SHA256)
+	}
+	return s
+}
+
+// differs says what is wrong with a fetched file, or nothing.
+func (f File) differs(e *timeline.Event) string {
+	switch {
+	case f.Bytes > 0 && e.Bytes != f.Bytes:
+		return fmt.Sprintf("%d bytes of it are %d", f.Bytes, e.Bytes)
+	case f.SHA256 != "" && !strings.EqualFold(f.SHA256, e.SHA256):
+		return "its content is another"
+	}
+	return ""
+}
+
+func short(sha string) string { return sha[:min(len(sha), 8)] }
+
+func fileNames(files []File) []string {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// fetched compares the files with what was taken over whole.
+func fetched(v timeline.View, files []File) Verdict {
+	vd := Verdict{presence: true}
+	missing := 0
+	for i, f := range files {
+		vd.Expected = append(vd.Expected, f.String())
+		seen, problem := "not asked for", f.Name+" was not asked for"
+		for j := range v.Events {
+			e := &v.Events[j]
+			if e.File != f.Name {
+				continue
+			}
+			if e.Kind == timeline.Asked && !strings.HasPrefix(seen, "fetched") {
+				seen, problem = line(e)+", not fetched whole", f.Name+" was not fetched whole"
+			}
+			if e.Kind == timeline.Fetched {
+				seen, problem = line(e), ""
+				if d := f.differs(e); d != "" {
+					problem = f.Name + " was fetched, but " + d
+					continue
+				}
+				break
+			}
+		}
+		vd.Seen = append(vd.Seen, seen)
+		if problem != "" {
+			missing++
+			if vd.Line == 0 {
+				vd.Line, vd.Problem = i+1, problem
+			}
+		}
+	}
+	vd.OK = missing == 0
+	vd.Final = vd.OK
+	return vd
+}
+
+type download struct {
+	Files []File `json:"files"`
+}
+
+// Download claims that each of the files is taken over whole, with its hash.
+func Download(files ...File) Matcher { return download{Files: files} }
+
+// Name implements Matcher.
+func (m download) Name() string { return "Download" }
+
+// Claim implements Matcher.
+func (m download) Claim() string { return "download " + strings.Join(fileNames(m.Files), ", ") }
+
+// Judge implements Matcher.
+func (m download) Judge(v timeline.View) Verdict {
+	return conclude(v, func(v timeline.View) Verdict { return fetched(v, m.Files) })
+}
+func (m download) sealed() {}
+
+// Downloading is the matcher of DownloadOnly.
+type Downloading struct {
+	Files  []File   `json:"files,omitempty"`
+	Listed []string `json:"listed,omitempty"`
+}
+
+// DownloadOnly claims that each of the files is taken over whole, and that no
+// other of those told to Of is asked for. It holds once the cycle is known to
+// be over.
+func DownloadOnly(files ...File) Downloading { return Downloading{Files: files} }
+
+// Of tells which names are software: of these only the files may be asked for.
+func (m Downloading) Of(listed ...string) Downloading {
+	m.Listed = listed
+	return m
+}
+
+// Name implements Matcher.
+func (m Downloading) Name() string { return "DownloadOnly" }
+
+// Claim implements Matcher.
+func (m Downloading) Claim() string {
+	what := "nothing"
+	if len(m.Files) > 0 {
+		what = strings.Join(fileNames(m.Files), ", ") + " and nothing else"
+	}
+	if len(m.Listed) > 0 {
+		what += " of " + strings.Join(m.Listed, ", ")
+	}
+	return "download " + what
+}
+
+// Judge implements Matcher.
+func (m Downloading) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m Downloading) sealed()                       {}
+
+func (m Downloading) judge(v timeline.View) Verdict {
+	vd := fetched(v, m.Files)
+	vd.presence, vd.Final = false, false
+	last := v.From
+	for i := range v.Events {
+		e := &v.Events[i]
+		if e.Kind != timeline.Asked && e.Kind != timeline.Fetched {
+			continue
+		}
+		last = e.Seq
+		if !slices.Contains(m.Listed, e.File) || slices.Contains(fileNames(m.Files), e.File) {
+			continue
+		}
+		vd.OK, vd.Final = false, true
+		vd.Seen = append(vd.Seen, line(e))
+		vd.Line = len(vd.Seen)
+		vd.Problem = e.File + " was " + string(e.Kind)
+		if e.Kind == timeline.Asked {
+			vd.Problem += " for"
+		}
+		return vd
+	}
+	if vd.OK && !over(v, last) {
+		vd.OK, vd.Problem = false, "it is not yet known whether it asks for more"
+	}
+	return vd
+}
+
+type giveUpOn struct {
+	File string `json:"file"`
+}
+
+// GiveUpOn claims that the file is asked for and not taken over whole, and that
+// the handset goes on: it asks for another file, registers or reboots.
+func GiveUpOn(file string) Matcher { return giveUpOn{File: file} }
+
+// Name implements Matcher.
+func (m giveUpOn) Name() string { return "GiveUpOn" }
+
+// Claim implements Matcher.
+func (m giveUpOn) Claim() string { return "give up on " + m.File + " and go on" }
+
+// Judge implements Matcher.
+func (m giveUpOn) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m giveUpOn) sealed()                       {}
+
+func (m giveUpOn) judge(v timeline.View) Verdict {
+	vd := Verdict{
+		Expected: []string{"asked for " + m.File, "then another request, a registration or a reboot"},
+		Problem:  m.File + " was not asked for", Line: 1,
+	}
+	for i := range v.Events {
+		e := &v.Events[i]
+		switch {
+		case e.Kind == timeline.Fetched && e.File == m.File:
+			vd.OK, vd.Final, vd.Line = false, true, 2
+			vd.Seen = append(vd.Seen[:min(1, len(vd.Seen))], line(e))
+			vd.Problem = "it fetched it whole"
+			return vd
+		case e.Kind == timeline.Asked && e.File == m.File:
+			if len(vd.Seen) == 0 {
+				vd.Seen, vd.Line, vd.Problem = []string{line(e)}, 2, "it did not go on"
+			}
+		case vd.OK || len(vd.Seen) == 0:
+		case e.Kind == timeline.Asked, e.Kind == timeline.Registered, e.Kind == timeline.Rebooted:
+			vd.Seen = append(vd.Seen, line(e))
+			vd.OK = true
+		}
+	}
+	return vd
+}

@@ -1,0 +1,136 @@
+package match
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/onsi/gomega/format"
+	"github.com/onsi/gomega/types"
+
+	"ip88rig/capture/timeline"
+)
+
+// Viewer is what can be looked at: a *timeline.Window.
+type Viewer interface{ View() timeline.View }
+
+// Gomega wraps a matcher for Eventually, Consistently and Expect. The actual
+// value is a *timeline.Window, or a timeline.View. Waiting ends as soon as the
+// verdict is final. Where no verdict is possible Match returns an
+// *UnjudgedError, for either polarity.
+func Gomega(m Matcher) types.GomegaMatcher { return &gomegaMatcher{m: m} }
+
+type gomegaMatcher struct {
+	m Matcher
+	// What Match saw last, for the failure text.
+	view    timeline.View
+	verdict Verdict
+}
+
+// Match implements types.GomegaMatcher.
+func (g *gomegaMatcher) Match(actual any) (bool, error) {
+	v, err := g.look(actual)
+	if err != nil {
+		return false, err
+	}
+	g.view, g.verdict = v, g.m.Judge(v)
+	if g.verdict.Unfit != "" || g.verdict.NotReached != "" {
+		return false, &UnjudgedError{Claim: g.m.Claim(), Verdict: g.verdict, View: v}
+	}
+	return g.verdict.OK, nil
+}
+
+// MatchMayChangeInTheFuture lets Gomega stop waiting as soon as no event to
+// come can help. Gomega asks before it matches, so it looks for itself.
+func (g *gomegaMatcher) MatchMayChangeInTheFuture(actual any) bool {
+	v, err := g.look(actual)
+	return err == nil && !g.m.Judge(v).Final
+}
+
+// FailureMessage implements types.GomegaMatcher.
+func (g *gomegaMatcher) FailureMessage(any) string { return Explain(g.m, g.view, false) }
+
+// NegatedFailureMessage implements types.GomegaMatcher.
+func (g *gomegaMatcher) NegatedFailureMessage(any) string { return Explain(g.m, g.view, true) }
+
+func (g *gomegaMatcher) look(actual any) (timeline.View, error) {
+	switch a := actual.(type) {
+	case timeline.View:
+		return a, nil
+	case Viewer:
+		if a != nil {
+			return a.View(), nil
+		}
+	}
+	return timeline.View{}, fmt.Errorf("%s needs a *timeline.Window or a timeline.View, got\n%s", g.m.Name(), format.Object(actual, 1))
+}
+
+// Explain is the text of a failed assertion on a view: what was claimed and
+// what is wrong with it, the table of expected and seen with a mark where they
+// part, the findings, and a short ladder.
+func Explain(m Matcher, v timeline.View, negated bool) string {
+	vd := m.Judge(v)
+	var b strings.Builder
+	if negated {
+		fmt.Fprintf(&b, "Expected the handset not to %s, but it did%s.\n\n", m.Claim(), window(v))
+		for _, s := range vd.Seen {
+			fmt.Fprintf(&b, "  × %s\n", s)
+		}
+	} else {
+		fmt.Fprintf(&b, "Expected the handset to %s%s, but %s.\n\n", m.Claim(), window(v), strings.TrimSuffix(vd.Problem, "."))
+		writeTable(&b, vd)
+	}
+	if len(vd.Findings) > 0 {
+		fmt.Fprintf(&b, "\nBesides:\n  %s\n", strings.Join(vd.Findings, "\n  "))
+	}
+	writeLadder(&b, v)
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// window says how far the claim reaches.
+func window(v timeline.View) string {
+	var s string
+	if v.Bound > 0 {
+		s = fmt.Sprintf(" within %v", v.Bound)
+	}
+	if i := v.From - 1; v.Anchored && i >= 0 && i < len(v.All) {
+		e := v.All[i]
+		s += " of " + line(&e)
+	}
+	return s
+}
+
+// writeTable writes expected and seen side by side.
+func writeTable(b *strings.Builder, vd Verdict) {
+	width := len("expected")
+	for _, s := range vd.Expected {
+		width = max(width, len([]rune(s)))
+	}
+	cell := func(column []string, i int) string {
+		if i < len(column) {
+			return column[i]
+		}
+		return "-"
+	}
+	row := func(mark, left, right string) {
+		fmt.Fprintf(b, "%s %s%s  %s\n", mark, left, strings.Repeat(" ", max(0, width-len([]rune(left)))), right)
+	}
+	row("   ", "expected", "seen")
+	for i := range max(len(vd.Expected), len(vd.Seen), vd.Line) {
+		mark := "   "
+		if i+1 == vd.Line {
+			mark = "  ×"
+		}
+		row(mark, cell(vd.Expected, i), cell(vd.Seen, i))
+	}
+}
+
+// writeLadder writes what happened in the window, or, if it never began, all.
+func writeLadder(b *strings.Builder, v timeline.View) {
+	events := v.Events
+	if !v.Anchored {
+		events = v.All
+	}
+	if ladder := timeline.Ladder(events); ladder != "" {
+		fmt.Fprintf(b, "\n%s\n", strings.TrimRight(ladder, "\n"))
+	}
+}

@@ -1,0 +1,212 @@
+package match
+
+import (
+	"slices"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+// about tells whether an event speaks of one of the certificates; where it does
+// not say, or none is named, it does.
+func about(certs []string, e *timeline.Event) bool {
+	cert := e.Fields["tls.cert"]
+	return len(certs) == 0 || cert == "" || slices.Contains(certs, cert)
+}
+
+func of(certs []string) string {
+	if len(certs) == 0 {
+		return "the certificate"
+	}
+	return "the certificate " + strings.Join(certs, " or ")
+}
+
+type refuseCertificate struct {
+	Certs []string `json:"certs,omitempty"`
+}
+
+// RefuseCertificate claims that the handset refuses the certificate, by an
+// alert or by closing the connection, and sends no request over that
+// connection. Certificates may be named as the service names them ("tls.cert");
+// none: any. A request over a handshake that was completed before is an
+// acceptance, and final.
+func RefuseCertificate(certs ...string) Matcher { return refuseCertificate{Certs: certs} }
+
+// Name implements Matcher.
+func (m refuseCertificate) Name() string { return "RefuseCertificate" }
+
+// Claim implements Matcher.
+func (m refuseCertificate) Claim() string { return "refuse " + of(m.Certs) }
+
+// Judge implements Matcher.
+func (m refuseCertificate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m refuseCertificate) sealed()                       {}
+
+func (m refuseCertificate) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{"refused"}, Line: 1, Problem: "no handshake was seen", presence: true}
+	var refused, complete *timeline.Event
+	for i := range v.Events {
+		e := &v.Events[i]
+		//exhaustive:ignore // the others say nothing of certificates
+		switch e.Kind {
+		case timeline.Refused:
+			if refused == nil && about(m.Certs, e) {
+				refused = e
+				vd.OK, vd.Seen = true, []string{line(e)}
+			}
+		case timeline.Handshake:
+			if refused != nil || !about(m.Certs, e) {
+				continue
+			}
+			vd.Seen = append(vd.Seen, line(e))
+			vd.Problem = "no handshake was refused because of it"
+			if e.Complete {
+				complete = e
+			}
+		case timeline.HTTPRequest:
+			switch {
+			case e.Transport != timeline.HTTPS:
+			case refused != nil && e.Src == refused.Src:
+				vd.OK, vd.Final, vd.Line = false, true, 2
+				vd.Seen = append(vd.Seen, line(e))
+				vd.Problem = "it sent a request over the connection that it had refused"
+				return vd
+			case refused == nil && complete != nil && e.Src == complete.Src:
+				vd.Final = true
+				vd.Seen = append(vd.Seen, line(e))
+				vd.Problem = "it accepted it and sent a request"
+				return vd
+			}
+		}
+	}
+	return vd
+}
+
+type sendNothingAfterRefusal struct{}
+
+// SendNothingAfterRefusal claims that a certificate is refused in the window
+// and that no handshake is completed and no request comes over HTTPS in all of
+// it. It holds once the handset is known to have gone on.
+func SendNothingAfterRefusal() Matcher { return sendNothingAfterRefusal{} }
+
+// Name implements Matcher.
+func (m sendNothingAfterRefusal) Name() string { return "SendNothingAfterRefusal" }
+
+// Claim implements Matcher.
+func (m sendNothingAfterRefusal) Claim() string {
+	return "refuse the certificate and send nothing over HTTPS"
+}
+
+// Judge implements Matcher.
+func (m sendNothingAfterRefusal) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m sendNothingAfterRefusal) sealed()                       {}
+
+func (m sendNothingAfterRefusal) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{"refused", "no handshake completed, no request"}, Line: 1, Problem: "it refused nothing"}
+	var last *timeline.Event
+	for i := range v.Events {
+		e := &v.Events[i]
+		//exhaustive:ignore // the others say nothing of certificates
+		switch {
+		case e.Kind == timeline.Refused:
+			if last == nil {
+				vd.Seen = append(vd.Seen, line(e))
+			}
+			last = e
+		case e.Kind == timeline.Handshake && e.Complete, e.Kind == timeline.HTTPRequest && e.Transport == timeline.HTTPS:
+			if last == nil {
+				vd.Seen = append(vd.Seen, "nothing was refused before this")
+			}
+			vd.Seen = append(vd.Seen, line(e))
+			vd.Final, vd.Line = true, len(vd.Seen)
+			vd.Problem = "it completed a handshake"
+			if e.Kind == timeline.HTTPRequest {
+				vd.Problem = "it sent a request"
+			}
+			return vd
+		}
+	}
+	if last != nil {
+		vd.Line, vd.OK = 0, over(v, last.Seq)
+		vd.Problem = "it is not yet known whether it sends something"
+	}
+	return vd
+}
+
+type acceptCertificate struct {
+	Certs []string `json:"certs,omitempty"`
+}
+
+// AcceptCertificate claims a completed handshake with the certificate, followed
+// by a request over the same connection. Certificates may be named as the
+// service names them; none: any.
+func AcceptCertificate(certs ...string) Matcher { return acceptCertificate{Certs: certs} }
+
+// Name implements Matcher.
+func (m acceptCertificate) Name() string { return "AcceptCertificate" }
+
+// Claim implements Matcher.
+func (m acceptCertificate) Claim() string { return "accept " + of(m.Certs) }
+
+// Judge implements Matcher.
+func (m acceptCertificate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m acceptCertificate) sealed()                       {}
+
+func (m acceptCertificate) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{"handshake complete", "a request over HTTPS"}, Line: 1, Problem: "no handshake was seen", presence: true}
+	var complete *timeline.Event
+	var others []string
+	for i := range v.Events {
+		e := &v.Events[i]
+		//exhaustive:ignore // the others say nothing of certificates
+		switch e.Kind {
+		case timeline.Refused:
+			others = append(others, line(e))
+			if complete == nil {
+				vd.Problem = "it refused it: " + e.Reason
+			}
+		case timeline.Handshake:
+			switch {
+			case !about(m.Certs, e):
+			case e.Complete:
+				complete, vd.Line, vd.Problem = e, 2, "no request came over it"
+			case complete == nil:
+				others = append(others, line(e))
+				if vd.Problem == "no handshake was seen" {
+					vd.Problem = "no handshake was completed"
+				}
+			}
+		case timeline.HTTPRequest:
+			if e.Transport == timeline.HTTPS && complete != nil && e.Src == complete.Src {
+				vd.OK, vd.Final, vd.Seen = true, true, []string{line(complete), line(e)}
+				return vd
+			}
+		}
+	}
+	if complete != nil {
+		vd.Seen = []string{line(complete)}
+	}
+	vd.Seen = append(vd.Seen, others...)
+	return vd
+}
+
+type openTLS struct{}
+
+// OpenTLS claims that the handset opens a TLS connection: a ClientHello.
+func OpenTLS() Matcher { return openTLS{} }
+
+// Name implements Matcher.
+func (m openTLS) Name() string { return "OpenTLS" }
+
+// Claim implements Matcher.
+func (m openTLS) Claim() string { return "open a TLS connection" }
+
+// Judge implements Matcher.
+func (m openTLS) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m openTLS) sealed()                       {}
+
+func (m openTLS) judge(v timeline.View) Verdict {
+	return first(v, "ClientHello", "it did not", func(e *timeline.Event) bool {
+		return e.Kind == timeline.TLSClientHello && fromHandset(v, e) || e.Kind == timeline.Handshake
+	})
+}

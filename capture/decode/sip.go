@@ -1,0 +1,249 @@
+package decode
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+// looksLikeSIP tells a SIP message by its first line, whatever the port.
+func looksLikeSIP(data []byte) bool {
+	line, _, found := bytes.Cut(data, []byte("\n"))
+	if !found {
+		return false
+	}
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	return bytes.HasPrefix(line, []byte("SIP/2.0 ")) || bytes.HasSuffix(line, []byte(" SIP/2.0"))
+}
+
+// decodeSIP reads the head of RFC 3261 over UDP. Of credentials it tells the
+// scheme and the user's name only.
+func (d *Decoder) decodeSIP(data []byte) {
+	if len(bytes.Trim(data, "\r\n\x00")) == 0 {
+		return // keep-alive (RFC 5626, section 3.5.1; some send four NULs)
+	}
+	if !looksLikeSIP(data) {
+		d.malformed("SIP: no request or status line")
+		return
+	}
+	text, _, _ := bytes.Cut(data, []byte("\r\n\r\n"))
+	h, ok := parseHead(text)
+	if !ok {
+		d.malformed("SIP: header field without a name")
+		return
+	}
+	for i, f := range h.fields {
+		h.fields[i].name = longForm(f.name)
+	}
+	f := map[string]string{}
+	seq, method, _ := strings.Cut(h.get("cseq"), " ")
+	method = clip(strings.TrimSpace(method))
+	var e timeline.Event
+	if rest, found := strings.CutPrefix(h.first, "SIP/2.0 "); found {
+		code, phrase, _ := strings.Cut(rest, " ")
+		status, err := strconv.Atoi(code)
+		if err != nil || status < 100 || status > 699 {
+			d.malformed("SIP: status line without a status")
+			return
+		}
+		e = d.event(timeline.SIPResponse)
+		e.Status, e.Message = status, method
+		f["sip.Status-Code"] = code
+		f["sip.reason"] = clip(phrase)
+	} else {
+		parts := strings.Split(h.first, " ")
+		if len(parts) != 3 || parts[0] == "" {
+			d.malformed("SIP: request line of other than three words")
+			return
+		}
+		e = d.event(timeline.SIPRequest)
+		e.Message = clip(parts[0])
+		f["sip.Method"] = e.Message
+		f["sip.r-uri"] = clip(hidePassword(parts[1]))
+	}
+	h.set(f, "sip.Call-ID", "call-id")
+	h.set(f, "sip.CSeq", "cseq")
+	f["sip.CSeq.seq"], f["sip.CSeq.method"] = clip(seq), method
+	for name, header := range map[string]string{"From": "from", "To": "to", "contact": "contact"} {
+		value := h.get(header)
+		uri := uriOf(value)
+		if uri == "" {
+			continue
+		}
+		user, host := userHost(uri)
+		f["sip."+name+".user"], f["sip."+name+".host"] = clip(user), clip(host)
+		if tag, found := parameter(after(value, uri), "tag"); found {
+			f["sip."+name+".tag"] = clip(tag)
+		}
+	}
+	if contacts := h.all("contact"); len(contacts) > 0 {
+		f["sip.contact"] = clip(hidePasswords(strings.Join(contacts, ",")))
+	}
+	// Not the field as it stands, but what holds: the contact's own comes first.
+	if ttl := expiry(h, d.src, d.dst); ttl != "" {
+		f["sip.Expires"] = ttl
+	}
+	h.set(f, "sip.User-Agent", "user-agent")
+	h.set(f, "sip.Server", "server")
+	h.set(f, "sip.Event", "event")
+	h.set(f, "sip.Subscription-State", "subscription-state")
+	h.set(f, "sip.Allow", "allow")
+	h.set(f, "sip.Supported", "supported")
+	for _, name := range []string{"authorization", "proxy-authorization"} {
+		if v := h.get(name); v != "" {
+			f["sip.auth.scheme"] = scheme(v)
+			if user, found := parameter(v, "username"); found {
+				f["sip.auth.username"] = clip(user)
+			}
+			if realm, found := parameter(v, "realm"); found {
+				f["sip.auth.realm"] = clip(realm)
+			}
+		}
+	}
+	for _, name := range []string{"www-authenticate", "proxy-authenticate"} {
+		if v := h.get(name); v != "" {
+			f["sip.WWW-Authenticate"] = scheme(v)
+		}
+	}
+	e.Fields = f
+	d.emit(e)
+}
+
+// longForm undoes the compact forms of RFC 3261, section 7.3.3.
+func longForm(name string) string {
+	switch name {
+	case "i":
+		return "call-id"
+	case "m":
+		return "contact"
+	case "f":
+		return "from"
+	case "t":
+		return "to"
+	case "v":
+		return "via"
+	case "o":
+		return "event"
+	case "k":
+		return "supported"
+	case "l":
+		return "content-length"
+	case "c":
+		return "content-type"
+	}
+	return name
+}
+
+// uriOf takes the URI out of a From, To or Contact field.
+func uriOf(s string) string {
+	if i := strings.IndexByte(s, '<'); i >= 0 {
+		if j := strings.IndexByte(s[i:], '>'); j >= 0 {
+			return s[i+1 : i+j]
+		}
+		return ""
+	}
+	uri, _, _ := strings.Cut(s, ";")
+	return strings.TrimSpace(uri)
+}
+
+func after(s, part string) string {
+	_, rest, _ := strings.Cut(s, part)
+	return rest
+}
+
+func userHost(uri string) (user, host string) {
+	_, rest, found := strings.Cut(uri, ":")
+	if !found {
+		return "", ""
+	}
+	if u, h, found := strings.Cut(rest, "@"); found {
+		user, _, _ = strings.Cut(u, ":")
+		rest = h
+	}
+	rest, _, _ = strings.Cut(rest, ";")
+	host, _, _ = strings.Cut(rest, "?")
+	return user, host
+}
+
+// hidePassword takes the password out of a URI's user part.
+func hidePassword(uri string) string {
+	at := strings.IndexByte(uri, '@')
+	if at < 0 {
+		return uri
+	}
+	before := uri[:at]
+	start := 0
+	if i := strings.Index(before, "://"); i >= 0 {
+		start = i + 3
+	} else if i := strings.IndexByte(before, ':'); i >= 0 {
+		start = i + 1
+	}
+	if i := strings.IndexByte(before[start:], ':'); i >= 0 {
+		return before[:start+i] + uri[at:]
+	}
+	return uri
+}
+
+func hidePasswords(s string) string {
+	contacts := splitQuoted(s)
+	for i, contact := range contacts {
+		parts := strings.Split(contact, "<")
+		for j := range parts {
+			parts[j] = hidePassword(parts[j])
+		}
+		contacts[i] = strings.Join(parts, "<")
+	}
+	return strings.Join(contacts, ",")
+}
+
+// expiry tells for how long a REGISTER, or its answer, holds, in seconds: the
+// parameter of the contact at one of the two ends, of the only contact, or the
+// Expires field (RFC 3261, section 10.2.1.1).
+func expiry(h head, ends ...netip.AddrPort) string {
+	var contacts []string
+	for _, line := range h.all("contact") {
+		contacts = append(contacts, splitQuoted(line)...)
+	}
+	mine := ""
+	for _, c := range contacts {
+		_, host := userHost(uriOf(c))
+		for _, end := range ends {
+			if host == end.String() || host == end.Addr().String() {
+				mine = c
+			}
+		}
+	}
+	if mine == "" && len(contacts) == 1 {
+		mine = contacts[0]
+	}
+	if mine != "" {
+		if v, found := parameter(after(mine, uriOf(mine)), "expires"); found {
+			return clip(v)
+		}
+	}
+	return clip(h.get("expires"))
+}
+
+// splitQuoted splits a list at commas outside quotes and angle brackets.
+func splitQuoted(s string) []string {
+	var parts []string
+	depth, quoted, from := 0, false, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '<':
+			depth++
+		case c == '>':
+			depth--
+		case c == ',' && depth == 0:
+			parts = append(parts, s[from:i])
+			from = i + 1
+		}
+	}
+	return append(parts, s[from:])
+}

@@ -1,0 +1,391 @@
+package decode
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"ip88rig/capture/timeline"
+)
+
+// Bounds of what is held of TCP connections.
+const (
+	maxConns     = 1024
+	maxAhead     = 1 << 20  // bytes held of one direction, out of order
+	maxSegments  = 2048     // segments held of one direction, out of order
+	maxPlausible = 64 << 20 // bytes that a segment or ACK may be ahead
+)
+
+// protocol is what a connection carries.
+type protocol int
+
+const (
+	unknown protocol = iota
+	plainHTTP
+	tlsRecords
+	foreign // something else, or no longer readable
+)
+
+// conn is one TCP connection. Direction 0 is from the client to the server.
+type conn struct {
+	ends   [2]netip.AddrPort
+	macs   [2]string
+	dir    [2]stream
+	synced bool   // the client's SYN was seen
+	isn    uint32 // its sequence number
+	opened bool
+	over   bool
+	turn   uint64
+
+	protocol protocol
+	begin    [2][]byte // what came before the protocol was known
+	http     *httpConn
+	tls      *tlsConn
+}
+
+// stream is one direction of a connection, in order.
+type stream struct {
+	started bool
+	next    uint32 // the sequence number to come
+	ahead   []segment
+	held    int
+	finSeen bool
+	fin     uint32
+	ended   bool
+}
+
+type segment struct {
+	seq  uint32
+	data []byte
+}
+
+// distance is how far sequence number a is behind b; they wrap (RFC 9293,
+// section 3.4).
+func distance(a, b uint32) int {
+	return int(int32(a - b)) //nolint:gosec // G115: to wrap is the point
+}
+
+func length(b []byte) uint32 {
+	return uint32(len(b)) //nolint:gosec // G115: no frame is that long
+}
+
+func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
+	if err := d.tcp.DecodeFromBytes(data, d.parser); err != nil {
+		d.malformed(err.Error())
+		return
+	}
+	d.src = netip.AddrPortFrom(src, uint16(d.tcp.SrcPort))
+	d.dst = netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))
+	if !intact(src, dst, 6, data, d.tcp.Checksum) {
+		d.malformed("TCP checksum wrong")
+		return
+	}
+	c, i := d.conn()
+	if c == nil {
+		return
+	}
+	c.turn = d.turn
+	s, other := &c.dir[i], &c.dir[1-i]
+	seq, payload := d.tcp.Seq, d.tcp.Payload
+	if d.tcp.SYN {
+		seq++ // data in a SYN comes behind it
+		if !s.started {
+			s.started, s.next = true, seq
+		}
+		if i == 0 {
+			c.synced, c.isn = true, d.tcp.Seq
+		}
+		if i == 1 && d.tcp.ACK && c.synced && !c.opened {
+			c.opened = true
+			d.emit(d.of(c, 0, timeline.TCPOpen))
+		}
+	}
+	if !s.started {
+		s.started, s.next = true, seq
+	}
+	if d.tcp.ACK {
+		if !other.started {
+			other.started, other.next = true, d.tcp.Ack
+		}
+		d.acknowledged(c, 1-i, d.tcp.Ack)
+	}
+	if d.tcp.FIN && !s.finSeen {
+		s.finSeen, s.fin = true, seq+length(payload)
+	}
+	if len(payload) > 0 && c.protocol != foreign {
+		d.arrived(c, i, seq, payload)
+	}
+	d.finish(c, i, false)
+	if d.tcp.RST && !c.over {
+		c.over = true
+		for j := range c.dir {
+			d.finish(c, j, true)
+		}
+	}
+}
+
+// of starts an event of direction i of a connection, whichever way the frame
+// at hand goes.
+func (d *Decoder) of(c *conn, i int, kind timeline.Kind) timeline.Event {
+	e := d.event(kind)
+	e.Src, e.Dst = c.ends[i], c.ends[1-i]
+	e.SrcMAC, e.DstMAC = c.macs[i], c.macs[1-i]
+	return e
+}
+
+// conn finds or opens the connection of the segment at hand and tells its
+// direction.
+func (d *Decoder) conn() (c *conn, i int) {
+	key, back := flow{d.src, d.dst}, flow{d.dst, d.src}
+	if c, i = d.conns[key], 0; c == nil {
+		c, i = d.conns[back], 1
+	}
+	syn := d.tcp.SYN && !d.tcp.ACK
+	if c != nil && syn && (i == 1 || c.over || !c.synced || c.isn != d.tcp.Seq) {
+		// The ports are used again; the same SYN twice is one sent again.
+		delete(d.conns, flow{c.ends[0], c.ends[1]})
+		c = nil
+	}
+	if c != nil {
+		return c, i
+	}
+	if d.tcp.RST || !syn && !d.tcp.SYN && len(d.tcp.Payload) == 0 {
+		return nil, 0
+	}
+	i = 0
+	switch {
+	case syn:
+	case d.tcp.SYN:
+		i = 1
+	default:
+		// Joined in the middle: the service's port tells the server, else the
+		// handset is the client.
+		switch from, to := d.service(d.src.Port()), d.service(d.dst.Port()); {
+		case from && !to:
+			i = 1
+		case !from && !to && !d.ours(d.srcMAC):
+			i = 1
+		}
+	}
+	c = &conn{}
+	c.ends[i], c.ends[1-i] = d.src, d.dst
+	c.macs[i], c.macs[1-i] = d.srcMAC, d.dstMAC
+	if len(d.conns) >= maxConns {
+		d.dropConn()
+	}
+	d.conns[flow{c.ends[0], c.ends[1]}] = c
+	return c, i
+}
+
+func (d *Decoder) service(port uint16) bool {
+	return slices.Contains(d.ports.HTTP, port) || slices.Contains(d.ports.HTTPS, port)
+}
+
+func (d *Decoder) dropConn() {
+	var oldest flow
+	least := d.turn
+	for k, c := range d.conns {
+		if c.turn < least {
+			oldest, least = k, c.turn
+		}
+	}
+	delete(d.conns, oldest)
+}
+
+// arrived puts a segment's data in its place.
+func (d *Decoder) arrived(c *conn, i int, seq uint32, data []byte) {
+	s := &c.dir[i]
+	ahead := distance(seq, s.next)
+	switch {
+	case s.ended:
+	case ahead <= 0:
+		if skip := -ahead; skip < len(data) {
+			d.deliver(c, i, data[skip:])
+			d.drain(c, i)
+		}
+	case ahead > maxPlausible:
+	default:
+		at, found := slices.BinarySearchFunc(s.ahead, seq, func(h segment, seq uint32) int { return distance(h.seq, seq) })
+		if found && len(s.ahead[at].data) >= len(data) {
+			return
+		}
+		s.ahead = slices.Insert(s.ahead, at, segment{seq, slices.Clone(data)})
+		s.held += len(data)
+		for s.held > maxAhead || len(s.ahead) > maxSegments {
+			d.gap(c, i, s.ahead[0].seq-s.next)
+			d.drain(c, i)
+		}
+	}
+}
+
+// acknowledged looks for bytes that the receiver has and the recording has not.
+func (d *Decoder) acknowledged(c *conn, i int, ack uint32) {
+	s := &c.dir[i]
+	for !s.ended && c.protocol != foreign {
+		missing := distance(ack, s.next)
+		if s.finSeen && s.next == s.fin {
+			return
+		}
+		if missing <= 0 || missing > maxPlausible {
+			return
+		}
+		size := ack - s.next
+		if len(s.ahead) > 0 {
+			size = min(size, s.ahead[0].seq-s.next)
+		} else if s.finSeen && ack == s.fin+1 {
+			size--
+		}
+		d.gap(c, i, size)
+		d.drain(c, i)
+	}
+}
+
+func (d *Decoder) drain(c *conn, i int) {
+	s := &c.dir[i]
+	for len(s.ahead) > 0 {
+		h := s.ahead[0]
+		ahead := distance(h.seq, s.next)
+		if ahead > 0 {
+			return
+		}
+		s.ahead = slices.Delete(s.ahead, 0, 1)
+		s.held -= len(h.data)
+		if skip := -ahead; skip < len(h.data) {
+			d.deliver(c, i, h.data[skip:])
+		}
+	}
+}
+
+func (d *Decoder) gap(c *conn, i int, size uint32) {
+	s := &c.dir[i]
+	s.next += size
+	e := d.of(c, i, timeline.TCPGap)
+	e.Bytes = int64(size)
+	e.Reason = fmt.Sprintf("%d bytes were never seen", size)
+	d.emit(e)
+	switch {
+	case c.http != nil:
+		c.http.gap(d, i, int64(size))
+	case c.tls != nil:
+		c.tls.dir[i].dead = true
+	default:
+		c.protocol = foreign
+	}
+}
+
+func (d *Decoder) finish(c *conn, i int, reset bool) {
+	s := &c.dir[i]
+	if s.ended || !reset && (!s.finSeen || s.next != s.fin) {
+		return
+	}
+	s.ended, s.ahead, s.held = true, nil, 0
+	if c.http != nil {
+		c.http.end(d, i, reset)
+	}
+	if c.dir[1-i].ended {
+		c.over = true
+	}
+}
+
+// deliver hands over data in order, and finds out what it is.
+func (d *Decoder) deliver(c *conn, i int, data []byte) {
+	c.dir[i].next += length(data)
+	if c.protocol == unknown {
+		d.recognise(c, i, data)
+		return
+	}
+	d.hand(c, i, data)
+}
+
+func (d *Decoder) hand(c *conn, i int, data []byte) {
+	switch {
+	case c.http != nil:
+		c.http.data(d, i, data)
+	case c.tls != nil:
+		c.tls.data(d, i, data)
+	}
+}
+
+func (d *Decoder) recognise(c *conn, i int, data []byte) {
+	c.begin[i] = append(c.begin[i], data...)
+	first := c.begin[i]
+	server := c.ends[1].Port()
+	service := d.service(server)
+	if !service && !d.ours(c.macs[0]) {
+		c.protocol = foreign
+		c.begin = [2][]byte{}
+		return
+	}
+	p := sniff(first, i == 0)
+	if p == foreign && service {
+		// Whoever comes to a service port is heard, if only to say that it is
+		// garbage.
+		p = plainHTTP
+		if slices.Contains(d.ports.HTTPS, server) {
+			p = tlsRecords
+		}
+	}
+	if p == unknown {
+		return
+	}
+	c.protocol = p
+	switch p {
+	case plainHTTP:
+		c.http = newHTTPConn(c)
+	case tlsRecords:
+		c.tls = newTLSConn(c)
+	case unknown, foreign:
+	}
+	begin := c.begin
+	c.begin = [2][]byte{}
+	for j := range begin {
+		if len(begin[j]) > 0 {
+			d.hand(c, j, begin[j])
+		}
+	}
+}
+
+// sniff tells a protocol by the first bytes of one direction; unknown means
+// that more are needed.
+func sniff(b []byte, client bool) protocol {
+	const enough = 16
+	switch {
+	case len(b) == 0:
+		return unknown
+	case b[0] >= 20 && b[0] <= 23:
+		if len(b) < 2 {
+			return unknown
+		}
+		if b[1] == 3 {
+			return tlsRecords
+		}
+		return foreign
+	case b[0]&0x80 != 0 && client:
+		if len(b) < 5 {
+			return unknown
+		}
+		if isSSLv2Hello(b) {
+			return tlsRecords
+		}
+		return foreign
+	case client:
+		for k, ch := range b {
+			if ch == ' ' && k >= 3 {
+				return plainHTTP
+			}
+			if (ch < 'A' || ch > 'Z') && ch != '-' || k >= enough {
+				return foreign
+			}
+		}
+		return unknown
+	}
+	const start = "HTTP/"
+	n := min(len(b), len(start))
+	switch {
+	case string(b[:n]) != start[:n]:
+		return foreign
+	case n < len(start):
+		return unknown
+	}
+	return plainHTTP
+}

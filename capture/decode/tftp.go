@@ -1,0 +1,307 @@
+package decode
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ip88rig/capture/timeline"
+)
+
+// Opcodes of RFC 1350 and 2347.
+const (
+	opRRQ   = 1
+	opWRQ   = 2
+	opDATA  = 3
+	opACK   = 4
+	opERROR = 5
+	opOACK  = 6
+)
+
+// Bounds of what is held of transfers.
+const (
+	maxTransfers    = 256
+	maxPending      = 8 << 20
+	transferTimeout = 5 * time.Minute
+)
+
+// transfer follows one RRQ or WRQ. Its client is known by its TID.
+type transfer struct {
+	file    string
+	client  netip.AddrPort
+	server  netip.AddrPort // the port is 0 until the server chose its TID
+	write   bool
+	blksize int
+	window  int
+	// nozero: the server goes from block 65535 to 1 instead of 0.
+	nozero bool
+
+	moving  bool // something of the transfer itself was seen
+	acked   int  // every block up to here was acknowledged
+	last    int  // number of the last block; -1: not seen yet
+	pending map[int][]byte
+	held    int
+	free    [][]byte
+	sum     hash.Hash
+	bytes   int64
+	broken  string // why bytes and digest cannot be told
+	done    bool
+
+	at   time.Time
+	turn uint64
+}
+
+// decodeTFTP reads RFC 1350, 2347, 2348, 2349 and 7440, and says whether the
+// datagram belongs to TFTP. A transfer that began before the recording is not
+// recognised.
+func (d *Decoder) decodeTFTP(data []byte) bool {
+	wellKnown := slices.Contains(d.ports.TFTP, d.dst.Port())
+	if wellKnown && len(data) >= 2 && data[0] == 0 && (data[1] == opRRQ || data[1] == opWRQ) {
+		d.tftpRequest(data)
+		return true
+	}
+	t, fromClient := d.transfer()
+	if t == nil {
+		if wellKnown {
+			d.malformed("TFTP: no request")
+		}
+		return wellKnown
+	}
+	if len(data) < 2 || data[0] != 0 || len(data) < 4 && data[1] != opOACK {
+		d.malformed("TFTP: packet too short")
+		return true
+	}
+	t.at, t.turn = d.at, d.turn
+	peer := d.src
+	if fromClient {
+		peer = d.dst
+	}
+	op := data[1]
+	stray := false
+	switch {
+	case t.server.Port() != 0:
+		stray = peer.Port() != t.server.Port()
+	case !fromClient && (op == opDATA || op == opOACK || op == opERROR || op == opACK && t.write):
+		t.server = peer
+	}
+	switch op {
+	case opDATA:
+		d.tftpData(t, stray, fromClient == t.write, data)
+	case opACK:
+		d.tftpAck(t, stray, fromClient != t.write, int(binary.BigEndian.Uint16(data[2:])))
+	case opOACK:
+		d.tftpOAck(t, stray, data[2:])
+	case opERROR:
+		e := d.tftpEvent(timeline.TFTPError, t, stray)
+		e.Status = int(binary.BigEndian.Uint16(data[2:]))
+		text, _, _ := bytes.Cut(data[4:], []byte{0})
+		e.Reason = clip(string(text))
+		d.emit(e)
+	default:
+		d.malformed(fmt.Sprintf("TFTP: opcode %d within a transfer", op))
+	}
+	return true
+}
+
+// transfer finds the one that the datagram at hand belongs to.
+func (d *Decoder) transfer() (t *transfer, fromClient bool) {
+	if t = d.live(d.src); t != nil && (t.server.Addr() == d.dst.Addr() || t.server.Addr() == broadcast()) {
+		return t, true
+	}
+	if t = d.live(d.dst); t != nil && (t.server.Addr() == d.src.Addr() || t.server.Addr() == broadcast()) {
+		return t, false
+	}
+	return nil, false
+}
+
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
+
+func (d *Decoder) live(client netip.AddrPort) *transfer {
+	t := d.transfers[client]
+	if t != nil && d.at.Sub(t.at) > transferTimeout {
+		delete(d.transfers, client)
+		return nil
+	}
+	return t
+}
+
+func (d *Decoder) tftpRequest(data []byte) {
+	words := strings.Split(string(data[2:]), "\x00")
+	if len(words) < 3 || words[len(words)-1] != "" || words[0] == "" {
+		d.malformed("TFTP: request without name and mode")
+		return
+	}
+	words = words[:len(words)-1]
+	kind := timeline.TFTPRead
+	if data[1] == opWRQ {
+		kind = timeline.TFTPWrite
+	}
+	file := clip(strings.TrimPrefix(words[0], "/"))
+	t := d.live(d.src)
+	// A request sent again from the same TID goes on with its transfer; once
+	// that has moved it is a new one from a client with a fixed port.
+	if t == nil || t.moving || t.file != file {
+		t = &transfer{
+			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
+			write: data[1] == opWRQ, blksize: 512, window: 1, last: -1,
+			pending: map[int][]byte{}, sum: sha256.New(),
+		}
+		d.keepTransfer(t)
+	}
+	t.at, t.turn = d.at, d.turn
+	e := d.tftpEvent(kind, t, false)
+	e.Fields = map[string]string{"tftp.type": clip(words[1])}
+	tftpOptions(e.Fields, words[2:])
+	d.emit(e)
+}
+
+func (d *Decoder) keepTransfer(t *transfer) {
+	if len(d.transfers) >= maxTransfers && d.transfers[t.client] == nil {
+		var oldest netip.AddrPort
+		least := d.turn
+		for k, old := range d.transfers {
+			if old.turn < least {
+				oldest, least = k, old.turn
+			}
+		}
+		delete(d.transfers, oldest)
+	}
+	d.transfers[t.client] = t
+}
+
+// tftpOptions writes "name value" pairs as "tftp.option.<name>".
+func tftpOptions(f map[string]string, words []string) {
+	for i := 0; i+1 < len(words) && i < 64; i += 2 {
+		f["tftp.option."+clip(strings.ToLower(words[i]))] = clip(words[i+1])
+	}
+}
+
+func (d *Decoder) tftpEvent(kind timeline.Kind, t *transfer, stray bool) timeline.Event {
+	e := d.event(kind)
+	e.Transport = timeline.TFTP
+	e.File = t.file
+	if stray {
+		e.Fields = map[string]string{"tftp.unknown_tid": "true"}
+	}
+	return e
+}
+
+func (d *Decoder) tftpOAck(t *transfer, stray bool, data []byte) {
+	e := d.tftpEvent(timeline.TFTPOAck, t, stray)
+	if e.Fields == nil {
+		e.Fields = map[string]string{}
+	}
+	tftpOptions(e.Fields, strings.Split(string(data), "\x00"))
+	d.emit(e)
+	if stray || t.acked > 0 {
+		return
+	}
+	t.moving = true
+	if n, err := strconv.Atoi(e.Fields["tftp.option.blksize"]); err == nil && n >= 8 && n <= 65464 {
+		t.blksize = n
+	}
+	if n, err := strconv.Atoi(e.Fields["tftp.option.windowsize"]); err == nil && n >= 1 && n <= 65535 {
+		t.window = n
+	}
+}
+
+// unwrap finds the block of this number that is nearest to block near.
+func (t *transfer) unwrap(near, n int) int {
+	period := 65536
+	if t.nozero && near > 32768 {
+		period = 65535
+	}
+	n += (near - n) / period * period
+	for _, m := range []int{n + period, n - period} {
+		if m >= 0 && abs(m-near) < abs(n-near) {
+			n = m
+		}
+	}
+	return n
+}
+
+func abs(n int) int { return max(n, -n) }
+
+func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
+	number, payload := int(binary.BigEndian.Uint16(data[2:])), data[4:]
+	if next := t.acked + 1; number == 1 && next == 65536 && t.window == 1 && t.pending[next] == nil {
+		t.nozero = true
+	}
+	n := t.unwrap(t.acked+1, number)
+	e := d.tftpEvent(timeline.TFTPData, t, stray)
+	e.Number, e.Bytes = n, int64(len(payload))
+	d.emit(e)
+	if stray || !rightWay {
+		return
+	}
+	t.moving = true
+	if n <= t.acked || t.pending[n] != nil || t.done || t.broken != "" {
+		return // sent again: the first one counts
+	}
+	if t.held+len(payload) > maxPending {
+		t.breakOff("too many blocks in flight to follow")
+		return
+	}
+	buf := []byte{}
+	if k := len(t.free); k > 0 {
+		buf, t.free = t.free[k-1], t.free[:k-1]
+	}
+	t.pending[n] = append(buf[:0], payload...)
+	t.held += len(payload)
+	if len(payload) < t.blksize {
+		t.last = n
+	}
+}
+
+func (t *transfer) breakOff(why string) {
+	t.broken = why
+	t.pending, t.free, t.held = map[int][]byte{}, nil, 0
+}
+
+func (d *Decoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
+	n := t.unwrap(t.acked, number)
+	e := d.tftpEvent(timeline.TFTPAck, t, stray)
+	e.Number = n
+	if !stray && rightWay {
+		t.moving = true
+		t.acknowledge(n)
+		if n == t.last && !t.done {
+			t.done = true
+			if t.broken == "" {
+				e.Complete, e.Bytes = true, t.bytes
+				e.SHA256 = hex.EncodeToString(t.sum.Sum(nil))
+			} else {
+				e.Reason = t.broken
+			}
+			t.breakOff(t.broken)
+		}
+	}
+	d.emit(e)
+}
+
+func (t *transfer) acknowledge(n int) {
+	if t.done {
+		return
+	}
+	for i := t.acked + 1; i <= n && t.broken == ""; i++ {
+		data := t.pending[i]
+		if data == nil {
+			t.breakOff(fmt.Sprintf("block %d was acknowledged and never seen", i))
+			break
+		}
+		t.sum.Write(data)
+		t.bytes += int64(len(data))
+		t.held -= len(data)
+		t.free = append(t.free, data)
+		delete(t.pending, i)
+	}
+	t.acked = max(t.acked, n)
+}

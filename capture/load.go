@@ -1,0 +1,160 @@
+package capture
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ip88rig/capture/decode"
+	"ip88rig/capture/timeline"
+)
+
+// Load rebuilds the timeline of a recording from its capture and journal: the
+// events, their order and their numbers are those of the live one. The watermark
+// is at the last event. A file that ends within a block or line, as after
+// kill -9, adds a FramesLost event at the end.
+func Load(dir string) (*timeline.Timeline, error) {
+	cfg, err := loadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	tl := timeline.New(timeline.Config{HandsetMACs: cfg.HandsetMACs, ServerMACs: cfg.ServerMACs})
+	var last time.Time
+	err = merge(dir, cfg, func(e timeline.Event) error {
+		tl.Add(e)
+		if e.At.After(last) {
+			last = e.At
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	tl.Advance(last)
+	return tl, nil
+}
+
+// LoadEvents calls fn for every event of a recording, in the order of the live
+// fold: what the frames tell, and the journal's entries behind the frame they
+// were written after. Nothing is derived.
+func LoadEvents(dir string, fn func(timeline.Event) error) error {
+	cfg, err := loadConfig(dir)
+	if err != nil {
+		return err
+	}
+	return merge(dir, cfg, fn)
+}
+
+// loadConfig reads the journal's first entry.
+func loadConfig(dir string) (cfg config, err error) {
+	file, err := os.Open(filepath.Join(dir, JournalFile)) //nolint:gosec // G304: to read the folder that is named is what this is for
+	if err != nil {
+		return cfg, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	j := journalReader{r: bufio.NewReader(file)}
+	first, err := j.next()
+	if errors.Is(err, io.EOF) || errors.Is(err, ErrTruncated) {
+		return cfg, nil // killed before its first entry
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("%s: %w", dir, err)
+	}
+	if text := first.Fields[configField]; text != "" {
+		if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+			return cfg, fmt.Errorf("%s: journal: line 1: %s: %w", dir, configField, err)
+		}
+	}
+	return cfg, nil
+}
+
+func merge(dir string, cfg config, fn func(timeline.Event) error) (err error) {
+	file, err := os.Open(filepath.Join(dir, JournalFile)) //nolint:gosec // G304: to read the folder that is named is what this is for
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	m := merger{journal: journalReader{r: bufio.NewReader(file)}, fn: fn}
+	if err := m.pull(); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := m.entries(0); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	dec := decode.New(cfg.Config)
+	frames := 0
+	readErr := Read(filepath.Join(dir, CaptureFile), func(iface, number int, at time.Time, data []byte, _ []string) error {
+		frames = number
+		for _, e := range dec.Frame(iface, number, at, data) {
+			if err := m.pass(e); err != nil {
+				return err
+			}
+		}
+		return m.entries(number)
+	})
+	if readErr != nil && !errors.Is(readErr, ErrTruncated) {
+		return readErr
+	}
+	// Entries behind frames that are not there: the capture is cut.
+	if m.ok && readErr == nil {
+		readErr = fmt.Errorf("%s: %w: the journal knows of frame %d, the capture ends with %d", dir, ErrTruncated, m.next.After, frames)
+	}
+	if err := m.entries(int(^uint(0) >> 1)); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	for _, cut := range []error{readErr, m.cut} {
+		if cut == nil {
+			continue
+		}
+		if err := fn(timeline.Event{At: m.last, After: frames, By: by, Kind: timeline.FramesLost, Reason: cut.Error()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merger puts journal entries behind their frames.
+type merger struct {
+	journal journalReader
+	fn      func(timeline.Event) error
+	next    timeline.Event
+	ok      bool
+	cut     error // the journal ends within a line
+	last    time.Time
+}
+
+func (m *merger) pull() error {
+	e, err := m.journal.next()
+	m.next, m.ok = e, err == nil
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, ErrTruncated):
+		m.cut = err
+		return nil
+	}
+	return err
+}
+
+// entries passes on those that were written after frame n at the latest.
+func (m *merger) entries(n int) error {
+	for m.ok && m.next.After <= n {
+		if err := m.pass(m.next); err != nil {
+			return err
+		}
+		if err := m.pull(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *merger) pass(e timeline.Event) error {
+	m.last = e.At
+	return m.fn(e)
+}

@@ -1,0 +1,461 @@
+// Package capture is a recording of one lane: every frame goes to a pcapng
+// file, everything that services, faults and controls say goes to a journal,
+// and both are decoded and folded into a timeline as they come. Load makes the
+// same timeline of the two files alone.
+//
+// A folder holds capture.pcapng, journal.jsonl and keys.log. They are written
+// as it happens: after kill -9 everything up to the last frame is readable. The
+// capture holds passwords and keys in the frames; events never do.
+package capture
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ip88rig/capture/decode"
+	"ip88rig/capture/timeline"
+)
+
+// The files of a recording.
+const (
+	CaptureFile = "capture.pcapng"
+	JournalFile = "journal.jsonl"
+	KeysFile    = "keys.log"
+)
+
+const (
+	// by is who says so in the recorder's own entries.
+	by = "recorder"
+	// configField is where the first entry of a journal holds what is needed
+	// to decode the recording again, as JSON.
+	configField = "recorder.config"
+	// closedField marks the last entry of a recording that was closed in order.
+	closedField = "recorder.closed"
+)
+
+// Options say what is recorded.
+type Options struct {
+	// MACs are the handset's addresses, ServerMACs the rig's own.
+	MACs, ServerMACs []string
+	// Ports are where the services listen; empty ones are the usual ones.
+	Ports decode.Ports
+	// Now is the lane's clock; nil is time.Now.
+	Now func() time.Time
+	// Elapsed reads a clock that nobody sets, to tell when the wall clock is
+	// stepped; nil takes the monotonic reading that Now's times carry.
+	Elapsed func() time.Duration
+	// Settle is how long a frame may take from its stamp to the recorder: the
+	// watermark stays that far behind the clock.
+	Settle time.Duration
+	// Timeline is the empty timeline of the first recording; nil: Open makes
+	// one. Each further recording gets a timeline of its own.
+	Timeline *timeline.Timeline
+}
+
+// Recorder writes recordings. All methods are safe for concurrent use; a nil
+// Recorder records nothing.
+type Recorder struct {
+	opts  Options
+	clock clock
+
+	mu  sync.Mutex
+	rec *recording
+	tl  *timeline.Timeline
+	err error
+}
+
+// recording is one folder.
+type recording struct {
+	dir     string
+	pcap    *pcapng
+	journal *os.File
+	keys    *os.File
+	keyed   bool
+	frames  int
+	lost    int // frames that came after an error
+	dec     *decode.Decoder
+	flows   flowIndex
+}
+
+type config struct {
+	decode.Config
+	ServerMACs []string `json:"server_macs,omitempty"`
+}
+
+// New makes a recorder that records once Open has named a folder.
+func New(opts Options) *Recorder {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	r := &Recorder{opts: opts, tl: opts.Timeline}
+	r.clock = newClock(opts.Now, opts.Elapsed)
+	return r
+}
+
+func (r *Recorder) config() config {
+	return config{decode.Config{HandsetMACs: r.opts.MACs, Ports: r.opts.Ports}, r.opts.ServerMACs}
+}
+
+// Timeline returns the timeline of the recording at hand, or of the last one.
+func (r *Recorder) Timeline() *timeline.Timeline {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tl
+}
+
+// Open starts a recording in dir, which is made when it is missing and must
+// not hold one. A recording under way goes on until the new one has begun, so
+// that no frame is lost in between, and is then closed as by Close. Frame
+// numbers start again from 1. The first journal entry is a CarriedState with
+// what the timeline before knew.
+//
+// An error means that nothing was started and the recording before goes on,
+// unless it tells of closing that one.
+func (r *Recorder) Open(dir string) error {
+	if r == nil {
+		return nil
+	}
+	next, err := create(dir)
+	if err != nil {
+		return fmt.Errorf("recording in %s: %w", dir, err)
+	}
+	next.dec = decode.New(r.config().Config)
+	setup, err := json.Marshal(r.config())
+	if err != nil {
+		return errors.Join(fmt.Errorf("recording in %s: %w", dir, err), next.close())
+	}
+
+	r.mu.Lock()
+	old, oldErr := r.rec, r.err
+	tl := r.tl
+	if old != nil || tl == nil {
+		tl = timeline.New(timeline.Config{HandsetMACs: r.opts.MACs, ServerMACs: r.opts.ServerMACs})
+	}
+	r.endEntry()
+	first := timeline.Event{By: by, Kind: timeline.CarriedState}
+	if r.tl != nil {
+		first = r.tl.Carry()
+	}
+	if first.At.IsZero() {
+		first.At = r.opts.Now()
+	}
+	first.Fields = maps.Clone(first.Fields)
+	if first.Fields == nil {
+		first.Fields = map[string]string{}
+	}
+	first.Fields[configField] = string(setup)
+	r.rec, r.tl, r.err = next, tl, nil
+	r.write(first)
+	r.mu.Unlock()
+
+	if old == nil {
+		return nil
+	}
+	if err := old.finish(oldErr); err != nil {
+		return fmt.Errorf("recording in %s: %w", old.dir, err)
+	}
+	return nil
+}
+
+func create(dir string) (rec *recording, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	rec = &recording{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, rec.close())
+		}
+	}()
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile)); err != nil {
+		return rec, err
+	}
+	if rec.journal, err = os.OpenFile(filepath.Join(dir, JournalFile), flags, 0o600); err != nil { //nolint:gosec // G304: the lane names its folder
+		return rec, err
+	}
+	rec.keys, err = os.OpenFile(filepath.Join(dir, KeysFile), flags, 0o600) //nolint:gosec // G304: the lane names its folder
+	return rec, err
+}
+
+func (rec *recording) close() error {
+	var errs []error
+	if rec.pcap != nil {
+		errs = append(errs, rec.pcap.file.Close())
+	}
+	for _, f := range []*os.File{rec.journal, rec.keys} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// finish closes the files and puts the TLS secrets into the capture. Nobody
+// writes to them any more.
+func (rec *recording) finish(before error) error {
+	if before != nil {
+		// Half a block at the end would make other readers fail.
+		return errors.Join(rec.pcap.file.Truncate(rec.pcap.whole), rec.close())
+	}
+	if err := rec.close(); err != nil || !rec.keyed {
+		return err
+	}
+	secrets, err := os.ReadFile(filepath.Join(rec.dir, KeysFile))
+	if err != nil {
+		return err
+	}
+	return rec.pcap.embed(filepath.Join(rec.dir, CaptureFile), secrets)
+}
+
+// endEntry writes the last entry of the recording at hand; the lock is held.
+func (r *Recorder) endEntry() {
+	if r.rec == nil {
+		return
+	}
+	end := timeline.Event{By: by, Kind: timeline.Note, Message: "end of recording", Fields: map[string]string{closedField: "true"}}
+	if r.err != nil {
+		// The entry that said so may not have reached the disk.
+		end.Kind, end.Number, end.Reason = timeline.FramesLost, r.rec.lost, r.err.Error()
+	}
+	r.write(end)
+}
+
+// Close ends the recording: the TLS secrets of keys.log are put in front of
+// the capture's packets, by rename, and frame numbers do not change. It returns
+// the first error of writing or of closing. Closing twice is no error.
+func (r *Recorder) Close() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	rec := r.rec
+	if rec == nil {
+		r.mu.Unlock()
+		return nil
+	}
+	r.endEntry()
+	r.rec = nil
+	before := r.err
+	r.mu.Unlock()
+	if err := errors.Join(before, rec.finish(before)); err != nil {
+		return fmt.Errorf("recording in %s: %w", rec.dir, err)
+	}
+	return nil
+}
+
+// Frame records one frame and returns its number, from 1 over all interfaces,
+// as Wireshark shows it; 0 means that it was not recorded. It has the shape of
+// the wire's Record. The data is not kept.
+func (r *Recorder) Frame(iface int, outbound bool, at time.Time, data []byte, comments ...string) int {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.rec
+	if rec == nil {
+		return 0
+	}
+	if r.err != nil {
+		rec.lost++
+		return 0
+	}
+	if iface < 0 || iface >= interfaces {
+		r.write(timeline.Event{By: by, Kind: timeline.FramesLost, Number: 1, Reason: fmt.Sprintf("frame of unknown interface %d", iface)})
+		return 0
+	}
+	if at.IsZero() {
+		at = r.opts.Now()
+	}
+	at = stamp(at)
+	if err := rec.pcap.frame(iface, outbound, at, data, comments); err != nil {
+		rec.lost++
+		r.fail(fmt.Errorf("frame %d: %w", rec.frames+1, err))
+		return 0
+	}
+	rec.frames++
+	for _, e := range rec.dec.Frame(iface, rec.frames, at, data) {
+		r.tl.Add(e)
+	}
+	if src, dst, ok := rec.dec.Flow(); ok && iface == Cable && !outbound {
+		rec.flows.put(src, dst, rec.frames)
+	}
+	return rec.frames
+}
+
+// Record takes an entry into the journal: At (if zero) and After are filled in,
+// and Frame, if it is 0 and Src is valid, is the last frame that came from Src
+// to Dst. Before Open and after Close it does nothing.
+func (r *Recorder) Record(e timeline.Event) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rec == nil {
+		return
+	}
+	if e.Frame == 0 && e.Src.IsValid() {
+		e.Frame = r.rec.flows.last(e.Src, e.Dst)
+	}
+	r.write(e)
+}
+
+// write puts an entry into the journal and folds it; the lock is held.
+func (r *Recorder) write(e timeline.Event) {
+	if e.At.IsZero() || e.At.Year() < 1 || e.At.Year() > 9999 {
+		e.At = r.opts.Now()
+	}
+	if e.By == "" {
+		e.By = "unknown"
+	}
+	if e.Kind == "" {
+		e.Kind = timeline.Note
+	}
+	e.After = r.rec.frames
+	e.Frame = min(max(e.Frame, 0), e.After)
+	line, e, err := marshal(e)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	r.tl.Add(e)
+	if _, err := r.rec.journal.Write(line); err != nil {
+		r.fail(err)
+	}
+}
+
+// fail keeps the first error and says that the recording is no longer whole;
+// the lock is held.
+func (r *Recorder) fail(err error) {
+	if r.err != nil {
+		return
+	}
+	r.err = err
+	r.write(timeline.Event{By: by, Kind: timeline.FramesLost, Reason: err.Error()})
+}
+
+// KeyLog returns where TLS secrets are written to, in the format of
+// tls.Config.KeyLogWriter; they go to the recording at hand. It never fails, so
+// that a full disk does not break handshakes; Err tells.
+func (r *Recorder) KeyLog() io.Writer { return keyLog{r} }
+
+type keyLog struct{ r *Recorder }
+
+func (k keyLog) Write(b []byte) (int, error) {
+	r := k.r
+	if r == nil {
+		return len(b), nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rec == nil {
+		return len(b), nil
+	}
+	if _, err := r.rec.keys.Write(b); err != nil {
+		r.fail(fmt.Errorf("%s: %w", KeysFile, err))
+		return len(b), nil
+	}
+	r.rec.keyed = true
+	return len(b), nil
+}
+
+// Frames is the number of the last frame of the recording at hand.
+func (r *Recorder) Frames() int {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rec == nil {
+		return 0
+	}
+	return r.rec.frames
+}
+
+// Err returns the first error of writing the recording at hand or, after Close,
+// the last one. From then on no frame is recorded.
+func (r *Recorder) Err() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Tick advances the timeline's watermark to now, less Settle, and records
+// ClockStepped when the wall clock was set by more than 1 ms against the
+// monotonic clock since the step before. The lane calls it regularly.
+func (r *Recorder) Tick(now time.Time) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tl == nil {
+		return
+	}
+	if step := r.clock.check(now); step != 0 && r.rec != nil {
+		r.write(timeline.Event{
+			At: now, By: by, Kind: timeline.ClockStepped,
+			Reason: fmt.Sprintf("the wall clock was set by %v", step),
+			Fields: map[string]string{"recorder.step": step.String()},
+		})
+	}
+	r.tl.Advance(stamp(now).Add(-r.opts.Settle))
+}
+
+// flowIndex knows the last frame of each flow, of two generations of flows at
+// most.
+type flowIndex struct {
+	young, old map[[2]netip.AddrPort]int
+}
+
+const flowGeneration = 2048
+
+func (x *flowIndex) put(src, dst netip.AddrPort, frame int) {
+	key := [2]netip.AddrPort{src, dst}
+	if _, ok := x.young[key]; !ok && len(x.young) >= flowGeneration || x.young == nil {
+		x.old, x.young = x.young, map[[2]netip.AddrPort]int{}
+	}
+	x.young[key] = frame
+}
+
+// last finds the last frame from src to dst. A service that does not know which
+// of its addresses was asked leaves the address, or all of dst, out.
+func (x *flowIndex) last(src, dst netip.AddrPort) int {
+	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
+	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
+	key := [2]netip.AddrPort{src, dst}
+	if n, ok := x.young[key]; ok {
+		return n
+	}
+	if n, ok := x.old[key]; ok {
+		return n
+	}
+	if dst.Addr().IsValid() && !dst.Addr().IsUnspecified() {
+		return 0
+	}
+	best := 0
+	for _, generation := range []map[[2]netip.AddrPort]int{x.young, x.old} {
+		for k, n := range generation {
+			if k[0] == src && (dst.Port() == 0 || k[1].Port() == dst.Port()) {
+				best = max(best, n)
+			}
+		}
+	}
+	return best
+}

@@ -1,0 +1,309 @@
+package wire
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Verdict is what an impairment does to one frame. The zero Verdict lets it
+// pass.
+type Verdict struct {
+	// Drop loses the frame; the rest but Comment is ignored.
+	Drop bool
+	// Delay holds the frame, and its copies, back. Frames that are due at the
+	// same time keep their order.
+	Delay time.Duration
+	// Copies is how many further copies of the frame follow it.
+	Copies int
+	// Data takes the place of the frame's data, if not nil.
+	Data []byte
+	// Comment says in the recording what this was done for.
+	Comment string
+}
+
+func (v Verdict) passes() bool {
+	return !v.Drop && v.Delay <= 0 && v.Copies <= 0 && v.Data == nil
+}
+
+// Impair sits between a host and a Tap and does to frames what plan says:
+// outbound ones come from the host, the others from the cable. plan is asked
+// about one frame at a time, each once; it must neither change nor keep the
+// frame's data, nor send. record gets the host's view on interface Host wherever
+// it differs from the cable's, with what was done as comment and, for received
+// frames, "partner frame N"; the Tap names the partner of a sent one. A comment
+// that comes with a Verdict that lets the frame pass has no place and is
+// dropped.
+//
+// A delayed frame that is still held back at Close is lost. Its write error is
+// returned by the next Send.
+func Impair(p Port, record Record, plan func(outbound bool, f Frame) Verdict) Port {
+	return &impaired{port: p, record: record, plan: plan}
+}
+
+type impaired struct {
+	port   Port
+	record Record
+
+	planning sync.Mutex
+	plan     func(outbound bool, f Frame) Verdict
+
+	mu      sync.Mutex // guards below
+	seq     int
+	in, out delayed
+	closed  bool
+	timer   *time.Timer // sends what is due of out
+	writes  sync.WaitGroup
+	err     error // of a delayed write
+	writing bool  // a timer's function is sending
+}
+
+// held is a frame that is delayed.
+type held struct {
+	frame    Frame
+	due      time.Time
+	seq      int
+	comments []string // of its record on interface Host; nil: it needs none
+}
+
+// delayed is a heap of frames, the next due first.
+type delayed []held
+
+func (d delayed) Len() int { return len(d) }
+func (d delayed) Less(i, j int) bool {
+	if d[i].due.Equal(d[j].due) {
+		return d[i].seq < d[j].seq
+	}
+	return d[i].due.Before(d[j].due)
+}
+func (d delayed) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
+func (d *delayed) Push(x any)   { *d = append(*d, x.(held)) } //nolint:forcetypeassert // called by container/heap with what this file pushes
+func (d *delayed) Pop() any {
+	last := len(*d) - 1
+	h := (*d)[last]
+	(*d)[last] = held{}
+	*d = (*d)[:last]
+	return h
+}
+
+func (p *impaired) judge(outbound bool, f Frame) Verdict {
+	p.planning.Lock()
+	defer p.planning.Unlock()
+	return p.plan(outbound, f)
+}
+
+// describe says in words what v does.
+func (v Verdict) describe(outbound bool) []string {
+	var what []string
+	if v.Comment != "" {
+		what = append(what, v.Comment)
+	}
+	if v.Drop {
+		return append(what, "dropped")
+	}
+	if v.Delay > 0 {
+		what = append(what, fmt.Sprintf("delayed by %v", v.Delay))
+	}
+	if v.Data != nil {
+		what = append(what, "altered")
+	}
+	if outbound && v.Copies > 0 {
+		what = append(what, fmt.Sprintf("sent %d times", v.Copies+1))
+	}
+	return what
+}
+
+// Send implements Port.
+func (p *impaired) Send(f Frame) error {
+	p.mu.Lock()
+	err, closed := p.err, p.closed
+	p.err = nil
+	p.mu.Unlock()
+	if closed {
+		return net.ErrClosed
+	}
+	if err != nil {
+		return err
+	}
+
+	v := p.judge(true, f)
+	if v.passes() {
+		return p.port.Send(f)
+	}
+	now := time.Now()
+	f.Number = p.record(Host, true, now, f.Data, v.describe(true)...)
+	if v.Drop {
+		return nil
+	}
+	if v.Data != nil {
+		f.Data = v.Data
+	}
+	if v.Delay <= 0 {
+		for range v.Copies + 1 {
+			if err := p.port.Send(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	f.Data = slices.Clone(f.Data) // the caller's again when Send returns
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return net.ErrClosed
+	}
+	for range v.Copies + 1 {
+		p.seq++
+		heap.Push(&p.out, held{frame: f, due: now.Add(v.Delay), seq: p.seq})
+	}
+	p.arm()
+	return nil
+}
+
+// arm sets the timer to the first frame of out. mu is held.
+func (p *impaired) arm() {
+	if p.writing || p.closed || len(p.out) == 0 {
+		return
+	}
+	if p.timer != nil && !p.timer.Stop() {
+		return // it has fired, and will look for itself
+	}
+	if p.timer == nil {
+		p.writes.Add(1) // until the timer's function has run or Close stopped it
+	}
+	p.timer = time.AfterFunc(time.Until(p.out[0].due), p.flush)
+}
+
+// flush sends what is due. It runs in the timer's goroutine, which ends with it;
+// Close waits for it.
+func (p *impaired) flush() {
+	defer p.writes.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer, p.writing = nil, true
+	for !p.closed && len(p.out) > 0 && !p.out[0].due.After(time.Now()) {
+		f := heap.Pop(&p.out).(held).frame //nolint:forcetypeassert // only held is pushed
+		p.mu.Unlock()
+		err := p.port.Send(f)
+		p.mu.Lock()
+		if err != nil {
+			p.err = fmt.Errorf("delayed frame: %w", err)
+		}
+	}
+	p.writing = false
+	p.arm()
+}
+
+// Receive implements Port. It is for one caller at a time: only it knows when a
+// frame it holds back is due.
+func (p *impaired) Receive(ctx context.Context) (Frame, error) {
+	for {
+		h, due, err := p.ready()
+		switch {
+		case err != nil:
+			return Frame{}, err
+		case h != nil:
+			return p.hand(*h), nil
+		}
+		f, err := p.receiveBefore(ctx, due)
+		if err != nil {
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				continue // a held frame is due
+			}
+			return Frame{}, err
+		}
+		v := p.judge(false, f)
+		if v.passes() {
+			return f, nil
+		}
+		p.hold(f, v)
+	}
+}
+
+// ready returns the held frame that is due, or else when the next one will be.
+func (p *impaired) ready() (*held, time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, time.Time{}, net.ErrClosed
+	}
+	if len(p.in) == 0 {
+		return nil, time.Time{}, nil
+	}
+	if due := p.in[0].due; due.After(time.Now()) {
+		return nil, due, nil
+	}
+	h := heap.Pop(&p.in).(held) //nolint:forcetypeassert // only held is pushed
+	return &h, time.Time{}, nil
+}
+
+// receiveBefore receives a frame from the cable; it gives up at due, unless that
+// is zero.
+func (p *impaired) receiveBefore(ctx context.Context, due time.Time) (Frame, error) {
+	if due.IsZero() {
+		return p.port.Receive(ctx)
+	}
+	ctx, cancel := context.WithDeadline(ctx, due)
+	defer cancel()
+	return p.port.Receive(ctx)
+}
+
+// hold does to a received frame what v says; what is left of it is handed over
+// when it is due.
+func (p *impaired) hold(f Frame, v Verdict) {
+	comments := v.describe(false)
+	var also []string
+	if f.Number != 0 {
+		also = []string{partner(f.Number)}
+	}
+	if v.Drop {
+		p.record(Host, false, time.Now(), f.Data, append(comments, also...)...)
+		return
+	}
+	if v.Data != nil {
+		f.Data = slices.Clone(v.Data)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range v.Copies + 1 {
+		h := held{frame: f, due: time.Now().Add(v.Delay), seq: p.seq}
+		p.seq++
+		if i > 0 {
+			h.frame.Data = slices.Clone(f.Data)
+			h.comments = append(slices.Clip(comments), fmt.Sprintf("copy %d of %d", i, v.Copies))
+			h.comments = append(h.comments, also...)
+		} else if v.Delay > 0 || v.Data != nil { // else it is what the cable had
+			h.comments = append(slices.Clip(comments), also...)
+		}
+		heap.Push(&p.in, h)
+	}
+}
+
+// hand records a frame as the host sees it now, where that is not how it was on
+// the cable.
+func (p *impaired) hand(h held) Frame {
+	if h.comments != nil {
+		p.record(Host, false, time.Now(), h.frame.Data, h.comments...)
+	}
+	return h.frame
+}
+
+// Close implements Port. It waits for a delayed frame that is being written.
+func (p *impaired) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	if p.timer != nil && p.timer.Stop() {
+		p.timer = nil
+		p.writes.Done()
+	}
+	p.in, p.out = nil, nil
+	p.mu.Unlock()
+	err := p.port.Close()
+	p.writes.Wait()
+	return err
+}

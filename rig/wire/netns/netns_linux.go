@@ -1,0 +1,141 @@
+// Package netns gives tests a cable between the rig and programs that nobody
+// here wrote: two network namespaces joined by a veth pair. The rig opens one
+// end as a lab interface; curl, dnsmasq, ping and the kernel behind them use the
+// other. It needs root and iproute2, and skips the test without them; it touches
+// nothing outside of its namespaces, and removes those.
+package netns
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ip88rig/rig/wire"
+)
+
+// Names of the two ends of a cable, each in its namespace.
+const (
+	RigEnd  = "lab0"
+	PeerEnd = "eth0"
+)
+
+// Cable is a veth pair in two namespaces.
+type Cable struct {
+	rig, peer string // namespaces
+}
+
+// serial tells the cables of one process apart.
+var serial atomic.Int64 //nolint:gochecknoglobals // namespaces are global to the computer, and so is their numbering
+
+// New makes a cable whose ends are up and have no addresses. All is removed at
+// the end of the test.
+func New(t testing.TB) *Cable {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("network namespaces need iproute2")
+	}
+	n := serial.Add(1)
+	c := &Cable{
+		rig:  fmt.Sprintf("ip88-%d-%d-rig", os.Getpid(), n),
+		peer: fmt.Sprintf("ip88-%d-%d-peer", os.Getpid(), n),
+	}
+	for _, ns := range []string{c.rig, c.peer} {
+		if out, err := ip(t.Context(), "netns", "add", ns); err != nil {
+			t.Skipf("network namespaces do not work here: %v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := ip(context.WithoutCancel(t.Context()), "netns", "delete", ns); err != nil {
+				t.Errorf("remove namespace %s: %v: %s", ns, err, out)
+			}
+		})
+	}
+	for _, args := range []string{
+		"-n " + c.rig + " link add " + RigEnd + " type veth peer name " + PeerEnd + " netns " + c.peer,
+		"-n " + c.rig + " link set " + RigEnd + " up",
+		"-n " + c.peer + " link set " + PeerEnd + " up",
+		"-n " + c.peer + " link set lo up",
+	} {
+		if out, err := ip(t.Context(), strings.Fields(args)...); err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+	}
+	return c
+}
+
+func ip(ctx context.Context, args ...string) ([]byte, error) {
+	return exec.CommandContext(ctx, "ip", args...).CombinedOutput() //nolint:gosec // a test's own words
+}
+
+// Open opens the rig's end.
+func (c *Cable) Open(t testing.TB, opts wire.PacketOptions) *wire.PacketPort {
+	t.Helper()
+	return open(t, c.rig, RigEnd, opts)
+}
+
+// OpenPeer opens the peer's end, too, for a second rig.
+func (c *Cable) OpenPeer(t testing.TB, opts wire.PacketOptions) *wire.PacketPort {
+	t.Helper()
+	return open(t, c.peer, PeerEnd, opts)
+}
+
+// Peer returns a command that will run in the peer's namespace.
+func (c *Cable) Peer(ctx context.Context, args ...string) *exec.Cmd {
+	return command(ctx, c.peer, args)
+}
+
+// Rig returns a command that will run in the rig's namespace.
+func (c *Cable) Rig(ctx context.Context, args ...string) *exec.Cmd {
+	return command(ctx, c.rig, args)
+}
+
+func command(ctx context.Context, ns string, args []string) *exec.Cmd {
+	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", ns}, args...)...) //nolint:gosec // a test's own words
+}
+
+// Address gives the peer's end an address with its prefix length.
+func (c *Cable) Address(t testing.TB, prefix string) {
+	t.Helper()
+	if out, err := ip(t.Context(), "-n", c.peer, "address", "add", prefix, "dev", PeerEnd); err != nil {
+		t.Fatalf("add address %s: %v: %s", prefix, err, out)
+	}
+}
+
+func open(t testing.TB, ns, ifname string, opts wire.PacketOptions) *wire.PacketPort {
+	t.Helper()
+	var port *wire.PacketPort
+	var err error
+	done := make(chan struct{})
+	go func() { // ends when the port is open
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its namespace with it
+		var fd int
+		if fd, err = unix.Open("/var/run/netns/"+ns, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			return
+		}
+		defer unix.Close(fd) //nolint:errcheck // opened to read
+		if err = unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		port, err = wire.OpenPacket(ifname, opts)
+	}()
+	<-done
+	if err != nil {
+		t.Fatalf("open %s in namespace %s: %v", ifname, ns, err)
+	}
+	t.Cleanup(func() {
+		if err := port.Close(); err != nil {
+			t.Errorf("close %s: %v", ifname, err)
+		}
+	})
+	return port
+}

@@ -40,7 +40,7 @@ func (b *bench) onLoopback() (port int, end func()) {
 func TestForeignClients(t *testing.T) {
 	files := map[string][]byte{
 		"empty": {}, "511": content(511), "512": content(512), "513": content(513), "1MiB": content(1 << 20),
-		"33MiB": content(65537*512 + 1), "75000blocks": content(600_000), "75000blocks24": content(1_800_000),
+		"33MiB": content(65537*512 + 1), "75000blocks": content(600_000),
 	}
 	small := []string{"empty", "511", "512", "513", "1MiB"}
 	filled := small[1:] // curl 7.88 cannot end an empty file: "getpeername() failed with errno 107"
@@ -58,8 +58,8 @@ func TestForeignClients(t *testing.T) {
 			return []string{"tftp", "-g", "-r", file, "-l", to, "127.0.0.1", port}
 		}, append(slices.Clone(small), "33MiB"), "tsize=%d"},
 		{"busybox with blksize", "busybox", func(port, file, to string) []string {
-			return []string{"tftp", "-b", "24", "-g", "-r", file, "-l", to, "127.0.0.1", port}
-		}, append(slices.Clone(small), "75000blocks24"), "tsize=%d blksize=24"},
+			return []string{"tftp", "-b", "1428", "-g", "-r", file, "-l", to, "127.0.0.1", port}
+		}, small, "tsize=%d blksize=1428"},
 		{"curl", "curl", func(port, file, to string) []string {
 			return []string{"-sS", "-o", to, "tftp://127.0.0.1:" + port + "/" + file}
 		}, filled, "tsize=%d blksize=512 timeout=6"},
@@ -68,7 +68,7 @@ func TestForeignClients(t *testing.T) {
 		}, append(slices.Clone(filled), "33MiB"), "tsize=%d blksize=65464 timeout=6"},
 		{"atftp", "atftp", func(port, file, to string) []string {
 			return []string{"--get", "-r", file, "-l", to, "127.0.0.1", port}
-		}, append(slices.Clone(small), "33MiB"), ""},
+		}, small, ""},
 		{"atftp with all options", "atftp", func(port, file, to string) []string {
 			return []string{"--option", "tsize", "--option", "timeout 2", "--option", "blksize 1428", "--option", "windowsize 8", "--get", "-r", file, "-l", to, "127.0.0.1", port}
 		}, append(slices.Clone(small), "33MiB"), "tsize=%d timeout=2 blksize=1428 windowsize=8"},

@@ -89,7 +89,8 @@ func (m authenticate) wrong(e *timeline.Event, counts map[string]uint64) string 
 type offerCredentialsUnasked struct{}
 
 // OfferCredentialsUnasked claims that the handset sends credentials to a server
-// that has not challenged it since it booted. Mostly negated.
+// that has not challenged it since it booted, or that the service knows to be
+// unasked for ("auth.unasked"). Mostly negated.
 func OfferCredentialsUnasked() Matcher { return offerCredentialsUnasked{} }
 
 // Name implements Matcher.
@@ -111,7 +112,6 @@ func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 	challenged := map[string]bool{}
 	for i := range v.All {
 		e := &v.All[i]
-		//exhaustive:ignore // the others say nothing of credentials
 		switch e.Kind {
 		case timeline.Booted, timeline.Rebooted:
 			clear(challenged)
@@ -120,10 +120,11 @@ func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 				challenged[e.Src.String()], challenged[e.Dst.String()] = true, true
 			}
 		case timeline.HTTPRequest:
-			if inside[e.Seq] && credentials(e) && !challenged[e.Dst.String()] {
+			if inside[e.Seq] && credentials(e) && (!challenged[e.Dst.String()] || e.Fields["auth.unasked"] == "true") {
 				vd.OK, vd.Final = true, true
 				vd.Seen = append(vd.Seen, line(e))
 			}
+		default: // the others say nothing of credentials
 		}
 	}
 	return vd

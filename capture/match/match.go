@@ -115,7 +115,7 @@ func conclude(v timeline.View, judge func(v timeline.View) Verdict) Verdict {
 	if vd.OK {
 		vd.Problem, vd.Line = "", 0
 	}
-	if reason := unfit(v); reason != "" && !(vd.OK && vd.presence) {
+	if reason := unfit(v); reason != "" && (!vd.OK || !vd.presence) {
 		vd.Unfit, vd.OK = reason, false
 		vd.Final = vd.Final || !vd.presence
 	}
@@ -125,12 +125,12 @@ func conclude(v timeline.View, judge func(v timeline.View) Verdict) Verdict {
 // unfit tells why nothing may be concluded from absence in the recording.
 func unfit(v timeline.View) string {
 	for i := range v.All {
-		//exhaustive:ignore // two kinds spoil a recording
 		switch v.All[i].Kind {
 		case timeline.FramesLost:
 			return "frames lost"
 		case timeline.ClockStepped:
 			return "clock stepped"
+		default: // two kinds spoil a recording
 		}
 	}
 	return ""

@@ -90,11 +90,11 @@ func (m contactHost) sealed()                       {}
 
 func (m contactHost) judge(v timeline.View) Verdict {
 	return first(v, "a packet to "+m.Addr, "it did not", func(e *timeline.Event) bool {
-		//exhaustive:ignore // any other kind is contact
 		switch e.Kind {
 		case timeline.ARPRequest, timeline.ARPReply, timeline.ARPProbe, timeline.ARPAnnouncement,
 			timeline.DHCPDiscover, timeline.DHCPRequest, timeline.DHCPDecline, timeline.DHCPRelease, timeline.DHCPInform:
 			return false
+		default: // any other kind is contact
 		}
 		return fromHandset(v, e) && at(m.Addr, e.Dst)
 	})

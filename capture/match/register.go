@@ -35,7 +35,9 @@ func RegisterAs(user string) Matcher { return RegisterWith{User: user} }
 func (m RegisterWith) Name() string { return "RegisterWith" }
 
 // Claim implements Matcher.
-func (m RegisterWith) Claim() string { return strings.Join(append([]string{"register"}, m.parts()...), " ") }
+func (m RegisterWith) Claim() string {
+	return strings.Join(append([]string{"register"}, m.parts()...), " ")
+}
 
 func (m RegisterWith) parts() []string {
 	var parts []string

@@ -47,7 +47,6 @@ func (m refuseCertificate) judge(v timeline.View) Verdict {
 	var refused, complete *timeline.Event
 	for i := range v.Events {
 		e := &v.Events[i]
-		//exhaustive:ignore // the others say nothing of certificates
 		switch e.Kind {
 		case timeline.Refused:
 			if refused == nil && about(m.Certs, e) {
@@ -77,6 +76,7 @@ func (m refuseCertificate) judge(v timeline.View) Verdict {
 				vd.Problem = "it accepted it and sent a request"
 				return vd
 			}
+		default: // the others say nothing of certificates
 		}
 	}
 	return vd
@@ -106,7 +106,6 @@ func (m sendNothingAfterRefusal) judge(v timeline.View) Verdict {
 	var last *timeline.Event
 	for i := range v.Events {
 		e := &v.Events[i]
-		//exhaustive:ignore // the others say nothing of certificates
 		switch {
 		case e.Kind == timeline.Refused:
 			if last == nil {
@@ -158,7 +157,6 @@ func (m acceptCertificate) judge(v timeline.View) Verdict {
 	var others []string
 	for i := range v.Events {
 		e := &v.Events[i]
-		//exhaustive:ignore // the others say nothing of certificates
 		switch e.Kind {
 		case timeline.Refused:
 			others = append(others, line(e))
@@ -181,6 +179,7 @@ func (m acceptCertificate) judge(v timeline.View) Verdict {
 				vd.OK, vd.Final, vd.Seen = true, true, []string{line(complete), line(e)}
 				return vd
 			}
+		default: // the others say nothing of certificates
 		}
 	}
 	if complete != nil {

@@ -14,8 +14,8 @@ import (
 const (
 	// stateField is where a CarriedState event holds the state, as JSON.
 	stateField = "state"
-	// ExpectField, set to "boot" on any journal entry, says that what follows
-	// was asked for by the rig without its power port (an operator pulls the
+	// ExpectField is a field that, set to "boot" on any journal entry, says
+	// that what follows was asked for by the rig without its power port (an operator pulls the
 	// plug): the next sign of a boot is Booted, not Rebooted.
 	ExpectField = "expect"
 	expectBoot  = "boot"
@@ -195,7 +195,6 @@ func (d *deriver) journal(e *Event) {
 	if e.Fields[ExpectField] == expectBoot {
 		d.s.Expect = true
 	}
-	//exhaustive:ignore // most kinds prove nothing
 	switch e.Kind {
 	case CarriedState:
 		d.restore(e.Fields[stateField])
@@ -217,6 +216,7 @@ func (d *deriver) journal(e *Event) {
 		if d.isHandset(e.SrcMAC) || e.SrcMAC == "" && d.s.Addrs[e.Src.Addr().Unmap()] {
 			d.httpd(e)
 		}
+	default: // most kinds prove nothing
 	}
 }
 
@@ -234,7 +234,6 @@ func (d *deriver) httpd(e *Event) {
 	if e.Transport != HTTPS {
 		return
 	}
-	//exhaustive:ignore // the caller lets four kinds in
 	switch e.Kind {
 	case HTTPRequest:
 		d.httpAsked(e)
@@ -244,6 +243,7 @@ func (d *deriver) httpd(e *Event) {
 		if e.Complete && whole(e.Status) {
 			d.emit(Event{Kind: Fetched, Src: e.Src, Dst: e.Dst, SrcMAC: e.SrcMAC, Transport: HTTPS, File: e.File, Bytes: e.Bytes, SHA256: e.SHA256, Complete: true})
 		}
+	default: // the caller lets four kinds in
 	}
 }
 
@@ -256,7 +256,6 @@ func (d *deriver) wire(e *Event) {
 			remember(d.s.Addrs, a.Unmap(), true)
 		}
 	}
-	//exhaustive:ignore // most kinds prove nothing
 	switch e.Kind {
 	case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform:
 		if from {
@@ -281,7 +280,7 @@ func (d *deriver) wire(e *Event) {
 	case HTTPResponse:
 		if to && e.Transport != HTTPS {
 			d.httpAnswered(e, e.Dst, e.Src)
-			if e.Complete && whole(e.Status) {
+			if e.Complete && whole(e.Status) && e.Message != "HEAD" {
 				d.emit(Event{Kind: Fetched, SrcMAC: e.DstMAC, DstMAC: e.SrcMAC, Src: e.Dst, Dst: e.Src, Transport: HTTP, File: e.File, Bytes: e.Bytes, SHA256: e.SHA256, Complete: true})
 			}
 		}
@@ -293,6 +292,7 @@ func (d *deriver) wire(e *Event) {
 		if to && e.Message == "REGISTER" {
 			d.registerAnswer(e)
 		}
+	default: // most kinds prove nothing
 	}
 	if from {
 		d.used(e)
@@ -314,10 +314,10 @@ func (d *deriver) booted(e *Event, reason string) {
 // used notes that the handset is at work: what it does next that looks like a
 // boot can no longer be blamed on the link.
 func (d *deriver) used(e *Event) {
-	//exhaustive:ignore // anything else is work
 	switch e.Kind {
 	case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, Malformed:
 		return
+	default: // anything else is work
 	}
 	if l, ok := d.s.Leases[e.SrcMAC]; ok && !l.Used {
 		l.Used = true
@@ -482,14 +482,17 @@ func (d *deriver) dhcpAnswer(e *Event) {
 	d.emit(bound)
 }
 
-// tftp follows read transfers by the handset's end, its transfer identifier.
+// tftp follows read transfers by the handset's end, its transfer identifier. A
+// packet of an unknown identifier says nothing of them.
 func (d *deriver) tftp(e *Event, from, to bool) {
+	if e.Fields["tftp.unknown_tid"] == "true" {
+		return
+	}
 	end := e.Src
 	if to && !from {
 		end = e.Dst
 	}
 	t, known := d.s.Transfers[end]
-	//exhaustive:ignore // the caller lets three kinds in
 	switch {
 	case e.Kind == TFTPRead && from:
 		if known && t.File == e.File && !t.Moving && !t.Done {
@@ -535,7 +538,7 @@ func (d *deriver) httpAsked(e *Event) {
 		over = HTTP
 	}
 	key := requestKey(over, e.Src, e.Dst, e.File)
-	if e.Fields["http.authorization.scheme"] != "" && d.s.Challenged[key] {
+	if (e.Fields["http.authorization.scheme"] != "" || e.Fields["auth.scheme"] != "") && d.s.Challenged[key] {
 		delete(d.s.Challenged, key)
 		return
 	}
@@ -584,11 +587,12 @@ func handshakeRefusal(e *Event) string {
 			return name
 		}
 	}
-	if e.Fields["tls.alert"] != "" || e.Fields["tls.cert"] == "" {
-		return ""
+	if e.Fields["tls.alert"] != "" || e.Fields["tls.alert_message.desc"] != "" || e.Fields["tls.cert"] == "" {
+		return "" // another alert, or no certificate was shown yet
 	}
-	if strings.HasSuffix(e.Reason, "EOF") || strings.Contains(e.Reason, "connection reset by peer") {
-		return "closed without an alert"
+	// A stack without alerts just goes away once it has seen the certificate.
+	if strings.Contains(e.Reason, "by the handset") {
+		return "without an alert: " + e.Reason
 	}
 	return ""
 }
@@ -696,7 +700,7 @@ func (d *deriver) registerAnswer(e *Event) {
 // seconds reads a count of seconds (RFC 3261: up to 2**32-1).
 func seconds(s string) (int, bool) {
 	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
-	return int(n), err == nil //nolint:gosec // 32 bits fit
+	return int(n), err == nil
 }
 
 // remember puts a value into a bounded table.

@@ -293,10 +293,9 @@ func (c *client) probe(ctx context.Context, addr netip.Addr) (by net.HardwareAdd
 				return nil, err
 			}
 		}
-		_, err := c.receive(ctx, c.ProbeTime/quarters, func(frame []byte) bool {
-			found := false
-			by, found = conflict(frame, c.MAC, addr)
-			return found
+		err := c.receive(ctx, c.ProbeTime/quarters, func(frame []byte) bool {
+			by = conflict(frame, c.MAC, addr)
+			return by != nil
 		})
 		if !errors.Is(err, errSilent) {
 			return by, err
@@ -485,7 +484,7 @@ func (c *client) backoff(try int) time.Duration {
 // answer waits for a reply of the running exchange that is accepted.
 func (c *client) answer(ctx context.Context, wait time.Duration, accept func(*reply) bool) (*reply, error) {
 	var found *reply
-	_, err := c.receive(ctx, wait, func(frame []byte) bool {
+	err := c.receive(ctx, wait, func(frame []byte) bool {
 		r, err := parseReply(frame, c.MAC, c.xid)
 		if err != nil || !accept(r) {
 			return false
@@ -496,22 +495,22 @@ func (c *client) answer(ctx context.Context, wait time.Duration, accept func(*re
 	return found, err
 }
 
-// receive returns the first frame that is wanted, or errSilent after wait.
-func (c *client) receive(ctx context.Context, wait time.Duration, want func([]byte) bool) (wire.Frame, error) {
+// receive reads until a frame is wanted, or returns errSilent after wait.
+func (c *client) receive(ctx context.Context, wait time.Duration, want func([]byte) bool) error {
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
 		f, err := c.Port.Receive(limited)
 		switch {
 		case err == nil && want(f.Data):
-			return f, nil
+			return nil
 		case err == nil:
 		case ctx.Err() != nil:
-			return wire.Frame{}, ctx.Err()
+			return ctx.Err()
 		case limited.Err() != nil:
-			return wire.Frame{}, errSilent
+			return errSilent
 		default:
-			return wire.Frame{}, fmt.Errorf("dhcp: %w", err)
+			return fmt.Errorf("dhcp: %w", err)
 		}
 	}
 }
@@ -521,7 +520,7 @@ func (c *client) wait(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}
-	_, err := c.receive(ctx, d, func([]byte) bool { return false })
+	err := c.receive(ctx, d, func([]byte) bool { return false })
 	if errors.Is(err, errSilent) {
 		return nil
 	}

@@ -81,7 +81,7 @@ func sum(start uint32, b []byte) uint16 {
 	for start > 0xffff {
 		start = start>>16 + start&0xffff
 	}
-	return uint16(start) //nolint:gosec // folded above
+	return uint16(start)
 }
 
 // pseudo sums UDP's pseudo header for an IP packet without IP options.
@@ -200,23 +200,26 @@ func arpFrame(mac net.HardwareAddr, sender, target netip.Addr) []byte {
 	return append(f, make([]byte, 60-len(f))...)
 }
 
-// conflict tells whether an ARP frame shows that somebody else has the address,
-// or probes for it as we do (RFC 5227, 2.1.1).
-func conflict(frame []byte, mac net.HardwareAddr, addr netip.Addr) (by net.HardwareAddr, found bool) {
+// conflict tells from an ARP frame who else has the address, or probes for it as
+// we do (RFC 5227, 2.1.1); nil for nobody.
+func conflict(frame []byte, mac net.HardwareAddr, addr netip.Addr) (by net.HardwareAddr) {
 	if len(frame) < etherLen+arpLen || binary.BigEndian.Uint16(frame[12:]) != etherARP {
-		return nil, false
+		return nil
 	}
 	arp := frame[etherLen:]
 	if !bytes.Equal(arp[:6], []byte{0, 1, 8, 0, 6, 4}) {
-		return nil, false
+		return nil
 	}
 	sender := net.HardwareAddr(arp[8:14])
 	senderIP, targetIP := netip.AddrFrom4([4]byte(arp[14:18])), netip.AddrFrom4([4]byte(arp[24:28]))
 	if bytes.Equal(sender, mac) {
-		return nil, false
+		return nil
 	}
 	probe := senderIP.IsUnspecified() && targetIP == addr && binary.BigEndian.Uint16(arp[6:]) == opRequest
-	return bytes.Clone(sender), senderIP == addr || probe
+	if senderIP != addr && !probe {
+		return nil
+	}
+	return bytes.Clone(sender)
 }
 
 func broadcastMAC() net.HardwareAddr {

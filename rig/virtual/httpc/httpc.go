@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -217,8 +218,7 @@ func (c *Client) try(ctx context.Context, u *url.URL, authorization string) (ans
 		if ctx.Err() != nil {
 			return answer{}, ctx.Err()
 		}
-		var refusal *trust.Refusal
-		if errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*trust.Refusal](err); ok {
 			return answer{}, refusal
 		}
 		try++
@@ -229,7 +229,10 @@ func (c *Client) try(ctx context.Context, u *url.URL, authorization string) (ans
 
 func closedByPeer(err error) bool {
 	var timeout net.Error
-	return !(errors.As(err, &timeout) && timeout.Timeout()) && errors.Is(err, errNoAnswer)
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return false
+	}
+	return errors.Is(err, errNoAnswer)
 }
 
 // errNoAnswer marks a connection that ended before the first byte of an answer.
@@ -317,7 +320,7 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	for interim := 0; ; interim++ {
-		res, err := http.ReadResponse(kept.r, req)
+		res, err := http.ReadResponse(kept.r, req) //nolint:bodyclose // the connection is ours: it is kept or dropped whole
 		if err != nil {
 			return answer{}, fmt.Errorf("answer: %w", err)
 		}
@@ -385,7 +388,7 @@ func (p *patient) Write(b []byte) (int, error) {
 // refusal's alert.
 func (c *Client) handshake(ctx context.Context, raw net.Conn, host string) (net.Conn, error) {
 	policy := c.Policy
-	policy.Defects = append(policy.Defects[:len(policy.Defects):len(policy.Defects)], c.Defects...)
+	policy.Defects = append(slices.Clip(policy.Defects), c.Defects...)
 	alert := &alerting{Conn: raw}
 	cfg := &tls.Config{
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, check by check

@@ -2,6 +2,7 @@ package sipc
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -184,7 +185,7 @@ func (a *Agent) granted(res *sip.Response) time.Duration {
 			for p := range strings.SplitSeq(params, ";") {
 				name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 				if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 32); err == nil && strings.EqualFold(name, "expires") {
-					return time.Duration(n) * time.Second //nolint:gosec // 32 bits
+					return time.Duration(n) * time.Second
 				}
 			}
 		}
@@ -216,7 +217,7 @@ func (a *Agent) registerFailed(res *sip.Response) {
 // challenged keeps a challenge that can be answered and has not been in vain.
 func (a *Agent) challenged(res *sip.Response) bool {
 	header, answer := "WWW-Authenticate", "Authorization"
-	if res.StatusCode == 407 {
+	if res.StatusCode == http.StatusProxyAuthRequired {
 		header, answer = "Proxy-Authenticate", "Proxy-Authorization"
 	}
 	for _, value := range values(res, header) {

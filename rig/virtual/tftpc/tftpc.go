@@ -67,7 +67,7 @@ type Option struct{ Name, Value string }
 // for the size.
 func ParseOptions(list string) ([]Option, error) {
 	var out []Option
-	for _, word := range strings.Fields(list) {
+	for word := range strings.FieldsSeq(list) {
 		name, value, _ := strings.Cut(word, "=")
 		name = strings.ToLower(name)
 		if name == "tsize" && value == "" {
@@ -134,7 +134,7 @@ func get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written that could be lost
+	defer conn.Close()                                      //nolint:errcheck // nothing was written that could be lost
 	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck,gosec // it only wakes the reader
 	defer stop()
 

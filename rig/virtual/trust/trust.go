@@ -70,7 +70,7 @@ type Policy struct {
 }
 
 // Refusal says which checks a chain failed.
-type Refusal struct {
+type Refusal struct { //nolint:errname // the field's word for it
 	// Failed holds the bits of the checks that failed, of those that are on.
 	Failed uint8
 	// Reason says why, for people.
@@ -230,8 +230,6 @@ func mayIssue(c *x509.Certificate, below int) bool {
 	}
 	return c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCertSign != 0
 }
-
-
 
 // checkSignature takes SHA-1 too, which handsets of this age accept and
 // crypto/x509 does not.

@@ -1,0 +1,66 @@
+package dhcpd
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/wire"
+)
+
+// TestAHandsetIsServedThroughASwitchWithVLANs has the server on a trunk, where
+// its frames carry the tag, and the handset on an access port.
+func TestAHandsetIsServedThroughASwitchWithVLANs(t *testing.T) {
+	sw := wire.NewSwitch()
+	trunk := wire.Tagged(sw.Trunk("rig", 1, 100), 100, 0)
+	handset, bystander := sw.Access("phone", 100), sw.Access("office", 1)
+	t.Cleanup(func() {
+		for _, p := range []wire.Port{trunk, handset, bystander} {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	var j journal
+	s, err := New(Config{
+		Port: trunk, ServerMAC: mac(server), ServerIP: netip.MustParseAddr("192.0.2.1"),
+		Clients: map[string]Lease{phone: lease()}, Record: j.record,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }() // ends with ctx
+
+	exchange := func(m msg, want string) {
+		t.Helper()
+		if err := handset.Send(wire.Frame{Data: m.frame(t)}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := handset.Receive(ctx)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		r := read(t, f.Data)
+		if r.value(53) != want || r.yiaddr != "192.0.2.10" {
+			t.Errorf("answered %s for %s, want %s", r.value(53), r.yiaddr, want)
+		}
+	}
+	exchange(kind(1, phoneList()), "02")
+	exchange(kind(3, opt(54, ip("192.0.2.1")...), opt(50, ip("192.0.2.10")...)), "05")
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if n := len(j.take()); n != 4 {
+		t.Errorf("%d events, want %s, two answers, %s", n, timeline.ServiceUp, timeline.ServiceDown)
+	}
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	if f, err := bystander.Receive(ended); err == nil {
+		t.Errorf("the other VLAN heard %x", f.Data)
+	}
+}

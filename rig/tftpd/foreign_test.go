@@ -59,7 +59,7 @@ func TestForeignClients(t *testing.T) {
 		}, append(slices.Clone(small), "33MiB"), "tsize=%d"},
 		{"busybox with blksize", "busybox", func(port, file, to string) []string {
 			return []string{"tftp", "-b", "1428", "-g", "-r", file, "-l", to, "127.0.0.1", port}
-		}, small, "tsize=%d blksize=1428"},
+		}, small, "blksize=1428 tsize=%d"},
 		{"curl", "curl", func(port, file, to string) []string {
 			return []string{"-sS", "-o", to, "tftp://127.0.0.1:" + port + "/" + file}
 		}, filled, "tsize=%d blksize=512 timeout=6"},
@@ -99,6 +99,7 @@ func TestForeignClients(t *testing.T) {
 					if !bytes.Equal(got, files[file]) {
 						t.Fatalf("got %d bytes that differ from the %d of the file: %s", len(got), len(files[file]), out)
 					}
+					b.await(timeline.Served)
 					end()
 					e := b.served()
 					if !e.Complete || e.Bytes != int64(len(got)) || e.SHA256 != hashOf(got) {
@@ -145,6 +146,7 @@ func TestForeignClientsAreRefused(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			out, _ := exec.CommandContext(ctx, c.tool, args...).CombinedOutput()
+			b.await(timeline.Served)
 			end()
 			if e := b.served(); e.Complete || e.Fields["tftp.error.code"] != c.code {
 				t.Errorf("journal has %+v, want ERROR %s", e, c.code)
@@ -170,6 +172,7 @@ func TestForeignClientAsksForNetascii(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	b.await(timeline.Served)
 	end()
 	got, err := os.ReadFile(to)
 	if err != nil {

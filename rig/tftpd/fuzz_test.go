@@ -33,6 +33,7 @@ func FuzzServer(f *testing.F) {
 			if err != nil || len(got) != 40 {
 				t.Errorf("afterwards %d bytes, %v", len(got), err)
 			}
+			synctest.Wait()
 			end()
 			served := b.of(timeline.Served)
 			if len(served) == 0 || !served[len(served)-1].Complete {

@@ -113,7 +113,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	var transfers sync.WaitGroup
 	defer transfers.Wait()
 	// Cancelled before they are waited for, also when the port fails.
-	ctx, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 
 	buf := make([]byte, 64<<10)
@@ -126,7 +126,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			return fmt.Errorf("tftpd on %v: %w", s.cfg.Conn.LocalAddr(), err)
 		}
 		if t := s.take(buf[:n], from, to); t != nil {
-			transfers.Go(func() { t.run(ctx) }) // ends with the transfer or ctx
+			transfers.Go(func() { t.run(running) }) // ends with the transfer or ctx
 		}
 	}
 }

@@ -40,17 +40,40 @@ type bench struct {
 	mu      sync.Mutex
 	events  []timeline.Event
 	lookups []string
+	changed chan struct{} // closed at the next event
 }
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
-	return &bench{t: tb, net: newNetwork(), faults: &fault.Plan{}, files: map[string][]byte{}}
+	return &bench{t: tb, net: newNetwork(), faults: &fault.Plan{}, files: map[string][]byte{}, changed: make(chan struct{})}
 }
 
 func (b *bench) record(e timeline.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.events = append(b.events, e)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// await waits until the journal has an entry of a kind: a client may be done
+// before the server has read its last ACK.
+func (b *bench) await(kind timeline.Kind) {
+	b.t.Helper()
+	late := time.After(10 * time.Second)
+	for {
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
+		if b.of(kind) != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			b.t.Fatalf("journal has no %q after 10 s", kind)
+		}
+	}
 }
 
 // of returns the journal's entries of a kind.
@@ -766,11 +789,13 @@ func TestNetascii(t *testing.T) {
 func TestManyTransfersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
+		for i := range 100 {
+			b.files[fmt.Sprintf("file%d", i)] = content(i * 997)
+		}
 		_, end := b.start()
 		var wg sync.WaitGroup
 		for i := range 100 {
 			name := fmt.Sprintf("file%d", i)
-			b.files[name] = content(i * 997)
 			c := b.client(fmt.Sprintf("192.0.2.%d:2001", 100+i))
 			wg.Go(func() {
 				got, err := c.fetch(name, "blksize", "1000", "windowsize", "3")
@@ -780,6 +805,7 @@ func TestManyTransfersAtOnce(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		synctest.Wait()
 		end()
 		if got := len(b.of(timeline.Served)); got != 100 {
 			t.Errorf("%d served entries, want 100", got)

@@ -359,7 +359,7 @@ func newRandom(seed uint64, mac net.HardwareAddr) *random {
 func (r *random) Int63() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return int64(r.src.Uint64() >> 1) //nolint:gosec // 63 bits fit
+	return int64(r.src.Uint64() >> 1)
 }
 
 // Seed implements math/rand.Source; the seed was given to newRandom.

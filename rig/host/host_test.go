@@ -22,9 +22,6 @@ import (
 	"ip88rig/rig/wire"
 )
 
-// subnet is the prefix of every host in these tests (RFC 5737).
-var subnet = netip.MustParsePrefix("192.0.2.0/24")
-
 // at is the address of station n.
 func at(n byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, n}) }
 
@@ -32,41 +29,41 @@ func at(n byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, n}) }
 func macOf(n byte) net.HardwareAddr { return net.HardwareAddr{0, 0, 0x5e, 0, 0x53, n} }
 
 // start runs station n on a port of its own.
-func start(t testing.TB, sw *wire.Switch, n byte) *host.Host {
-	t.Helper()
-	return startOn(t, sw.Access(fmt.Sprintf("station %d", n), 1), n)
+func start(tb testing.TB, sw *wire.Switch, n byte) *host.Host {
+	tb.Helper()
+	return startOn(tb, sw.Access(fmt.Sprintf("station %d", n), 1), n)
 }
 
-func startOn(t testing.TB, port wire.Port, n byte) *host.Host {
-	t.Helper()
-	h, err := host.New(t.Context(), host.Config{
+func startOn(tb testing.TB, port wire.Port, n byte) *host.Host {
+	tb.Helper()
+	h, err := host.New(tb.Context(), host.Config{
 		Port: port, MAC: macOf(n), Addrs: []netip.Prefix{netip.PrefixFrom(at(n), 24)}, Seed: uint64(n),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := h.Close(); err != nil {
-			t.Errorf("close station %d: %v", n, err)
+			tb.Errorf("close station %d: %v", n, err)
 		}
 	})
 	return h
 }
 
 // patience bounds every wait of these tests.
-func patience(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
+func patience(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // serve answers every request with body.
-func serve(t testing.TB, h *host.Host, body []byte) netip.AddrPort {
-	t.Helper()
+func serve(tb testing.TB, h *host.Host, body []byte) netip.AddrPort {
+	tb.Helper()
 	l, err := h.ListenTCP(netip.AddrPortFrom(netip.IPv4Unspecified(), 80))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }),
@@ -77,10 +74,10 @@ func serve(t testing.TB, h *host.Host, body []byte) netip.AddrPort {
 	go func() { // ends with the listener
 		defer close(done)
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("serve: %v", err)
+			tb.Errorf("serve: %v", err)
 		}
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = srv.Close()
 		<-done
 	})
@@ -88,8 +85,8 @@ func serve(t testing.TB, h *host.Host, body []byte) netip.AddrPort {
 }
 
 // client speaks HTTP from h.
-func client(t testing.TB, h *host.Host) *http.Client {
-	t.Helper()
+func client(tb testing.TB, h *host.Host) *http.Client {
+	tb.Helper()
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 		to, err := netip.ParseAddrPort(addr)
 		if err != nil {
@@ -97,7 +94,7 @@ func client(t testing.TB, h *host.Host) *http.Client {
 		}
 		return h.DialTCP(ctx, netip.AddrPort{}, to)
 	}}
-	t.Cleanup(tr.CloseIdleConnections)
+	tb.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
 
@@ -110,8 +107,8 @@ func fetch(ctx context.Context, c *http.Client, from netip.AddrPort) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	return io.ReadAll(res.Body)
+	body, err := io.ReadAll(res.Body)
+	return body, errors.Join(err, res.Body.Close())
 }
 
 // image is n bytes that do not repeat soon.
@@ -223,7 +220,7 @@ func TestUDPTellsWhichAddressADatagramCameTo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			t.Cleanup(func() { _ = c.Close() })
 			for _, conn := range []*host.UDPConn{c, s} {
 				if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 					t.Fatal(err)

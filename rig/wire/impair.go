@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +53,6 @@ type impaired struct {
 	plan     func(outbound bool, f Frame) Verdict
 
 	mu      sync.Mutex // guards below
-	seq     int
 	in, out delayed
 	closed  bool
 	timer   *time.Timer // sends what is due of out
@@ -67,27 +65,28 @@ type impaired struct {
 type held struct {
 	frame    Frame
 	due      time.Time
-	seq      int
 	comments []string // of its record on interface Host; nil: it needs none
 }
 
-// delayed is a heap of frames, the next due first.
+// delayed are frames, the next due first.
 type delayed []held
 
-func (d delayed) Len() int { return len(d) }
-func (d delayed) Less(i, j int) bool {
-	if d[i].due.Equal(d[j].due) {
-		return d[i].seq < d[j].seq
-	}
-	return d[i].due.Before(d[j].due)
+// add puts h behind what is due no later.
+func (d *delayed) add(h held) {
+	i, _ := slices.BinarySearchFunc(*d, h, func(o, h held) int {
+		if o.due.After(h.due) {
+			return 1
+		}
+		return -1
+	})
+	*d = slices.Insert(*d, i, h)
 }
-func (d delayed) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-func (d *delayed) Push(x any)   { *d = append(*d, x.(held)) } //nolint:forcetypeassert // called by container/heap with what this file pushes
-func (d *delayed) Pop() any {
-	last := len(*d) - 1
-	h := (*d)[last]
-	(*d)[last] = held{}
-	*d = (*d)[:last]
+
+// next takes the first frame off.
+func (d *delayed) next() held {
+	h := (*d)[0]
+	(*d)[0] = held{} // let go of its data
+	*d = (*d)[1:]
 	return h
 }
 
@@ -158,8 +157,7 @@ func (p *impaired) Send(f Frame) error {
 		return net.ErrClosed
 	}
 	for range v.Copies + 1 {
-		p.seq++
-		heap.Push(&p.out, held{frame: f, due: now.Add(v.Delay), seq: p.seq})
+		p.out.add(held{frame: f, due: now.Add(v.Delay)})
 	}
 	p.arm()
 	return nil
@@ -187,7 +185,7 @@ func (p *impaired) flush() {
 	defer p.mu.Unlock()
 	p.timer, p.writing = nil, true
 	for !p.closed && len(p.out) > 0 && !p.out[0].due.After(time.Now()) {
-		f := heap.Pop(&p.out).(held).frame //nolint:forcetypeassert // only held is pushed
+		f := p.out.next().frame
 		p.mu.Unlock()
 		err := p.port.Send(f)
 		p.mu.Lock()
@@ -238,7 +236,7 @@ func (p *impaired) ready() (*held, time.Time, error) {
 	if due := p.in[0].due; due.After(time.Now()) {
 		return nil, due, nil
 	}
-	h := heap.Pop(&p.in).(held) //nolint:forcetypeassert // only held is pushed
+	h := p.in.next()
 	return &h, time.Time{}, nil
 }
 
@@ -270,9 +268,9 @@ func (p *impaired) hold(f Frame, v Verdict) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	due := time.Now().Add(v.Delay)
 	for i := range v.Copies + 1 {
-		h := held{frame: f, due: time.Now().Add(v.Delay), seq: p.seq}
-		p.seq++
+		h := held{frame: f, due: due}
 		if i > 0 {
 			h.frame.Data = slices.Clone(f.Data)
 			h.comments = append(slices.Clip(comments), fmt.Sprintf("copy %d of %d", i, v.Copies))
@@ -280,7 +278,7 @@ func (p *impaired) hold(f Frame, v Verdict) {
 		} else if v.Delay > 0 || v.Data != nil { // else it is what the cable had
 			h.comments = append(slices.Clip(comments), also...)
 		}
-		heap.Push(&p.in, h)
+		p.in.add(h)
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -225,7 +226,7 @@ func (p *SwitchPort) deliver(data []byte, tagged bool, vlan, prio uint16) {
 		own = append(make([]byte, 0, len(data)), data...)
 	case tagged:
 		own = append(make([]byte, 0, len(data)), data...)
-		own[2*addrLen+2], own[2*addrLen+3] = byte((prio|vlan)>>8), byte(vlan)
+		binary.BigEndian.PutUint16(own[2*addrLen+2:], prio|vlan)
 	default:
 		own = appendTagged(make([]byte, 0, len(data)+tagLen), data, vlan)
 	}

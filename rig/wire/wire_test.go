@@ -40,20 +40,20 @@ func tagged(tci uint16, dst, src byte, payload string) []byte {
 	return append(b, plain[12:]...)
 }
 
-func send(t testing.TB, p wire.Port, data []byte) {
-	t.Helper()
+func send(tb testing.TB, p wire.Port, data []byte) {
+	tb.Helper()
 	if err := p.Send(wire.Frame{Data: data}); err != nil {
-		t.Fatalf("send % x: %v", data, err)
+		tb.Fatalf("send % x: %v", data, err)
 	}
 }
 
 // waiting returns what p has received until now, as text. Frames of a Switch are
 // there when Send returns.
-func waiting(t testing.TB, p wire.Port) []string {
-	t.Helper()
+func waiting(tb testing.TB, p wire.Port) []string {
+	tb.Helper()
 	var got []string
 	for {
-		f, ok := poll(t, p)
+		f, ok := poll(tb, p)
 		if !ok {
 			return got
 		}
@@ -62,13 +62,13 @@ func waiting(t testing.TB, p wire.Port) []string {
 }
 
 // poll receives a frame that is there already.
-func poll(t testing.TB, p wire.Port) (wire.Frame, bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+func poll(tb testing.TB, p wire.Port) (wire.Frame, bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Millisecond)
 	defer cancel()
 	f, err := p.Receive(ctx)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("receive: %v", err)
+		tb.Fatalf("receive: %v", err)
 	}
 	return f, err == nil
 }
@@ -405,47 +405,65 @@ func TestTapAndImpairRecordBothViews(t *testing.T) {
 		got     string
 	}{
 		{
-			"nothing", wire.Verdict{Comment: "no matter"},
-			[]string{"1 if0 out 0s a", "written", "2 if0 out 0s b", "written"}, "a@0s b@0s",
-			[]string{"1 if0 in 0s a", "2 if0 in 0s b"}, "a#1@0s b#2@0s",
+			"nothing",
+			wire.Verdict{Comment: "no matter"},
+			[]string{"1 if0 out 0s a", "written", "2 if0 out 0s b", "written"},
+			"a@0s|b@0s",
+			[]string{"1 if0 in 0s a", "2 if0 in 0s b"},
+			"a#1@0s|b#2@0s",
 		},
 		{
-			"dropped", wire.Verdict{Drop: true, Comment: "loss"},
-			[]string{"1 if1 out 0s a: loss; dropped", "2 if0 out 0s b", "written"}, "b@0s",
-			[]string{"1 if0 in 0s a", "2 if1 in 0s a: loss; dropped; partner frame 1", "3 if0 in 0s b"}, "b#3@0s",
+			"dropped",
+			wire.Verdict{Drop: true, Comment: "loss"},
+			[]string{"1 if1 out 0s a: loss; dropped", "2 if0 out 0s b", "written"},
+			"b@0s",
+			[]string{"1 if0 in 0s a", "2 if1 in 0s a: loss; dropped; partner frame 1", "3 if0 in 0s b"},
+			"b#3@0s",
 		},
 		{
-			"delayed past its successor", wire.Verdict{Delay: 20 * ms},
-			[]string{"1 if1 out 0s a: delayed by 20ms", "2 if0 out 0s b", "written", "3 if0 out 20ms a: partner frame 1", "written"}, "b@0s a@20ms",
-			[]string{"1 if0 in 0s a", "2 if0 in 0s b", "3 if1 in 20ms a: delayed by 20ms; partner frame 1"}, "b#2@0s a#1@20ms",
+			"delayed past its successor",
+			wire.Verdict{Delay: 20 * ms},
+			[]string{"1 if1 out 0s a: delayed by 20ms", "2 if0 out 0s b", "written", "3 if0 out 20ms a: partner frame 1", "written"},
+			"b@0s|a@20ms",
+			[]string{"1 if0 in 0s a", "2 if0 in 0s b", "3 if1 in 20ms a: delayed by 20ms; partner frame 1"},
+			"b#2@0s|a#1@20ms",
 		},
 		{
-			"altered", wire.Verdict{Data: frame(2, 1, "X")},
-			[]string{"1 if1 out 0s a: altered", "2 if0 out 0s X: partner frame 1", "written", "3 if0 out 0s b", "written"}, "X@0s b@0s",
-			[]string{"1 if0 in 0s a", "2 if1 in 0s X: altered; partner frame 1", "3 if0 in 0s b"}, "X#1@0s b#3@0s",
+			"altered",
+			wire.Verdict{Data: frame(2, 1, "X")},
+			[]string{"1 if1 out 0s a: altered", "2 if0 out 0s X: partner frame 1", "written", "3 if0 out 0s b", "written"},
+			"X@0s|b@0s",
+			[]string{"1 if0 in 0s a", "2 if1 in 0s X: altered; partner frame 1", "3 if0 in 0s b"},
+			"X#1@0s|b#3@0s",
 		},
 		{
-			"three times", wire.Verdict{Copies: 2},
+			"three times",
+			wire.Verdict{Copies: 2},
 			[]string{
 				"1 if1 out 0s a: sent 3 times", "2 if0 out 0s a: partner frame 1", "written",
 				"3 if0 out 0s a: partner frame 1", "written", "4 if0 out 0s a: partner frame 1", "written",
 				"5 if0 out 0s b", "written",
-			}, "a@0s a@0s a@0s b@0s",
+			},
+			"a@0s|a@0s|a@0s|b@0s",
 			[]string{
 				"1 if0 in 0s a", "2 if1 in 0s a: copy 1 of 2; partner frame 1", "3 if1 in 0s a: copy 2 of 2; partner frame 1",
 				"4 if0 in 0s b",
-			}, "a#1@0s a#1@0s a#1@0s b#4@0s",
+			},
+			"a#1@0s|a#1@0s|a#1@0s|b#4@0s",
 		},
 		{
-			"twice and later", wire.Verdict{Copies: 1, Delay: ms, Comment: "echo"},
+			"twice and later",
+			wire.Verdict{Copies: 1, Delay: ms, Comment: "echo"},
 			[]string{
 				"1 if1 out 0s a: echo; delayed by 1ms; sent 2 times", "2 if0 out 0s b", "written",
 				"3 if0 out 1ms a: partner frame 1", "written", "4 if0 out 1ms a: partner frame 1", "written",
-			}, "b@0s a@1ms a@1ms",
+			},
+			"b@0s|a@1ms|a@1ms",
 			[]string{
 				"1 if0 in 0s a", "2 if0 in 0s b", "3 if1 in 1ms a: echo; delayed by 1ms; partner frame 1",
 				"4 if1 in 1ms a: echo; delayed by 1ms; copy 1 of 1; partner frame 1",
-			}, "b#2@0s a#1@1ms a#1@1ms",
+			},
+			"b#2@0s|a#1@1ms|a#1@1ms",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -468,13 +486,13 @@ func TestTapAndImpairRecordBothViews(t *testing.T) {
 				send(t, p, data)
 				copy(data, "overwritten by its owner") // Send keeps nothing
 				send(t, p, frame(2, 1, "b"))
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				var sent []string
 				for _, s := range c.sent {
 					sent = append(sent, fmt.Sprintf("%s@%v", s.data[14:], s.at.Sub(c.book.began)))
 				}
 				compare(t, "recorded", c.book.entries, tt.out)
-				compare(t, "sent", sent, strings.Fields(tt.sent))
+				compare(t, "sent", sent, strings.Split(tt.sent, "|"))
 				if err := p.Close(); err != nil {
 					t.Error(err)
 				}
@@ -500,7 +518,7 @@ func TestTapAndImpairRecordBothViews(t *testing.T) {
 					got = append(got, fmt.Sprintf("%s#%d@%v", f.Data[14:], f.Number, time.Since(c.book.began)))
 				}
 				compare(t, "recorded", c.book.entries, tt.in)
-				compare(t, "received", got, strings.Fields(tt.got))
+				compare(t, "received", got, strings.Split(tt.got, "|"))
 			})
 		})
 	}
@@ -536,7 +554,7 @@ func TestImpairClosesWithFramesHeldBack(t *testing.T) {
 		if err := p.Send(wire.Frame{Data: frame(2, 1, "c")}); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("send: got %v, want net.ErrClosed", err)
 		}
-		time.Sleep(2 * time.Hour)
+		<-time.After(2 * time.Hour)
 		if len(c.sent) != 0 {
 			t.Errorf("%d frames were sent after close, want none", len(c.sent))
 		}

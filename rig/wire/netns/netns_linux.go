@@ -36,13 +36,13 @@ var serial atomic.Int64 //nolint:gochecknoglobals // namespaces are global to th
 
 // New makes a cable whose ends are up and have no addresses. All is removed at
 // the end of the test.
-func New(t testing.TB) *Cable {
-	t.Helper()
+func New(tb testing.TB) *Cable {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
+		tb.Skip("network namespaces need root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("network namespaces need iproute2")
+		tb.Skip("network namespaces need iproute2")
 	}
 	n := serial.Add(1)
 	c := &Cable{
@@ -50,12 +50,12 @@ func New(t testing.TB) *Cable {
 		peer: fmt.Sprintf("ip88-%d-%d-peer", os.Getpid(), n),
 	}
 	for _, ns := range []string{c.rig, c.peer} {
-		if out, err := ip(t.Context(), "netns", "add", ns); err != nil {
-			t.Skipf("network namespaces do not work here: %v: %s", err, out)
+		if out, err := ip(tb.Context(), "netns", "add", ns); err != nil {
+			tb.Skipf("network namespaces do not work here: %v: %s", err, out)
 		}
-		t.Cleanup(func() {
-			if out, err := ip(context.WithoutCancel(t.Context()), "netns", "delete", ns); err != nil {
-				t.Errorf("remove namespace %s: %v: %s", ns, err, out)
+		tb.Cleanup(func() {
+			if out, err := ip(context.WithoutCancel(tb.Context()), "netns", "delete", ns); err != nil {
+				tb.Errorf("remove namespace %s: %v: %s", ns, err, out)
 			}
 		})
 	}
@@ -65,8 +65,8 @@ func New(t testing.TB) *Cable {
 		"-n " + c.peer + " link set " + PeerEnd + " up",
 		"-n " + c.peer + " link set lo up",
 	} {
-		if out, err := ip(t.Context(), strings.Fields(args)...); err != nil {
-			t.Fatalf("ip %s: %v: %s", args, err, out)
+		if out, err := ip(tb.Context(), strings.Fields(args)...); err != nil {
+			tb.Fatalf("ip %s: %v: %s", args, err, out)
 		}
 	}
 	return c
@@ -77,15 +77,15 @@ func ip(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // Open opens the rig's end.
-func (c *Cable) Open(t testing.TB, opts wire.PacketOptions) *wire.PacketPort {
-	t.Helper()
-	return open(t, c.rig, RigEnd, opts)
+func (c *Cable) Open(tb testing.TB, opts wire.PacketOptions) *wire.PacketPort {
+	tb.Helper()
+	return open(tb, c.rig, RigEnd, opts)
 }
 
 // OpenPeer opens the peer's end, too, for a second rig.
-func (c *Cable) OpenPeer(t testing.TB, opts wire.PacketOptions) *wire.PacketPort {
-	t.Helper()
-	return open(t, c.peer, PeerEnd, opts)
+func (c *Cable) OpenPeer(tb testing.TB, opts wire.PacketOptions) *wire.PacketPort {
+	tb.Helper()
+	return open(tb, c.peer, PeerEnd, opts)
 }
 
 // Peer returns a command that will run in the peer's namespace.
@@ -103,15 +103,15 @@ func command(ctx context.Context, ns string, args []string) *exec.Cmd {
 }
 
 // Address gives the peer's end an address with its prefix length.
-func (c *Cable) Address(t testing.TB, prefix string) {
-	t.Helper()
-	if out, err := ip(t.Context(), "-n", c.peer, "address", "add", prefix, "dev", PeerEnd); err != nil {
-		t.Fatalf("add address %s: %v: %s", prefix, err, out)
+func (c *Cable) Address(tb testing.TB, prefix string) {
+	tb.Helper()
+	if out, err := ip(tb.Context(), "-n", c.peer, "address", "add", prefix, "dev", PeerEnd); err != nil {
+		tb.Fatalf("add address %s: %v: %s", prefix, err, out)
 	}
 }
 
-func open(t testing.TB, ns, ifname string, opts wire.PacketOptions) *wire.PacketPort {
-	t.Helper()
+func open(tb testing.TB, ns, ifname string, opts wire.PacketOptions) *wire.PacketPort {
+	tb.Helper()
 	var port *wire.PacketPort
 	var err error
 	done := make(chan struct{})
@@ -130,11 +130,11 @@ func open(t testing.TB, ns, ifname string, opts wire.PacketOptions) *wire.Packet
 	}()
 	<-done
 	if err != nil {
-		t.Fatalf("open %s in namespace %s: %v", ifname, ns, err)
+		tb.Fatalf("open %s in namespace %s: %v", ifname, ns, err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := port.Close(); err != nil {
-			t.Errorf("close %s: %v", ifname, err)
+			tb.Errorf("close %s: %v", ifname, err)
 		}
 	})
 	return port

@@ -22,6 +22,8 @@ type Fact struct {
 	Transport Transport `json:"transport,omitempty"`
 	// Status, if not 0, must be the event's Status.
 	Status int `json:"status,omitempty"`
+	// Fields, if any, must each be the event's field of that name.
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 // Is tells whether the event is the fact.
@@ -31,7 +33,17 @@ func (f Fact) Is(e *Event) bool {
 		(f.Message == "" || f.Message == e.Message) &&
 		(f.Reason == "" || strings.Contains(e.Reason, f.Reason)) &&
 		(f.Transport == "" || f.Transport == e.Transport) &&
-		(f.Status == 0 || f.Status == e.Status)
+		(f.Status == 0 || f.Status == e.Status) &&
+		f.fieldsOf(e)
+}
+
+func (f Fact) fieldsOf(e *Event) bool {
+	for name, want := range f.Fields {
+		if e.Fields[name] != want {
+			return false
+		}
+	}
+	return true
 }
 
 // String returns the fact's name.
@@ -57,6 +69,11 @@ func FactRebooted() Fact { return FactKind(Rebooted) }
 
 // FactRegistered is a REGISTER that was accepted.
 func FactRegistered() Fact { return FactKind(Registered) }
+
+// FactRegisteredAs is a REGISTER of this user that was accepted.
+func FactRegisteredAs(user string) Fact {
+	return Fact{Name: "registered as " + user, Kinds: []Kind{Registered}, Fields: map[string]string{"sip.From.user": user}}
+}
 
 // FactBound is an address that the handset holds.
 func FactBound() Fact { return FactKind(Bound) }

@@ -192,16 +192,23 @@ func blocks(events []Event) (int, row) {
 	}
 	var parts []string
 	if data > 0 {
-		parts = append(parts, fmt.Sprintf("%d DATA (block %d to %d, %d bytes)", data, firstData, lastData, bytes))
+		parts = append(parts, fmt.Sprintf("%d DATA (%s, %d bytes)", data, span(firstData, lastData), bytes))
 	}
 	if acks > 0 {
-		parts = append(parts, fmt.Sprintf("%d ACK (block %d to %d)", acks, firstAck, lastAck))
+		parts = append(parts, fmt.Sprintf("%d ACK (%s)", acks, span(firstAck, lastAck)))
 	}
 	text := strings.Join(parts, ", ") + " of " + printable(one.File)
 	if complete {
 		text += ", complete"
 	}
 	return n, row{frames: frames(first, last), dir: bothWays, words: text}
+}
+
+func span(first, last int64) string {
+	if first == last {
+		return fmt.Sprintf("block %d", first)
+	}
+	return fmt.Sprintf("blocks %d to %d", first, last)
 }
 
 func sameFlow(a, b *Event) bool {
@@ -313,7 +320,7 @@ func words(e *Event, line bool) string {
 	case TFTPOAck:
 		s = join("OACK", e.File)
 	case TFTPError:
-		s = join(fmt.Sprintf("error %d %s", e.Status, e.Reason), "for "+e.File)
+		s = join(fmt.Sprintf("error %d", e.Status), e.Reason, "for "+e.File)
 	case HTTPRequest:
 		s = join(nonEmpty(e.Message, "request"), "/"+path(e.File))
 		if scheme := nonEmpty(f["http.authorization.scheme"], f["auth.scheme"]); scheme != "" {

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"ip88rig/rig/model"
 )
@@ -36,6 +37,9 @@ type Bank struct {
 type Lease struct {
 	Addr   netip.Prefix `json:"addr"`
 	Server netip.Addr   `json:"server"`
+	// Acquired and Ends bound the lease; an Ends of 0 never ends.
+	Acquired time.Time     `json:"acquired"`
+	Ends     time.Duration `json:"ends"`
 }
 
 // State is everything in the memory.
@@ -66,6 +70,9 @@ func (s *State) Get(f model.Field) (value string, ok bool) {
 
 // Set stores a setting.
 func (s *State) Set(f model.Field, value string) { s.Settings[f.Section+"/"+f.Name] = value }
+
+// Unset brings a setting back to the factory's value.
+func (s *State) Unset(f model.Field) { delete(s.Settings, f.Section+"/"+f.Name) }
 
 // Other is the bank that does not run.
 func (s *State) Other() int { return 1 - s.Boot }

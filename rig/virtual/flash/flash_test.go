@@ -66,7 +66,7 @@ func TestKeepSavesEveryChange(t *testing.T) {
 	}
 	if err := f.Update(func(s *State) {
 		s.Settings["VOIP/line1_name"] = "201"
-		s.Lease = &Lease{netip.MustParsePrefix("192.0.2.7/24"), netip.MustParseAddr("192.0.2.1")}
+		s.Lease = &Lease{Addr: netip.MustParsePrefix("192.0.2.7/24"), Server: netip.MustParseAddr("192.0.2.1")}
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,64 @@
+package virtual
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ip88rig/rig/wire"
+)
+
+// cord is the handset's end of the cable: nothing is sent while the handset
+// does not run, whoever still tries.
+type cord struct {
+	wire.Port
+	live atomic.Bool
+	// sender replaces the source of downloads' frames (module-sends-as-phone).
+	sender net.HardwareAddr
+	// transfers are the UDP ports that TFTP has used since New.
+	transfers sync.Map
+}
+
+var _ wire.Port = (*cord)(nil)
+
+// Send implements wire.Port.
+func (c *cord) Send(f wire.Frame) error {
+	if !c.live.Load() {
+		return nil
+	}
+	if c.sender != nil && c.download(f.Data) {
+		f.Data = bytes.Clone(f.Data)
+		copy(f.Data[6:12], c.sender)
+	}
+	if f.At.IsZero() {
+		f.At = time.Now()
+	}
+	return c.Port.Send(f)
+}
+
+// Close implements wire.Port; the cable belongs to whoever gave it.
+func (*cord) Close() error { return nil }
+
+// transfer notes that TFTP uses a port of the handset.
+func (c *cord) transfer(port uint16) { c.transfers.Store(port, true) }
+
+// download tells frames of HTTP, which is all TCP, and of TFTP.
+func (c *cord) download(b []byte) bool {
+	const head, tcp, udp = 14, 6, 17
+	if len(b) < head+20 || binary.BigEndian.Uint16(b[12:]) != 0x0800 {
+		return false
+	}
+	ip := b[head:]
+	length := int(ip[0]&0x0f) * 4
+	switch {
+	case ip[9] == tcp:
+		return true
+	case ip[9] != udp || len(ip) < length+4:
+		return false
+	}
+	_, ok := c.transfers.Load(binary.BigEndian.Uint16(ip[length:]))
+	return ok
+}

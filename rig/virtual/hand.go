@@ -1,0 +1,171 @@
+package virtual
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/flash"
+	"ip88rig/rig/virtual/sipc"
+)
+
+// What a person does at the handset or in its Web Manager. All of it needs a
+// handset that Run runs and that has power; a handset that boots is waited for.
+
+// await returns the boot under way.
+func (h *Handset) await(ctx context.Context) (*boot, error) {
+	for {
+		h.mu.Lock()
+		b, changed, running := h.current, h.changed, h.running
+		h.mu.Unlock()
+		switch {
+		case b != nil:
+			return b, nil
+		case !running:
+			return nil, errOver
+		}
+		var power <-chan struct{}
+		if h.cfg.Supply != nil {
+			power = h.cfg.Supply.Watch()
+			if !h.cfg.Supply.Power() {
+				return nil, errNoPower
+			}
+		}
+		select {
+		case <-changed:
+		case <-power:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (h *Handset) handError(verb string, err error) error {
+	return fmt.Errorf("virtual: handset %s: %s: %w", h.MAC(), verb, err)
+}
+
+// FactoryReset brings settings and uploaded authorities back to the factory's
+// and reboots. It returns when the memory is reset and the reboot has begun.
+func (h *Handset) FactoryReset(ctx context.Context) error {
+	b, err := h.await(ctx)
+	if err != nil {
+		return h.handError("factory reset", err)
+	}
+	done := make(chan error, 1)
+	b.mu.Lock()
+	taken := !b.closed
+	if taken {
+		b.reset = append(b.reset, done)
+	}
+	b.mu.Unlock()
+	if !taken { // it ended meanwhile: the next boot will do
+		return h.FactoryReset(ctx)
+	}
+	b.stop(errFactoryReset)
+	select {
+	case err := <-done:
+		if err != nil {
+			return h.handError("factory reset", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return h.handError("factory reset", ctx.Err())
+	}
+}
+
+var errFactoryReset = errors.New("factory reset by hand")
+
+// SetByHand stores a setting as its menu does. It holds from the next cycle,
+// the next registration or the next boot on, whatever comes first that uses it;
+// no setting reboots the handset by itself (assumed). Values that the field may
+// not hold are refused.
+func (h *Handset) SetByHand(ctx context.Context, f model.Field, value string) error {
+	b, err := h.await(ctx)
+	if err == nil {
+		err = h.rules.Check(f, value)
+	}
+	if err != nil {
+		return h.handError("set "+f.Section+"/"+f.Name, err)
+	}
+	if h.cfg.Defects.Has(defect.MenuMaskIgnored) && h.isMask(f) {
+		value = "7"
+	}
+	if err := h.flash.Update(func(s *flash.State) { s.Set(f, value) }); err != nil {
+		return h.handError("set "+f.Section+"/"+f.Name, err)
+	}
+	h.mu.Lock()
+	delete(h.memory.undo, f)
+	h.mu.Unlock()
+	h.log.Info("set by hand", "field", f.Section+"/"+f.Name, "value", value)
+	b.nudge()
+	return nil
+}
+
+func (h *Handset) isMask(f model.Field) bool {
+	return slices.Contains(h.cfg.Facts.Fields(model.MaskField), f)
+}
+
+// UploadAuthority copies the authorities of a PEM text to the handset, as a
+// person does in its Web Manager; it fails when the Web Manager is switched off.
+// Over the wire it is a POST to AuthorityPath at WebManagerPort.
+func (h *Handset) UploadAuthority(ctx context.Context, pem []byte) error {
+	_, err := h.await(ctx)
+	if err == nil && h.settings().text(webServer) == "0" {
+		err = errors.New("web manager is switched off (web_server 0)")
+	}
+	if err == nil {
+		err = h.upload(pem)
+	}
+	if err != nil {
+		return h.handError("upload authority", err)
+	}
+	return nil
+}
+
+func (h *Handset) addAuthorities(s *flash.State, certs []*x509.Certificate) {
+	if h.cfg.Defects.Has(defect.UploadReplaces) {
+		s.Installed, s.Uploaded = nil, nil
+	}
+	s.Upload(certs)
+}
+
+// authorities are all that the handset trusts.
+func (h *Handset) authorities() []*x509.Certificate {
+	own, err := h.flash.Authorities()
+	if err != nil {
+		h.log.Error("authorities", "error", err) // flash checks them: does not happen
+	}
+	if h.cfg.Defects.Has(defect.NoPublicAuthorities) {
+		return own
+	}
+	return append(own, h.cfg.PublicAuthorities...)
+}
+
+// Answer takes the call that rings.
+func (h *Handset) Answer(ctx context.Context) error {
+	return h.call(ctx, "answer", (*sipc.Agent).Answer)
+}
+
+// HangUp ends the call, or declines the one that rings.
+func (h *Handset) HangUp(ctx context.Context) error {
+	return h.call(ctx, "hang up", (*sipc.Agent).HangUp)
+}
+
+func (h *Handset) call(ctx context.Context, verb string, do func(*sipc.Agent, context.Context) error) error {
+	b, err := h.await(ctx)
+	if err != nil {
+		return h.handError(verb, err)
+	}
+	agent := b.line()
+	if agent == nil {
+		return h.handError(verb, sipc.ErrNoCall)
+	}
+	if err := do(agent, ctx); err != nil {
+		return h.handError(verb, err)
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package virtual
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/sipc"
+)
+
+// voice is line 1 with its registration. Other lines are not simulated: no row
+// needs them. A nil voice is a handset that does not register.
+type voice struct {
+	line   line
+	callID string
+	cancel context.CancelFunc
+	done   chan struct{} // closed when its task has ended
+
+	mu    sync.Mutex
+	agent *sipc.Agent // nil until the proxy's address is known
+}
+
+// line is what the settings say of line 1; a change of any of it registers anew.
+type line struct {
+	user, auth, password, display string
+	proxy                         string
+	proxyPort                     int
+	outbound                      string
+	outboundPort                  int
+	local                         netip.Addr
+	localPort, expires, media     int
+	t1                            time.Duration
+	answers                       bool
+}
+
+// wanted returns what line 1 should be; ok is false when it should not register.
+func (b *boot) wanted() (l line, ok bool) {
+	set := b.h.settings()
+	l = line{
+		user: set.text(lineName), auth: set.text(lineAuthName), password: set.text(linePassword), display: set.text(lineDisplayName),
+		proxy: set.text(lineProxy), proxyPort: set.number(lineProxyPort),
+		outbound: set.text(outboundProxy), outboundPort: set.number(outboundPort),
+		local: b.net.host.Addr(), localPort: set.number(localPort),
+		expires: set.number(registerExpires), media: set.number(rtpPort),
+		t1: b.h.retry(model.SIPT1), answers: set.enabled(autoAnswer),
+	}
+	if _, set1 := set.state.Get(model.Field{Section: "VOIP", Name: "timer_t1"}); set1 {
+		l.t1 = max(time.Duration(float64(set.number(timerT1))*float64(time.Millisecond)/b.h.cfg.Factor), shortestRetry)
+	}
+	return l, l.user != "" && l.proxy != "" && l.local.IsValid() && set.enabled(lineRegistration)
+}
+
+// adjustVoice registers as the settings say, anew if they have changed.
+func (b *boot) adjustVoice(ctx context.Context) {
+	l, ok := b.wanted()
+	if b.voice != nil {
+		if ok && b.voice.line == l {
+			return
+		}
+		b.voice.end()
+		b.setVoice(nil)
+	}
+	if !ok {
+		return
+	}
+	own, cancel := context.WithCancel(ctx)
+	b.agents++
+	v := &voice{line: l, callID: b.callID(l), cancel: cancel, done: make(chan struct{})}
+	b.setVoice(v)
+	b.task(func() { // ends by end, or with the boot
+		defer close(v.done)
+		if err := v.run(own, b); err != nil {
+			b.h.log.Warn("sip", "error", err)
+		}
+	})
+}
+
+// setVoice changes the voice; only the boot's own goroutine does.
+func (b *boot) setVoice(v *voice) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.voice = v
+}
+
+// line returns the SIP agent of the moment, nil without one.
+func (b *boot) line() *sipc.Agent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.voice.current()
+}
+
+func (v *voice) run(ctx context.Context, b *boot) error {
+	host, port := v.line.proxy, v.line.proxyPort
+	if v.line.outbound != "" {
+		host, port = v.line.outbound, v.line.outboundPort
+	}
+	proxy, ok := v.lookUp(ctx, b, host)
+	if !ok {
+		return nil
+	}
+	conn, err := b.net.host.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(v.line.localPort))) //nolint:gosec // 1024 to 32000
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // its end is what is wanted
+	agent, err := sipc.New(sipc.Config{
+		Conn: conn, Local: netip.AddrPortFrom(v.line.local, uint16(v.line.localPort)), //nolint:gosec // as above
+		Proxy: netip.AddrPortFrom(proxy, uint16(port)), ProxyHost: v.domain(), //nolint:gosec // as above
+		User: v.line.user, AuthUser: v.line.auth, Password: v.line.password, DisplayName: v.line.display,
+		UserAgent: b.h.expand(model.UserAgent, b.version), Expires: v.line.expires, T1: v.line.t1,
+		MediaPort: uint16(v.line.media), AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
+		Seed: b.h.seed(4), CallID: v.callID, OnNotify: b.notified, Defects: b.h.cfg.Defects,
+		OnRegister: func(ok bool) { b.h.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy) },
+	})
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.agent = agent
+	v.mu.Unlock()
+	return agent.Run(ctx)
+}
+
+// domain is the registrar in URIs; a port that is not the usual one belongs to it.
+func (v *voice) domain() string {
+	if v.line.proxyPort == 5060 {
+		return v.line.proxy
+	}
+	return fmt.Sprintf("%s:%d", v.line.proxy, v.line.proxyPort)
+}
+
+// lookUp asks for the proxy's address until it is known.
+func (v *voice) lookUp(ctx context.Context, b *boot, host string) (addr netip.Addr, ok bool) {
+	for {
+		addr, err := b.net.resolve(ctx, host)
+		if err == nil {
+			return addr, true
+		}
+		if ctx.Err() != nil {
+			return netip.Addr{}, false
+		}
+		b.h.log.Warn("proxy", "name", host, "error", err)
+		const t1s = 64 // as long as a REGISTER that nobody answers (assumed)
+		if b.h.pause(ctx, t1s*v.line.t1) != nil {
+			return netip.Addr{}, false
+		}
+	}
+}
+
+// callID is a new one for every agent, since each counts its CSeq from the start.
+func (b *boot) callID(l line) string {
+	n := rand.Uint64() //nolint:gosec // it need not be secret
+	if seed := b.h.seed(5); seed != 0 {
+		n = rand.New(rand.NewPCG(seed, b.agents)).Uint64() //nolint:gosec // repeatable on purpose
+	}
+	return fmt.Sprintf("%016x-%s@%s", n, b.h.hex(b.h.MAC()), l.local)
+}
+
+// end unplugs the line and waits for it.
+func (v *voice) end() {
+	if v == nil {
+		return
+	}
+	v.cancel()
+	<-v.done
+}
+
+func (v *voice) current() *sipc.Agent {
+	if v == nil {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.agent
+}
+
+// busy tells whether there is a call, or one coming in.
+func (v *voice) busy() bool {
+	a := v.current()
+	return a != nil && a.Busy()
+}
+
+// idle is closed when there is no call.
+func (v *voice) idle() <-chan struct{} {
+	if a := v.current(); a != nil {
+		return a.Idle()
+	}
+	free := make(chan struct{})
+	close(free)
+	return free
+}

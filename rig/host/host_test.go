@@ -316,3 +316,306 @@ func TestClaimTakesFramesBeforeTheStack(t *testing.T) {
 		t.Errorf("after the claim the stack got %q, %v, want %q", b[:n], err, "DISCOVER again")
 	}
 }
+
+func TestConfigIsChecked(t *testing.T) {
+	port := wire.NewSwitch().Access("p", 1)
+	for _, tt := range []struct {
+		name string
+		cfg  host.Config
+		want string
+	}{
+		{"no port", host.Config{}, "Port is nil"},
+		{"a group address", host.Config{Port: port, MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}, "MAC 01:00:00:00:00:01"},
+		{"a MAC address of eight bytes", host.Config{Port: port, MAC: make(net.HardwareAddr, 8)}, "MAC 00:00:00:00:00:00:00:00"},
+		{"an MTU below the least", host.Config{Port: port, MTU: 575}, "MTU 575"},
+		{"an IPv6 address", host.Config{Port: port, Addrs: []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}}, "2001:db8::1/64"},
+		{"an address twice", host.Config{Port: port, Addrs: []netip.Prefix{netip.PrefixFrom(at(1), 24), netip.PrefixFrom(at(1), 24)}}, "192.0.2.1/24"},
+		{"an IPv6 gateway", host.Config{Port: port, Gateway: netip.MustParseAddr("2001:db8::1")}, "gateway 2001:db8::1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := host.New(t.Context(), tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSeedDecidesAddressAndPorts(t *testing.T) {
+	look := func(seed uint64) string {
+		h, err := host.New(t.Context(), host.Config{
+			Port: wire.NewSwitch().Access("p", 1), Addrs: []netip.Prefix{netip.PrefixFrom(at(1), 24)}, Seed: seed,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = h.Close() }()
+		c, err := h.ListenUDP(netip.AddrPort{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := h.MAC(); b[0]&3 != 2 {
+			t.Errorf("made the address %s, want a locally administered one of one station", b)
+		}
+		return h.MAC().String() + " " + c.LocalAddr().String()
+	}
+	if a, b := look(7), look(7); a != b {
+		t.Errorf("seed 7: got %s and %s, want the same", a, b)
+	}
+	if a, b := look(7), look(8); a == b {
+		t.Errorf("seeds 7 and 8: got %s twice", a)
+	}
+	if a, b := look(0), look(0); a == b {
+		t.Errorf("without a seed: got %s twice", a)
+	}
+}
+
+func TestAddressesComeAndGo(t *testing.T) {
+	sw := wire.NewSwitch()
+	server, handset := start(t, sw, 1), start(t, sw, 2)
+	serve(t, server, []byte("hello"))
+	c := client(t, handset)
+	far := netip.MustParsePrefix("198.51.100.1/24")
+	ask := func(a netip.Addr) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		c.CloseIdleConnections()
+		got, err := fetch(ctx, c, netip.AddrPortFrom(a, 80))
+		if err == nil && string(got) != "hello" {
+			t.Errorf("fetched %q", got)
+		}
+		return err
+	}
+	if err := server.AddAddr(far); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(far.Addr()); err == nil {
+		t.Error("the handset reached another subnet without a gateway")
+	}
+	if err := handset.SetGateway(at(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.SetGateway(at(2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(far.Addr()); err != nil {
+		t.Errorf("through the gateway: %v", err)
+	}
+	if err := handset.AddAddr(netip.MustParsePrefix("198.51.100.2/24")); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(far.Addr()); err != nil {
+		t.Errorf("from the same subnet: %v", err)
+	}
+	if got := fmt.Sprint(server.Addrs(), server.Addr()); got != "[192.0.2.1/24 198.51.100.1/24] 192.0.2.1" {
+		t.Errorf("addresses: got %s", got)
+	}
+	if err := server.RemoveAddr(far.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(far.Addr()); err == nil {
+		t.Error("the server answers on an address that was removed")
+	}
+	if err := server.RemoveAddr(far.Addr()); err == nil {
+		t.Error("an address was removed twice")
+	}
+	if err := ask(at(1)); err != nil {
+		t.Errorf("on the address that is left: %v", err)
+	}
+}
+
+func TestDialTCPFails(t *testing.T) {
+	sw := wire.NewSwitch()
+	start(t, sw, 1)
+	h := start(t, sw, 2)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name   string
+		ctx    context.Context
+		local  string
+		remote string
+		want   string
+	}{
+		{"nobody listens", t.Context(), "", "192.0.2.1:80", "connection was refused"},
+		{"no route", t.Context(), "", "198.51.100.1:80", "unreachable"},
+		{"context has ended", ended, "", "192.0.2.1:80", "context canceled"},
+		{"a local address of somebody else", t.Context(), "192.0.2.9:0", "192.0.2.1:80", "192.0.2.1:80"},
+		{"IPv6", t.Context(), "", "[2001:db8::1]:80", "not an IPv4 address"},
+		{"no port", t.Context(), "", "192.0.2.1:0", "not an IPv4 address and port"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var local netip.AddrPort
+			if tt.local != "" {
+				local = netip.MustParseAddrPort(tt.local)
+			}
+			_, err := h.DialTCP(tt.ctx, local, netip.MustParseAddrPort(tt.remote))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := h.DialTCP(ctx, netip.AddrPort{}, netip.MustParseAddrPort("192.0.2.77:80")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("dial a station that is not there: got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestDialTCPFromAGivenPort(t *testing.T) {
+	sw := wire.NewSwitch()
+	server, handset := start(t, sw, 1), start(t, sw, 2)
+	l, err := server.ListenTCP(netip.AddrPortFrom(at(1), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := netip.MustParseAddrPort(l.Addr().String())
+	if _, err := handset.DialTCP(patience(t), netip.MustParseAddrPort("192.0.2.2:1234"), to); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.RemoteAddr().String(); got != "192.0.2.2:1234" {
+		t.Errorf("connected from %s, want 192.0.2.2:1234", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accept on a closed listener: got %v, want net.ErrClosed", err)
+	}
+	if _, err := server.ListenTCP(to); err != nil {
+		t.Errorf("listen again on a port that was closed: %v", err)
+	}
+	if _, err := server.ListenTCP(to); err == nil {
+		t.Error("two listeners share a port")
+	}
+}
+
+func TestDialledUDP(t *testing.T) {
+	sw := wire.NewSwitch()
+	server, handset := start(t, sw, 1), start(t, sw, 2)
+	s, err := server.ListenUDP(netip.AddrPortFrom(at(1), 5060))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := handset.DialUDP(t.Context(), netip.AddrPort{}, netip.AddrPortFrom(at(1), 5060))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	// Past the MTU: a SIP message in fragments.
+	long := image(8000)
+	if _, err := c.Write(long); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 10_000)
+	n, from, err := s.ReadFrom(b)
+	if err != nil || !bytes.Equal(b[:n], long) {
+		t.Fatalf("received %d bytes, %v, want the %d sent", n, err, len(long))
+	}
+	if from.String() != fmt.Sprintf("192.0.2.2:%d", c.LocalAddr().(*net.UDPAddr).Port) {
+		t.Errorf("received from %s, want from %s at 192.0.2.2", from, c.LocalAddr())
+	}
+	other, err := server.ListenUDP(netip.AddrPortFrom(at(1), 5061))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range []*host.UDPConn{other, s} {
+		if _, err := conn.WriteTo([]byte(conn.LocalAddr().String()), from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small := make([]byte, 9)
+	if n, err := c.Read(small); err != nil || string(small[:n]) != "192.0.2.1" {
+		t.Errorf("read %q, %v, want the beginning of what came from the dialled port", small[:n], err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(b); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("read after nobody listens any more: got %v, want that it was refused", err)
+	}
+	if _, err := c.Write(make([]byte, 70_000)); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("write 70000 bytes: got %v, want that it is too long", err)
+	}
+}
+
+func TestHostWithoutAddressBroadcasts(t *testing.T) {
+	sw := wire.NewSwitch()
+	h, err := host.New(t.Context(), host.Config{Port: sw.Access("handset", 1), MAC: macOf(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	server := start(t, sw, 2)
+	s, err := server.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 67))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := h.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 68))
+	if err != nil {
+		t.Fatal(err)
+	}
+	everyone := netip.MustParseAddrPort("255.255.255.255:67")
+	if _, err := c.WriteFromTo([]byte("DISCOVER"), netip.AddrPort{}, everyone); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	n, from, to, err := s.ReadFromTo(b)
+	if err != nil || string(b[:n]) != "DISCOVER" || from.String() != "0.0.0.0:68" || to != everyone {
+		t.Errorf("received %q from %s to %s, %v, want DISCOVER from 0.0.0.0:68 to %s", b[:n], from, to, err, everyone)
+	}
+	if _, err := s.WriteFromTo([]byte("OFFER"), netip.AddrPort{}, netip.MustParseAddrPort("255.255.255.255:68")); err != nil {
+		t.Fatal(err)
+	}
+	n, from, _, err = c.ReadFromTo(b)
+	if err != nil || string(b[:n]) != "OFFER" || from.String() != "192.0.2.2:67" {
+		t.Errorf("received %q from %s, %v, want OFFER from 192.0.2.2:67", b[:n], from, err)
+	}
+	if _, err := c.WriteFromTo([]byte("x"), netip.AddrPort{}, netip.MustParseAddrPort("192.0.2.2:67")); err == nil {
+		t.Error("a host without an address sent to one station")
+	}
+}
+
+func TestTheNextHostTakesThePort(t *testing.T) {
+	sw := wire.NewSwitch()
+	from := serve(t, start(t, sw, 1), image(100_000))
+	port := sw.Access("handset", 1)
+	for boot := range uint64(5) {
+		h, err := host.New(t.Context(), host.Config{
+			Port: port, MAC: macOf(2), Addrs: []netip.Prefix{netip.PrefixFrom(at(2), 24)}, Seed: boot + 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fetch(patience(t), client(t, h), from); err != nil {
+			t.Errorf("boot %d: %v", boot, err)
+		}
+		if err := h.Close(); err != nil {
+			t.Errorf("boot %d: close: %v", boot, err)
+		}
+	}
+}
+
+func TestTransferSurvivesLoss(t *testing.T) {
+	sw := wire.NewSwitch()
+	body := image(256 << 10)
+	n := 0
+	silent := func(int, bool, time.Time, []byte, ...string) int { return 0 }
+	lossy := wire.Impair(sw.Access("handset", 1), silent, func(bool, wire.Frame) wire.Verdict {
+		n++
+		return wire.Verdict{Drop: n%50 == 0}
+	})
+	from := serve(t, start(t, sw, 1), body)
+	got, err := fetch(patience(t), client(t, startOn(t, lossy, 2)), from)
+	if err != nil || !bytes.Equal(got, body) {
+		t.Errorf("fetched %d bytes, %v, want the %d served", len(got), err, len(body))
+	}
+}

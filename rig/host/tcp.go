@@ -10,6 +10,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // full is a as the stack has it. An address that is unspecified or not valid
@@ -54,12 +56,27 @@ func (h *Host) ListenTCP(addr netip.AddrPort) (net.Listener, error) {
 	if err := h.checkLocal("listen on tcp", addr); err != nil {
 		return nil, err
 	}
-	l, err := gonet.ListenTCP(h.stack, full(addr), ipv4.ProtocolNumber)
+	wq := new(waiter.Queue)
+	ep, err := h.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, wq)
 	if err != nil {
-		return nil, fmt.Errorf("host %s: listen on tcp %s: %w", h.mac, addr, err)
+		return nil, fmt.Errorf("host %s: listen on tcp %s: %s", h.mac, addr, err)
 	}
+	// A service that starts anew finds connections of the old one on its port.
+	ep.SocketOptions().SetReuseAddress(true)
+	err = ep.Bind(full(addr))
+	if err == nil {
+		err = ep.Listen(backlog)
+	}
+	if err != nil {
+		ep.Close()
+		return nil, fmt.Errorf("host %s: listen on tcp %s: %s", h.mac, addr, err)
+	}
+	l := gonet.NewTCPListener(h.stack, wq, ep)
 	return &listener{TCPListener: l, host: h, addr: l.Addr(), done: make(chan struct{})}, nil
 }
+
+// backlog is how many connections may wait to be accepted.
+const backlog = 4096
 
 // listener says net.ErrClosed where the stack says that an endpoint is in the
 // wrong state.

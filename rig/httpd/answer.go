@@ -53,11 +53,11 @@ func (c *conn) exchange() (keep bool, why string) {
 	verdict := c.srv.gate.judge(auth, r, c.space(r), c.src.Addr())
 	c.recordRequest(r, verdict.fields)
 	if strings.HasPrefix(r.RequestURI, "//") {
-		c.oddity(fmt.Sprintf("target %q begins with more than one slash: read as %q", r.target(), r.file), nil)
+		c.oddity(fmt.Sprintf("target %q begins with more than one slash: read as %q", r.target(), r.name), nil)
 	}
 
 	var a answer
-	point := fault.Point{Message: r.Method, File: r.file, Phase: "answer"}
+	point := fault.Point{Message: r.Method, File: strings.TrimLeft(r.file, "/"), Phase: "answer"}
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		a = text(http.StatusMethodNotAllowed, "Allow: GET, HEAD")

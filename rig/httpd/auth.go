@@ -98,6 +98,7 @@ func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict 
 	v.note("auth.scheme", given.scheme)
 	v.note("auth.user", given.user)
 	v.note("auth.realm", given.params["realm"])
+	v.note("auth.nonce", given.params["nonce"])
 	v.note("auth.uri", given.params["uri"])
 	v.note("auth.nc", given.params["nc"])
 	v.note("auth.qop", given.params["qop"])
@@ -125,6 +126,9 @@ func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict 
 	v.fields["auth.ok"] = strconv.FormatBool(len(problems) == 0)
 	if len(problems) > 0 {
 		v.fields["auth.problem"] = strings.Join(problems, "; ")
+		if len(problems) == 1 && (problems[0] == nonceUnknown && v.stale || problems[0] == nonceStale) {
+			v.fields["auth.stale"] = "true"
+		}
 		if v.status == 0 {
 			v.status = http.StatusUnauthorized
 		}
@@ -180,16 +184,24 @@ func (g *gate) judgeDigest(a Auth, given credentials, r *request) (problems []st
 		status = http.StatusBadRequest
 		problems = append(problems, fmt.Sprintf("uri %q is not that of the request, %q", p["uri"], r.target()))
 	}
-	elsewhere := len(problems) > 0
-	problems = append(problems, g.count(a, p, hasQOP, right)...)
-	return problems, !elsewhere && len(problems) > 0, status
+	if len(problems) > 0 {
+		return append(problems, g.count(a, p, hasQOP, right)...), false, status
+	}
+	problems = g.count(a, p, hasQOP, right)
+	return problems, len(problems) > 0, 0
 }
+
+// What is wrong with a nonce without the handset's fault.
+const (
+	nonceUnknown = "nonce was not given out here, or was forgotten"
+	nonceStale   = "nonce is stale"
+)
 
 // count judges nonce and nc, and counts the request if its response is right.
 func (g *gate) count(a Auth, p map[string]string, hasQOP, right bool) (problems []string) {
 	n := g.nonces[p["nonce"]]
 	if n == nil {
-		return []string{"nonce was not given out here"}
+		return []string{nonceUnknown}
 	}
 	last := n.last
 	if hasQOP {
@@ -204,7 +216,7 @@ func (g *gate) count(a Auth, p map[string]string, hasQOP, right bool) (problems 
 		}
 	}
 	if a.NonceUses > 0 && n.uses >= a.NonceUses {
-		problems = append(problems, "nonce is stale")
+		problems = append(problems, nonceStale)
 	}
 	if right {
 		n.last, n.uses = last, n.uses+1

@@ -82,33 +82,29 @@ func (h *hello) tooOld() string {
 	return need + "it offers no cipher suite that Go has, only " + strings.Join(offered, " ")
 }
 
-// fields are the hello under Wireshark's names.
+// fields are the hello under Wireshark's names, as capture/decode writes them.
 func (h *hello) fields() map[string]string {
-	f := map[string]string{
-		"tls.handshake.framing":      h.framing,
-		"tls.handshake.version":      versionName(h.version),
-		"tls.handshake.ciphersuites": join(h.suites, suiteName),
+	f := map[string]string{"tls.handshake.version": hex16(h.version)}
+	set := func(name, value string) {
+		if value != "" {
+			f[name] = value
+		}
 	}
-	if len(h.versions) > 0 {
-		f["tls.handshake.extensions.supported_version"] = join(h.versions, versionName)
+	if h.framing == "SSLv2" {
+		set("tls.handshake.cipherspec", join(h.suites, ",", func(s uint32) string { return fmt.Sprintf("0x%06x", s) }))
+		return f
 	}
-	if len(h.extensions) > 0 {
-		f["tls.handshake.extension.type"] = join(h.extensions, func(e uint16) string { return strconv.Itoa(int(e)) })
-	}
-	if h.sni != "" {
-		f["tls.handshake.extensions_server_name"] = h.sni
-	}
-	if len(h.alpn) > 0 {
-		f["tls.handshake.extensions_alpn_str"] = strings.Join(h.alpn, " ")
-	}
-	if len(h.groups) > 0 {
-		f["tls.handshake.extensions_supported_group"] = join(h.groups, func(g uint16) string { return tls.CurveID(g).String() })
-	}
-	if len(h.signatures) > 0 {
-		f["tls.handshake.sig_hash_alg"] = join(h.signatures, func(s uint16) string { return tls.SignatureScheme(s).String() })
-	}
+	set("tls.handshake.ciphersuite", join(h.suites, ",", func(s uint32) string { return fmt.Sprintf("0x%04x", s) }))
+	set("tls.handshake.extension.type", join(h.extensions, ",", hex16))
+	set("tls.handshake.extensions.supported_version", join(h.versions, ",", hex16))
+	set("tls.handshake.extensions_server_name", h.sni)
+	set("tls.handshake.extensions_alpn_str", strings.Join(h.alpn, ","))
+	set("tls.handshake.extensions_supported_group", join(h.groups, ",", hex16))
+	set("tls.handshake.sig_hash_alg", join(h.signatures, ",", hex16))
 	return f
 }
+
+func hex16(v uint16) string { return fmt.Sprintf("0x%04x", v) }
 
 // spoken is what the first bytes of a connection are.
 type spoken uint8
@@ -332,12 +328,12 @@ func (c *cursor) numbers() []uint16 {
 	}
 }
 
-func join[T any](all []T, name func(T) string) string {
+func join[T any](all []T, between string, name func(T) string) string {
 	names := make([]string, len(all))
 	for i, x := range all {
 		names[i] = name(x)
 	}
-	return strings.Join(names, " ")
+	return strings.Join(names, between)
 }
 
 func versionName(v uint16) string {
@@ -347,27 +343,17 @@ func versionName(v uint16) string {
 	case v == versionSSL3:
 		return "SSLv3"
 	case v >= tls.VersionTLS10 && v <= tls.VersionTLS13:
-		return strings.ReplaceAll(tls.VersionName(v), " ", "") // no blanks inside a list
-	case grease(v):
-		return "GREASE"
+		return tls.VersionName(v)
 	default:
-		return fmt.Sprintf("0x%04x", v)
+		return hex16(v)
 	}
 }
 
 func suiteName(s uint32) string {
-	switch {
-	case s > 0xffff:
+	if s > 0xffff {
 		return fmt.Sprintf("0x%06x", s)
-	case s == suiteEmptyRenego:
-		return "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"
-	case s == suiteFallbackSCSV:
-		return "TLS_FALLBACK_SCSV"
-	case grease(uint16(s)):
-		return "GREASE"
-	default:
-		return tls.CipherSuiteName(uint16(s)) // 0x…, where Go has no name
 	}
+	return tls.CipherSuiteName(uint16(s)) // 0x…, where Go has no name
 }
 
 // grease tells the values of RFC 8701, which mean nothing.

@@ -301,7 +301,7 @@ func TestRequestsAreAnsweredAsTheStandardsSay(t *testing.T) {
 		"a target in absolute form":                  {in: "GET http://user:s3cret@192.0.2.1/empty?x=1 HTTP/1.1\r\n" + host + "\r\n", status: []int{200}, kept: true, file: "empty"},
 		"an escaped name":                            {in: "GET /a%20b HTTP/1.0\r\n\r\n", status: []int{200}, file: "a%20b"},
 		"a query":                                    {in: "GET /empty?mac=00 HTTP/1.0\r\n\r\n", status: []int{200}, file: "empty"},
-		"two slashes":                                {in: "GET //empty HTTP/1.0\r\n\r\n", status: []int{200}, file: "empty", oddity: "more than one slash"},
+		"two slashes":                                {in: "GET //empty HTTP/1.0\r\n\r\n", status: []int{200}, file: "/empty", oddity: "more than one slash"},
 		"a file that may not be read":                {in: "GET /secret HTTP/1.0\r\n\r\n", status: []int{403}, file: "secret"},
 		"a file that cannot be read":                 {in: "GET /broken HTTP/1.0\r\n\r\n", status: []int{500}, file: "broken", oddity: "the disk is gone"},
 		"escaped twice, decoded once":                {in: "GET /%252e%252e/x HTTP/1.0\r\n\r\n", status: []int{404}, file: "%252e%252e/x"},
@@ -551,7 +551,7 @@ func TestFaults(t *testing.T) {
 		if err := resp.Body.Close(); err != nil {
 			t.Error(err)
 		}
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "5" || resp.Header.Get("X-Note") != "a" {
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" || resp.Header.Get("X-Note") != "a" {
 			t.Errorf("answered %d %v", resp.StatusCode, resp.Header)
 		}
 		fired(t, j, `on image.rom: answers 503 with "Retry-After: 5\nX-Note: a", once`)
@@ -561,7 +561,7 @@ func TestFaults(t *testing.T) {
 		if _, err := io.WriteString(client, get); err != nil {
 			t.Fatal(err)
 		}
-		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 200 { //nolint:bodyclose // read by the connection's end
+		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != http.StatusOK { //nolint:bodyclose // read by the connection's end
 			t.Errorf("the second answer: %v, %v", resp, err)
 		}
 	})

@@ -20,11 +20,10 @@ const maxBody = 1 << 20
 // request is a head as it was read.
 type request struct {
 	*http.Request
-	// line is the request line as written, names the header names in order.
-	line  string
+	// names are the header names in order, as written.
 	names []string
-	// file is the path as written, without leading slashes and query; name is
-	// the same decoded once.
+	// file is the path as written, without its leading slash and query; name is
+	// the same decoded once, without any leading slash.
 	file, name string
 }
 
@@ -46,7 +45,7 @@ func readRequest(br *bufio.Reader) (*request, error) {
 		return nil, err
 	}
 	lines := strings.Split(strings.ReplaceAll(string(head), "\r\n", "\n"), "\n")
-	r := &request{line: lines[0]}
+	r := &request{}
 	named := false
 	for _, l := range lines[1:] {
 		name, _, ok := strings.Cut(l, ":")
@@ -143,7 +142,7 @@ func (r *request) path() error {
 	}
 	written, _, _ = strings.Cut(written, "?")
 	written, _, _ = strings.Cut(written, "#")
-	r.file = strings.TrimLeft(written, "/")
+	r.file = strings.TrimPrefix(written, "/")
 	name, err := url.PathUnescape(r.file)
 	if err != nil {
 		return errors.New("is escaped wrongly")
@@ -155,7 +154,7 @@ func (r *request) path() error {
 	case strings.ContainsRune(name, '\\'):
 		return errors.New("holds a backslash")
 	}
-	for part := range strings.SplitSeq(name, "/") {
+	for part := range strings.SplitSeq(r.name, "/") {
 		if part == ".." {
 			return errors.New("leads upwards")
 		}

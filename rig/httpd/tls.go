@@ -31,6 +31,9 @@ func (c *conn) handshake(ctx context.Context) string {
 		sni = h.sni
 		e := c.event(timeline.TLSClientHello)
 		e.Fields = h.fields()
+		if h.framing == "SSLv2" {
+			e.Message = h.framing
+		}
 		c.srv.cfg.Record(e)
 	}
 	c.pend(sni)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/host"
 	"ip88rig/rig/wire"
 )
 
@@ -66,5 +67,56 @@ func TestAHandsetIsServedThroughASwitchWithVLANs(t *testing.T) {
 	}
 	if n := len(j.take()); n != 4 {
 		t.Errorf("%d events, want %s, two answers, %s", n, timeline.ServiceUp, timeline.ServiceDown)
+	}
+}
+
+// TestAHostSharesItsPortWithTheServer has the server claim its frames from the
+// rig's host, as a lane has it.
+func TestAHostSharesItsPortWithTheServer(t *testing.T) {
+	sw := wire.NewSwitch()
+	handset := sw.Access("phone", 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	h, err := host.New(ctx, host.Config{
+		Port: sw.Access("rig", 1), MAC: mac(server), Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var j journal
+	s, err := New(Config{
+		Port: h.Claim(func(frame []byte) bool {
+			p, err := parseFrame(frame)
+			return err == nil && p.dst.Port() == serverPort
+		}),
+		ServerMAC: h.MAC(), ServerIP: h.Addr(), Clients: map[string]Lease{phone: lease()}, Record: j.record,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(serving) }() // ends with serving
+	renew := kind(3).with(func(m *msg) { m.ciaddr, m.srcIP, m.dst, m.dstIP = "192.0.2.10", "192.0.2.10", server, "192.0.2.1" })
+	for _, m := range []msg{kind(1), kind(3, opt(50, ip("192.0.2.10")...)), renew} {
+		if err := handset.Send(wire.Frame{Data: m.frame(t)}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := handset.Receive(ctx)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if r := read(t, f.Data); r.yiaddr != "192.0.2.10" {
+			t.Errorf("answered %s for %s", r.value(53), r.yiaddr)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
 	}
 }

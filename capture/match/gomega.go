@@ -13,11 +13,11 @@ import (
 // Viewer is what can be looked at: a *timeline.Window.
 type Viewer interface{ View() timeline.View }
 
-// Gomega wraps a matcher for Eventually, Consistently and Expect. The actual
+// Matching wraps a matcher for Eventually, Consistently and Expect. The actual
 // value is a *timeline.Window, or a timeline.View. Waiting ends as soon as the
 // verdict is final. Where no verdict is possible Match returns an
 // *UnjudgedError, for either polarity.
-func Gomega(m Matcher) types.GomegaMatcher { return &gomegaMatcher{m: m} }
+func Matching(m Matcher) types.GomegaMatcher { return &gomegaMatcher{m: m} }
 
 type gomegaMatcher struct {
 	m Matcher

@@ -5,7 +5,7 @@
 // view of the timeline as a pure function, so that a judgement can be made
 // again offline:
 //
-//	Eventually(ctx, boot.Within(d)).Should(match.Gomega(match.RebootOnce()))
+//	Eventually(ctx, boot.Within(d)).Should(match.Matching(match.RebootOnce()))
 //	verdict := match.RebootOnce().Judge(window.ViewAt(upto, watermark))
 //
 // A matcher that says that something never happens, or that nothing else does,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,7 +235,11 @@ func (c *conn) write(head, body []byte) (written int64, err error) {
 	for rest := body; head != nil || len(rest) > 0; {
 		n := min(chunk-min(len(head), chunk), len(rest))
 		c.deadline(c.raw.SetWriteDeadline, c.srv.cfg.Stall)
-		sent, err := out.Write(append(head, rest[:n]...))
+		part := rest[:n]
+		if head != nil {
+			part = append(slices.Clip(head), part...)
+		}
+		sent, err := out.Write(part)
 		written += int64(max(0, sent-len(head)))
 		if err != nil {
 			return written, err

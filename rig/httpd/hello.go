@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -80,6 +81,14 @@ func (h *hello) tooOld() string {
 		}
 	}
 	return need + "it offers no cipher suite that Go has, only " + strings.Join(offered, " ")
+}
+
+// onlySHA1 tells a client of TLS 1.2 that takes no newer signature, which is
+// also what one means that names none (RFC 5246, 7.4.1.4.1). Go makes no such
+// signatures in TLS 1.2 any more.
+func (h *hello) onlySHA1() bool {
+	const sha256 = 4 // and what came after it, in the upper byte
+	return h.max() == tls.VersionTLS12 && !slices.ContainsFunc(h.signatures, func(s uint16) bool { return s>>8 >= sha256 && !grease(s) })
 }
 
 // fields are the hello under Wireshark's names, as capture/decode writes them.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
@@ -63,6 +65,12 @@ func (c *conn) handshake(ctx context.Context) string {
 	}
 	label := ""
 	config := c.srv.tls.Clone()
+	if h.onlySHA1() {
+		// RSA key exchange needs no signature.
+		config.CipherSuites = slices.DeleteFunc(slices.Clone(config.CipherSuites), func(id uint16) bool {
+			return !strings.HasPrefix(tls.CipherSuiteName(id), "TLS_RSA_")
+		})
+	}
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, name, err := c.srv.cfg.Certificate(hello)
 		if err == nil && cert == nil {

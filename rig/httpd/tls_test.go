@@ -272,6 +272,18 @@ func TestTheCertificateIsChosenLive(t *testing.T) {
 	}
 }
 
+func TestAClientOfTLS12ThatKnowsOnlySHA1IsServed(t *testing.T) {
+	addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
+	cmd := exec.CommandContext(t.Context(), need(t, "openssl"), "s_client", "-tls1_2", "-sigalgs", "RSA+SHA1", "-cipher", "ALL:@SECLEVEL=0", "-connect", addr, "-ign_eof")
+	cmd.Stdin = strings.NewReader("GET /sysconf_8830_sip.cfg HTTP/1.0\r\n\r\n")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "[LAN]\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if shake := j.wait(t, timeline.Handshake, 1)[0]; !shake.Complete || !strings.HasPrefix(shake.Fields["tls.cipher"], "TLS_RSA_") {
+		t.Errorf("handshake %+v", shake)
+	}
+}
+
 func TestTheKeyLogTakesTheSecrets(t *testing.T) {
 	var log syncBuffer
 	addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good)), KeyLog: &log})

@@ -1,0 +1,166 @@
+package sipd
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, SUBSCRIBE, INFO, UPDATE"
+
+// statusBadEvent is RFC 6665 section 8.3.2.
+const statusBadEvent = 489
+
+// keepAlive tells a datagram that only holds a path open: nothing, line ends
+// (RFC 5626) or zero bytes.
+func keepAlive(b []byte) bool {
+	return len(bytes.Trim(b, "\r\n\x00 \t")) == 0
+}
+
+// parse reads a message. On an error, msg holds what was read before it, if
+// anything.
+func (s *Server) parse(b []byte) (msg sip.Message, err error) {
+	defer func() {
+		// The parser is a library's and the datagram may be anything: what it
+		// trips over is the journal's business, not the end of the rig.
+		if r := recover(); r != nil {
+			msg, err = nil, fmt.Errorf("the parser failed: %v", r)
+		}
+	}()
+	return s.parser.ParseSIP(b)
+}
+
+// incomplete says which of the headers that a transaction rests on a request
+// lacks (RFC 3261 section 8.1.1); empty when it is whole.
+func incomplete(req *sip.Request) string {
+	switch {
+	case req.Via() == nil:
+		return "no Via"
+	case req.From() == nil:
+		return "no From"
+	case req.To() == nil:
+		return "no To"
+	case req.CallID() == nil:
+		return "no Call-ID"
+	case req.CSeq() == nil:
+		return "no CSeq"
+	case req.CSeq().MethodName != req.Method:
+		return fmt.Sprintf("method %s with CSeq of %s", req.Method, req.CSeq().MethodName)
+	}
+	return ""
+}
+
+// value returns the first header of one of these names, empty if there is none.
+func value(msg sip.Message, names ...string) string {
+	for _, name := range names {
+		if hs := msg.GetHeaders(name); len(hs) > 0 {
+			return strings.TrimSpace(hs[0].Value())
+		}
+	}
+	return ""
+}
+
+// number reads a count of seconds (RFC 3261 section 25.1, delta-seconds).
+func number(s string) (seconds int, ok bool) {
+	v, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	return int(v), err == nil
+}
+
+// response builds an answer to a request. RFC 3261 section 18.2.1 and RFC 3581
+// say what the top Via tells.
+func (s *Server) response(req *sip.Request, h hop, status int) *sip.Response {
+	req.SetSource(h.peer.String())
+	res := sip.NewResponseFromRequest(req, status, reason(status), nil)
+	res.SipVersion = "SIP/2.0"
+	if via := res.Via(); via != nil && via.Host != h.peer.Addr().String() {
+		via.Params.Add("received", h.peer.Addr().String())
+	}
+	res.AppendHeader(sip.NewHeader("Server", userAgent))
+	if status == sip.StatusOK && req.Method == sip.OPTIONS || status == sip.StatusMethodNotAllowed {
+		res.AppendHeader(sip.NewHeader("Allow", allow))
+	}
+	return res
+}
+
+// answerTo is where the answer to a request goes: to the source of the request,
+// and to the port that its Via names unless it asks for the source port
+// (RFC 3261 section 18.2.2, RFC 3581 section 4).
+func answerTo(req *sip.Request, h hop) netip.AddrPort {
+	via := req.Via()
+	if via.Params.Has("rport") {
+		return h.peer
+	}
+	return withPort(h.peer.Addr(), via.Port)
+}
+
+func contact(h hop) *sip.ContactHeader {
+	return &sip.ContactHeader{Address: sip.Uri{Scheme: "sip", User: userAgent, Host: h.local.Addr().String(), Port: int(h.local.Port())}}
+}
+
+// outgoing builds a request of ours up to its body.
+func outgoing(method sip.RequestMethod, target sip.Uri, from *sip.FromHeader, to *sip.ToHeader, callID string, seq uint32, branch string, h hop) *sip.Request {
+	req := sip.NewRequest(method, *target.Clone())
+	via := &sip.ViaHeader{
+		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP",
+		Host: h.local.Addr().String(), Port: int(h.local.Port()), Params: sip.NewParams(),
+	}
+	via.Params.Add("branch", branch)
+	via.Params.Add("rport", "")
+	id, hops := sip.CallIDHeader(callID), sip.MaxForwardsHeader(70)
+	req.AppendHeader(via)
+	req.AppendHeader(&hops)
+	req.AppendHeader(from)
+	req.AppendHeader(to)
+	req.AppendHeader(&id)
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: method})
+	req.AppendHeader(sip.NewHeader("User-Agent", userAgent))
+	return req
+}
+
+func newBranch() string { return sip.RFC3261BranchMagicCookie + rand.Text() }
+
+func newTag() string { return rand.Text() }
+
+func newCallID(h hop) string { return rand.Text() + "@" + h.local.Addr().String() }
+
+// reason is the phrase of a status (RFC 3261 section 21, RFC 6665).
+func reason(status int) string {
+	switch status {
+	case sip.StatusOK:
+		return "OK"
+	case sip.StatusBadRequest:
+		return "Bad Request"
+	case sip.StatusUnauthorized:
+		return "Unauthorized"
+	case sip.StatusForbidden:
+		return "Forbidden"
+	case sip.StatusNotFound:
+		return "Not Found"
+	case sip.StatusMethodNotAllowed:
+		return "Method Not Allowed"
+	case sip.StatusRequestTimeout:
+		return "Request Timeout"
+	case sip.StatusIntervalToBrief:
+		return "Interval Too Brief"
+	case sip.StatusTemporarilyUnavailable:
+		return "Temporarily Unavailable"
+	case sip.StatusCallTransactionDoesNotExists:
+		return "Call/Transaction Does Not Exist"
+	case sip.StatusBusyHere:
+		return "Busy Here"
+	case statusBadEvent:
+		return "Bad Event"
+	case sip.StatusInternalServerError:
+		return "Server Internal Error"
+	case sip.StatusNotImplemented:
+		return "Not Implemented"
+	case sip.StatusServiceUnavailable:
+		return "Service Unavailable"
+	}
+	return "As Told"
+}

@@ -1,0 +1,302 @@
+package sipd
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // the digest of RFC 2617 is made of it
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/icholy/digest"
+
+	"ip88rig/capture/timeline"
+)
+
+// ErrNotRegistered says that there is no binding of a user.
+var ErrNotRegistered = errors.New("not registered")
+
+// Binding is where a user can be reached.
+type Binding struct {
+	// User is the user part of the address of record, AOR all of it.
+	User, AOR string
+	// Contact is the URI to send requests to.
+	Contact string
+	// Src is the end the REGISTER came from, Dst the end of ours it came to.
+	Src, Dst netip.AddrPort
+	// Expires is when the binding ends, on the lane's clock.
+	Expires   time.Time
+	CallID    string
+	CSeq      uint32
+	UserAgent string
+}
+
+// maxNonces bounds what is remembered of challenges.
+const maxNonces = 1024
+
+// nonce is a challenge that may be answered.
+type nonce struct {
+	text string
+	// count is the highest nonce count seen (RFC 2617 section 3.2.2).
+	count int
+}
+
+// Bindings returns what is registered now, in the order of the last
+// registration.
+func (s *Server) Bindings() []Binding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	return slices.Clone(s.bindings)
+}
+
+// Await waits until a user is registered and returns the latest binding. It
+// returns ctx's error when that ends first.
+func (s *Server) Await(ctx context.Context, user string) (Binding, error) {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if b, ok := s.find(user); ok {
+			return b, nil
+		}
+		select {
+		case <-changed:
+		case <-s.done:
+			return Binding{}, fmt.Errorf("user %q: %w: %w", user, ErrNotRegistered, net.ErrClosed)
+		case <-ctx.Done():
+			return Binding{}, fmt.Errorf("user %q: %w: %w", user, ErrNotRegistered, context.Cause(ctx))
+		}
+	}
+}
+
+// find returns the latest binding of a user.
+func (s *Server) find(user string) (Binding, bool) {
+	all := s.Bindings()
+	for _, b := range slices.Backward(all) {
+		if b.User == user {
+			return b, true
+		}
+	}
+	return Binding{}, false
+}
+
+// expire forgets bindings whose time is over. s.mu is held.
+func (s *Server) expire() {
+	now := s.cfg.Now()
+	s.bindings = slices.DeleteFunc(s.bindings, func(b Binding) bool { return !now.Before(b.Expires) })
+}
+
+// register is RFC 3261 section 10.3.
+func (s *Server) register(req *sip.Request, h hop) *sip.Response {
+	aor := req.To().Address
+	user := aor.User
+	if user == "" {
+		s.odd(h, "REGISTER", "no user in To")
+		return s.response(req, h, sip.StatusNotFound)
+	}
+	if res := s.challenge(req, h, user); res != nil {
+		return res
+	}
+	var contacts []*sip.ContactHeader
+	for _, header := range req.GetHeaders("Contact") {
+		if c, ok := header.(*sip.ContactHeader); ok {
+			contacts = append(contacts, c)
+		}
+	}
+	all, hasAll := number(value(req, "Expires"))
+	if !hasAll {
+		all = int(s.cfg.Expires / time.Second)
+	}
+	if slices.ContainsFunc(contacts, func(c *sip.ContactHeader) bool { return c.Address.Wildcard }) {
+		if len(contacts) != 1 || !hasAll || all != 0 {
+			s.odd(h, "REGISTER", `Contact "*" that is not alone or not with Expires 0`)
+			return s.response(req, h, sip.StatusBadRequest)
+		}
+		s.bind(user, nil, nil)
+		return s.registered(req, h, user)
+	}
+	var fresh []Binding
+	var gone []string
+	for _, c := range contacts {
+		seconds := all
+		if v, ok := c.Params.Get("expires"); ok {
+			if n, ok := number(v); ok {
+				seconds = n
+			}
+		}
+		shortest, longest := int(s.cfg.MinExpires/time.Second), int(s.cfg.MaxExpires/time.Second)
+		if seconds > 0 && seconds < shortest {
+			res := s.response(req, h, sip.StatusIntervalToBrief)
+			res.AppendHeader(sip.NewHeader("Min-Expires", fmt.Sprint(shortest)))
+			return res
+		}
+		if longest > 0 {
+			seconds = min(seconds, longest)
+		}
+		uri := c.Address.String()
+		gone = append(gone, uri)
+		if seconds == 0 {
+			continue
+		}
+		fresh = append(fresh, Binding{
+			User: user, AOR: aor.Addr(), Contact: uri, Src: h.peer, Dst: h.local,
+			Expires: s.cfg.Now().Add(time.Duration(seconds) * time.Second),
+			CallID:  string(*req.CallID()), CSeq: req.CSeq().SeqNo, UserAgent: value(req, "User-Agent"),
+		})
+	}
+	if len(contacts) > 0 {
+		s.backwards(req, h, user)
+		s.bind(user, gone, fresh)
+	}
+	return s.registered(req, h, user)
+}
+
+// backwards journals a sequence number that does not rise within a Call-ID.
+// RFC 3261 would have the REGISTER fail; a rig takes it and says so.
+func (s *Server) backwards(req *sip.Request, h hop, user string) {
+	seq := req.CSeq().SeqNo
+	for _, b := range s.Bindings() {
+		if b.User == user && b.CallID == string(*req.CallID()) && seq <= b.CSeq {
+			s.odd(h, "REGISTER", fmt.Sprintf("CSeq %d after %d with the same Call-ID", seq, b.CSeq))
+		}
+	}
+}
+
+// bind takes the contacts that are gone out of a user's bindings (all of them
+// if gone is nil) and puts the fresh ones in.
+func (s *Server) bind(user string, gone []string, fresh []Binding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	s.bindings = slices.DeleteFunc(s.bindings, func(b Binding) bool {
+		return b.User == user && (gone == nil || slices.Contains(gone, b.Contact))
+	})
+	s.bindings = append(s.bindings, fresh...)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// registered answers 200 with all bindings of the user.
+func (s *Server) registered(req *sip.Request, h hop, user string) *sip.Response {
+	res := s.response(req, h, sip.StatusOK)
+	now := s.cfg.Now()
+	for _, b := range s.Bindings() {
+		if b.User != user {
+			continue
+		}
+		left := int((b.Expires.Sub(now) + time.Second/2) / time.Second)
+		res.AppendHeader(sip.NewHeader("Contact", fmt.Sprintf("<%s>;expires=%d", b.Contact, left)))
+	}
+	res.AppendHeader(sip.NewHeader("Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")))
+	return res
+}
+
+// challenge returns what a REGISTER without good credentials is answered, nil
+// if it may pass (RFC 3261 section 22, RFC 2617).
+func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
+	if s.cfg.Password == nil {
+		return nil
+	}
+	var cred *digest.Credentials
+	for _, header := range req.GetHeaders("Authorization") {
+		c, err := credentials(header.Value())
+		if err != nil {
+			s.odd(h, "REGISTER", fmt.Sprintf("user %q: Authorization that cannot be read", user))
+			continue
+		}
+		if c.Realm == s.cfg.Realm {
+			cred = c
+		}
+	}
+	if cred == nil {
+		return s.unauthorized(req, h, false)
+	}
+	why := ""
+	password, known := s.cfg.Password(cred.Username)
+	switch {
+	case !known:
+		why = "unknown name"
+	case cred.Algorithm != "" && cred.Algorithm != "MD5":
+		why = fmt.Sprintf("algorithm %q", cred.Algorithm)
+	case cred.QOP != "" && cred.QOP != "auth":
+		why = fmt.Sprintf("qop %q", cred.QOP)
+	case subtle.ConstantTimeCompare([]byte(expected(cred, string(req.Method), password)), []byte(cred.Response)) != 1:
+		why = "wrong digest"
+	}
+	if why != "" {
+		s.record(timeline.Event{
+			Kind: timeline.ServiceOddity, Src: h.peer, Dst: h.local, Message: "REGISTER",
+			Reason: fmt.Sprintf("credentials of %q refused: %s", cred.Username, why),
+			Fields: map[string]string{"auth.ok": "false", "auth.user": cred.Username, "auth.realm": cred.Realm, "auth.uri": cred.URI},
+		})
+		return s.response(req, h, sip.StatusForbidden)
+	}
+	if cred.URI != req.Recipient.String() {
+		s.odd(h, "REGISTER", fmt.Sprintf("digest for URI %q, asked for %q", cred.URI, req.Recipient.String()))
+	}
+	if !s.use(cred) {
+		return s.unauthorized(req, h, true)
+	}
+	return nil
+}
+
+// credentials reads an Authorization header, whatever is in it.
+func credentials(header string) (c *digest.Credentials, err error) {
+	defer func() {
+		if r := recover(); r != nil { // a library's parser, as in parse
+			c, err = nil, fmt.Errorf("the parser failed: %v", r)
+		}
+	}()
+	return digest.ParseCredentials(header)
+}
+
+// expected is the response that the right password gives (RFC 2617 section
+// 3.2.2.1; without qop as in RFC 2069).
+func expected(c *digest.Credentials, method, password string) string {
+	hash := func(text string) string {
+		sum := md5.Sum([]byte(text)) //nolint:gosec // RFC 2617
+		return hex.EncodeToString(sum[:])
+	}
+	secret, subject := hash(c.Username+":"+c.Realm+":"+password), hash(method+":"+c.URI)
+	if c.QOP == "" {
+		return hash(secret + ":" + c.Nonce + ":" + subject)
+	}
+	return hash(fmt.Sprintf("%s:%s:%08x:%s:%s:%s", secret, c.Nonce, c.Nc, c.Cnonce, c.QOP, subject))
+}
+
+// use spends a nonce: it must be one of ours, and its count must rise. Without
+// qop there is no count.
+func (s *Server) use(c *digest.Credentials) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce })
+	if i < 0 || (c.QOP != "" && c.Nc <= s.nonces[i].count) {
+		return false
+	}
+	s.nonces[i].count = c.Nc
+	return true
+}
+
+func (s *Server) unauthorized(req *sip.Request, h hop, stale bool) *sip.Response {
+	n := nonce{text: rand.Text()}
+	s.mu.Lock()
+	if len(s.nonces) == maxNonces {
+		s.nonces = slices.Delete(s.nonces, 0, 1)
+	}
+	s.nonces = append(s.nonces, n)
+	s.mu.Unlock()
+	res := s.response(req, h, sip.StatusUnauthorized)
+	challenge := fmt.Sprintf(`Digest realm=%q, nonce=%q, algorithm=MD5, qop="auth"`, s.cfg.Realm, n.text)
+	if stale {
+		challenge += ", stale=true"
+	}
+	res.AppendHeader(sip.NewHeader("WWW-Authenticate", challenge))
+	return res
+}

@@ -40,8 +40,8 @@ func (m authenticate) judge(v timeline.View) Verdict {
 	vd := Verdict{Problem: "it sent no credentials", Line: 1}
 	counts := map[string]uint64{}
 	last := 0
-	for i := range v.Events {
-		e := &v.Events[i]
+	for i := range v.Brief {
+		e := &v.Brief[i]
 		if e.Kind != timeline.HTTPRequest || e.Fields["auth.scheme"] == "" || strings.EqualFold(e.Fields["auth.stale"], "true") {
 			continue
 		}
@@ -105,10 +105,6 @@ func (m offerCredentialsUnasked) sealed()                       {}
 
 func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"credentials before any 401 of that server"}, Line: 1, Problem: "it did not"}
-	inside := map[int]bool{}
-	for i := range v.Events {
-		inside[v.Events[i].Seq] = true
-	}
 	challenged := map[string]bool{}
 	for i := range v.All {
 		e := &v.All[i]
@@ -120,7 +116,8 @@ func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 				challenged[e.Src.String()], challenged[e.Dst.String()] = true, true
 			}
 		case timeline.HTTPRequest:
-			if inside[e.Seq] && credentials(e) && (!challenged[e.Dst.String()] || e.Fields["auth.unasked"] == "true") {
+			inside := e.Seq > v.From && (v.Bound == 0 || !e.At.After(v.Anchor.Add(v.Bound)))
+			if inside && credentials(e) && (!challenged[e.Dst.String()] || e.Fields["auth.unasked"] == "true") {
 				vd.OK, vd.Final = true, true
 				vd.Seen = append(vd.Seen, line(e))
 			}

@@ -55,8 +55,8 @@ func fetched(v timeline.View, files []File) Verdict {
 	for i, f := range files {
 		vd.Expected = append(vd.Expected, f.String())
 		seen, problem := "not asked for", f.Name+" was not asked for"
-		for j := range v.Events {
-			e := &v.Events[j]
+		for j := range v.Brief {
+			e := &v.Brief[j]
 			if e.File != f.Name {
 				continue
 			}
@@ -144,8 +144,8 @@ func (m Downloading) judge(v timeline.View) Verdict {
 	vd := fetched(v, m.Files)
 	vd.presence, vd.Final = false, false
 	last := v.From
-	for i := range v.Events {
-		e := &v.Events[i]
+	for i := range v.Brief {
+		e := &v.Brief[i]
 		if e.Kind != timeline.Asked && e.Kind != timeline.Fetched {
 			continue
 		}
@@ -191,8 +191,8 @@ func (m giveUpOn) judge(v timeline.View) Verdict {
 		Expected: []string{"asked for " + m.File, "then another request, a registration or a reboot"},
 		Problem:  m.File + " was not asked for", Line: 1,
 	}
-	for i := range v.Events {
-		e := &v.Events[i]
+	for i := range v.Brief {
+		e := &v.Brief[i]
 		switch {
 		case e.Kind == timeline.Fetched && e.File == m.File:
 			vd.OK, vd.Final, vd.Line = false, true, 2

@@ -115,25 +115,11 @@ func conclude(v timeline.View, judge func(v timeline.View) Verdict) Verdict {
 	if vd.OK {
 		vd.Problem, vd.Line = "", 0
 	}
-	if reason := unfit(v); reason != "" && (!vd.OK || !vd.presence) {
-		vd.Unfit, vd.OK = reason, false
+	if v.Spoilt != "" && (!vd.OK || !vd.presence) {
+		vd.Unfit, vd.OK = v.Spoilt, false
 		vd.Final = vd.Final || !vd.presence
 	}
 	return vd
-}
-
-// unfit tells why nothing may be concluded from absence in the recording.
-func unfit(v timeline.View) string {
-	for i := range v.All {
-		switch v.All[i].Kind {
-		case timeline.FramesLost:
-			return "frames lost"
-		case timeline.ClockStepped:
-			return "clock stepped"
-		default: // two kinds spoil a recording
-		}
-	}
-	return ""
 }
 
 // over tells whether the handset is known to have gone on behind the event with
@@ -142,8 +128,8 @@ func over(v timeline.View, behind int) bool {
 	if v.Closed {
 		return true
 	}
-	for i := len(v.Events) - 1; i >= 0 && v.Events[i].Seq > behind; i-- {
-		if k := v.Events[i].Kind; k == timeline.Registered || k == timeline.Rebooted {
+	for i := len(v.Brief) - 1; i >= 0 && v.Brief[i].Seq > behind; i-- {
+		if k := v.Brief[i].Kind; k == timeline.Registered || k == timeline.Rebooted {
 			return true
 		}
 	}
@@ -153,10 +139,10 @@ func over(v timeline.View, behind int) bool {
 // all returns the events of the kinds.
 func all(v timeline.View, kinds ...timeline.Kind) []*timeline.Event {
 	var out []*timeline.Event
-	for i := range v.Events {
+	for i := range v.Brief {
 		for _, k := range kinds {
-			if v.Events[i].Kind == k {
-				out = append(out, &v.Events[i])
+			if v.Brief[i].Kind == k {
+				out = append(out, &v.Brief[i])
 			}
 		}
 	}

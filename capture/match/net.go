@@ -16,9 +16,9 @@ func fromHandset(v timeline.View, e *timeline.Event) bool {
 // first claims one event of the window.
 func first(v timeline.View, expected, problem string, is func(e *timeline.Event) bool) Verdict {
 	vd := Verdict{Expected: []string{expected}, Line: 1, Problem: problem, presence: true}
-	for i := range v.Events {
-		if is(&v.Events[i]) {
-			vd.OK, vd.Final, vd.Seen = true, true, []string{line(&v.Events[i])}
+	for i := range v.Brief {
+		if is(&v.Brief[i]) {
+			vd.OK, vd.Final, vd.Seen = true, true, []string{line(&v.Brief[i])}
 			return vd
 		}
 	}
@@ -126,8 +126,8 @@ func (m askTime) sealed()                       {}
 func (m askTime) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"SNTP request", "SNTP response"}, Line: 1, Problem: "it did not ask", presence: true}
 	asked := map[netip.AddrPort]bool{}
-	for i := range v.Events {
-		e := &v.Events[i]
+	for i := range v.Brief {
+		e := &v.Brief[i]
 		switch {
 		case e.Kind == timeline.SNTPRequest && fromHandset(v, e) && (m.Server == "" || at(m.Server, e.Dst)):
 			if len(asked) == 0 {

@@ -38,6 +38,9 @@ const (
 // its retransmissions and the REGISTER of one reboot are one, and a handset
 // that has an address again before it boots once more has rebooted twice.
 //
+//   - DISCOVER or INIT-REBOOT after the handset gave up lease and registration
+//     both, as in an orderly shutdown.
+//
 // What the rig or the clock provoked is excused: NAK, DECLINE, RELEASE and the
 // end of the lease take the lease away; a commanded loss of link excuses the
 // next DISCOVER. An excused DISCOVER, and a link that was lost without a
@@ -61,6 +64,10 @@ type state struct {
 	// until the handset is seen at work again.
 	LinkDown   bool `json:"linkdown,omitempty"`
 	LinkExcuse bool `json:"linkexcuse,omitempty"`
+	// Released and Removed are set once the handset gave up its lease, and its
+	// registration, in this boot: both together are a shutdown.
+	Released bool `json:"released,omitempty"`
+	Removed  bool `json:"removed,omitempty"`
 	// Weak are grounds that need a second one.
 	Weak []string `json:"weak,omitempty"`
 	// Leases by MAC.
@@ -335,6 +342,7 @@ func (d *deriver) forget() {
 	clear(d.s.Challenged)
 	clear(d.s.Refusals)
 	d.s.LinkExcuse = d.s.LinkDown
+	d.s.Released, d.s.Removed = false, false
 	d.s.Weak = nil
 }
 
@@ -383,6 +391,7 @@ func (d *deriver) dhcpSent(e *Event) {
 	case e.Kind == DHCPRelease:
 		if _, ok := d.s.Leases[mac]; ok {
 			delete(d.s.Leases, mac)
+			d.s.Released = true
 			d.weak("RELEASE", e)
 		}
 	}
@@ -402,6 +411,8 @@ func (d *deriver) starts(e *Event, mac, xid, what string) {
 	switch {
 	case !ok:
 		if d.s.Expect && len(d.s.Leases) == 0 { // an expected boot of a handset of which nothing was known
+			d.ground(what, e)
+		} else if d.s.Released && d.s.Removed {
 			d.ground(what, e)
 		}
 	case xid != "" && xid == held.XID && !held.Used:
@@ -465,6 +476,7 @@ func (d *deriver) dhcpAnswer(e *Event) {
 		l.Used = before.Used
 	}
 	remember(d.s.Leases, mac, l)
+	d.s.Released = false
 	if !d.s.LinkDown {
 		d.s.LinkExcuse = false
 	}
@@ -680,9 +692,14 @@ func (d *deriver) registerAnswer(e *Event) {
 		}
 	}
 	if granted == 0 {
-		delete(d.s.Registrations, key)
+		if _, ok := d.s.Registrations[key]; ok {
+			delete(d.s.Registrations, key)
+			d.s.Removed = true
+			d.weak("registration removed", e)
+		}
 		return
 	}
+	d.s.Removed = false
 	remember(d.s.Registrations, key, registration{CallID: call, Until: e.At.Add(time.Duration(granted) * time.Second).UTC()})
 	if !d.s.LinkDown {
 		d.s.LinkExcuse = false
@@ -706,8 +723,22 @@ func seconds(s string) (int, bool) {
 // remember puts a value into a bounded table.
 func remember[K comparable, V any](m map[K]V, key K, value V) {
 	if _, ok := m[key]; !ok && len(m) >= remembered {
-		smallest := slices.MinFunc(slices.Collect(maps.Keys(m)), func(a, b K) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		delete(m, smallest)
+		delete(m, slices.MinFunc(slices.Collect(maps.Keys(m)), inOrder[K]))
 	}
 	m[key] = value
+}
+
+// inOrder compares two keys of a table.
+func inOrder[K comparable](a, b K) int {
+	switch x := any(a).(type) {
+	case string:
+		if y, ok := any(b).(string); ok {
+			return strings.Compare(x, y)
+		}
+	case netip.AddrPort:
+		if y, ok := any(b).(netip.AddrPort); ok {
+			return x.Compare(y)
+		}
+	}
+	return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
 }

@@ -135,6 +135,28 @@ func TestDerivedFacts(t *testing.T) {
 		"RELEASE excuses": {
 			func(s *script) { running(s); s.dhcp(DHCPRelease, "x2"); s.bind("x3") }, []string{bound, reg, bound},
 		},
+		"giving up lease and registration is a shutdown": {
+			func(s *script) {
+				running(s)
+				s.registerSent("2001", "call-1", 0)
+				s.registerAnswer("2001", "call-1", 200, 0)
+				s.dhcp(DHCPRelease, "x2")
+				s.bind("x3")
+				s.register("2001", "call-2")
+			},
+			[]string{bound, reg, "rebooted: registration removed (frame 8); RELEASE (frame 9); DISCOVER (frame 10)", bound, reg},
+		},
+		"a registration removed and made again is none": {
+			func(s *script) {
+				running(s)
+				s.registerSent("2001", "call-1", 0)
+				s.registerAnswer("2001", "call-1", 200, 0)
+				s.register("2001", "call-2")
+				s.dhcp(DHCPRelease, "x2")
+				s.bind("x3")
+			},
+			[]string{bound, reg, reg, bound},
+		},
 		"DECLINE excuses": {
 			func(s *script) { s.bind("x1"); s.dhcp(DHCPDecline, "x1"); s.bind("x2") }, []string{bound, bound},
 		},

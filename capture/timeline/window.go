@@ -45,8 +45,14 @@ type Window struct {
 type View struct {
 	// Events are those of the window, in order.
 	Events []Event
+	// Brief are those of the window without the blocks of transfers that are on
+	// their way (DATA, and ACK that completes nothing): what judging often reads.
+	Brief []Event
 	// All is everything up to now.
 	All []Event
+	// Spoilt says why nothing can be concluded from the absence of an event in
+	// All: frames were lost, or the clock was stepped. Else it is empty.
+	Spoilt string
 	// From is the Seq of the anchor event.
 	From int
 	// Anchored tells whether the window has begun: every After was reached.
@@ -139,12 +145,13 @@ func (w *Window) Changed() <-chan struct{} { return w.timeline.Changed() }
 // error that names what is missing as soon as the window closes without it, or
 // with the cause when ctx ends. It is notified, it does not poll.
 func (w *Window) Await(ctx context.Context, f Fact) (Event, error) {
-	for {
+	for next := 0; ; { // next is the first event not looked at
 		changed := w.Changed()
 		v := w.View()
-		for i := range v.Events {
-			if f.Is(&v.Events[i]) {
-				return v.Events[i], nil
+		for ; v.Anchored && next < v.Upto; next++ {
+			e := &v.All[next]
+			if e.Seq > v.From && !past(v.Anchor, v.Bound, e.At) && f.Is(e) {
+				return *e, nil
 			}
 		}
 		if v.Closed {
@@ -204,16 +211,24 @@ type cursor struct {
 	anchor  time.Time
 	cut     int     // index of the first event behind the bound, once anchored; 0: none
 	strays  []Event // events of the window that stand behind the cut
+	brief   []Event // those of the window that View.Brief shows
+	checked int     // events looked at for spoilt
+	spoilt  string
 }
 
 // view looks at what is new in events and shows the window.
 func (c *cursor) view(events []Event, watermark time.Time, handset []string) View {
+	for ; c.spoilt == "" && c.checked < len(events); c.checked++ {
+		if k := events[c.checked].Kind; k == FramesLost || k == ClockStepped {
+			c.spoilt = string(k)
+		}
+	}
 	c.begin(events)
 	for ; c.started && c.scanned < len(events); c.scanned++ {
 		c.look(&events[c.scanned])
 	}
 	v := View{
-		All: events, Upto: len(events), Watermark: watermark, HandsetMACs: handset,
+		All: events, Upto: len(events), Spoilt: c.spoilt, Watermark: watermark, HandsetMACs: handset,
 		Anchored: c.started && c.step == len(c.spec.Steps), Bound: c.spec.Within,
 	}
 	if !c.started {
@@ -228,7 +243,7 @@ func (c *cursor) view(events []Event, watermark time.Time, handset []string) Vie
 		}
 		return v
 	}
-	v.From, v.Anchor = c.from, c.anchor
+	v.From, v.Anchor, v.Brief = c.from, c.anchor, slices.Clip(c.brief)
 	end := len(events)
 	if c.cut > 0 {
 		end = c.cut
@@ -267,6 +282,9 @@ func (c *cursor) look(e *Event) {
 			c.from, c.anchor = e.Seq, e.At
 		}
 		return
+	}
+	if inside && e.Kind != TFTPData && (e.Kind != TFTPAck || e.Complete) {
+		c.brief = append(c.brief, *e)
 	}
 	switch {
 	case !inside && c.cut == 0:

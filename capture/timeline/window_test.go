@@ -206,6 +206,28 @@ func TestAwait(t *testing.T) {
 	})
 }
 
+func TestBriefLeavesBlocksOut(t *testing.T) {
+	s := newScript(func(s *script) {
+		s.journal("test", Verb)
+		s.fetch("a", 2001)
+		s.rrq("b", 2002)
+		s.data("b", 2002, 1)
+		s.tftpAck("b", 2002, 1, false)
+		s.journal("test", FramesLost)
+	})
+	v := s.fold().Since(1).View()
+	var got []Kind
+	for _, e := range v.Brief {
+		got = append(got, e.Kind)
+	}
+	if want := []Kind{TFTPRead, Asked, TFTPAck, Fetched, TFTPRead, Asked, FramesLost}; !slices.Equal(got, want) {
+		t.Errorf("brief %q, want %q", got, want)
+	}
+	if v.Spoilt != "frames lost" {
+		t.Errorf("spoilt %q, want %q", v.Spoilt, "frames lost")
+	}
+}
+
 func TestTheWatermarkNeverMovesBackAndAddsNothing(t *testing.T) {
 	tl := New(Config{})
 	tl.Add(at(0, "x"))

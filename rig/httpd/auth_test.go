@@ -313,6 +313,20 @@ func TestAFaultOnAFileWaitsForTheRequestThatGetsIt(t *testing.T) {
 	}
 }
 
+func TestAChallengeMadeByAFaultCountsAsOne(t *testing.T) {
+	plan := &fault.Plan{}
+	plan.Add(fault.On("empty").Do(Status{Code: 401, Header: `WWW-Authenticate: Basic realm="r"`}).Once())
+	addr, j := serve(t, Config{Faults: plan})
+	if out, err := run(t, "curl", "-sS", "-f", "--anyauth", "-u", "Mufasa:"+secret, "http://"+addr+"/empty"); err != nil {
+		t.Errorf("curl: %v, %s", err, out)
+	}
+	j.wait(t, timeline.ConnClosed, 1)
+	requests := j.of(timeline.HTTPRequest)
+	if len(requests) != 2 || requests[1].Fields["auth.scheme"] != "Basic" || requests[1].Fields["auth.unasked"] != "" {
+		t.Errorf("requests %+v", requests)
+	}
+}
+
 func TestAuthorizationIsParsed(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   string

@@ -214,8 +214,12 @@ func TestSessionsAreResumedOnlyWhenAsked(t *testing.T) {
 			ask := func(args ...string) {
 				cmd := exec.CommandContext(t.Context(), need(t, "openssl"), append([]string{"s_client", version, "-connect", addr, "-ign_eof"}, args...)...)
 				cmd.Stdin = strings.NewReader("GET /empty HTTP/1.0\r\n\r\n")
-				if out, err := cmd.CombinedOutput(); err != nil {
+				out, err := cmd.CombinedOutput()
+				if err != nil {
 					t.Fatalf("%v\n%s", err, out)
+				}
+				if got := strings.Contains(string(out), "TLS session ticket:"); got != resume {
+					t.Errorf("%s, resume %t: given a ticket %t", version, resume, got)
 				}
 			}
 			ask("-sess_out", session)

@@ -14,26 +14,27 @@ import (
 )
 
 // What a person does at the handset or in its Web Manager. All of it needs a
-// handset that Run runs and that has power; a handset that boots is waited for.
+// handset that Run runs and that has power; a handset that boots, or that Run
+// has not begun to run, is waited for.
 
 // await returns the boot under way.
 func (h *Handset) await(ctx context.Context) (*boot, error) {
 	for {
-		h.mu.Lock()
-		b, changed, running := h.current, h.changed, h.running
-		h.mu.Unlock()
-		switch {
-		case b != nil:
-			return b, nil
-		case !running:
-			return nil, errOver
-		}
 		var power <-chan struct{}
 		if h.cfg.Supply != nil {
 			power = h.cfg.Supply.Watch()
 			if !h.cfg.Supply.Power() {
 				return nil, errNoPower
 			}
+		}
+		h.mu.Lock()
+		b, changed, over := h.current, h.changed, h.over
+		h.mu.Unlock()
+		switch {
+		case b != nil:
+			return b, nil
+		case over:
+			return nil, errOver
 		}
 		select {
 		case <-changed:

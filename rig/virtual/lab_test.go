@@ -324,16 +324,16 @@ func (l *lab) request(method, branch string, cseq int, headers, body string) {
 	l.mu.Lock()
 	to := l.sip
 	l.mu.Unlock()
-	msg := fmt.Sprintf("%s sip:201@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s:5060;branch=z9hG4bK%s\r\nFrom: <sip:rig@%s>;tag=a\r\nCall-ID: call@rig\r\nCSeq: %d %s\r\nContact: <sip:rig@%s>\r\nMax-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n%s",
+	msg := fmt.Sprintf("%s sip:100@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s:5060;branch=z9hG4bK%s\r\nFrom: <sip:rig@%s>;tag=a\r\nCall-ID: call@rig\r\nCSeq: %d %s\r\nContact: <sip:rig@%s>\r\nMax-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n%s",
 		method, to, labServer, branch, labServer, cseq, method, labServer, headers, len(body), body)
 	if _, err := conn.WriteTo([]byte(msg), to); err != nil {
 		l.t.Fatal(err)
 	}
 }
 
-func (l *lab) notify(branch, event string) {
+func (l *lab) notify(event string) {
 	l.t.Helper()
-	l.request("NOTIFY", branch, 1, "To: <sip:201@"+labServer+">\r\nEvent: "+event+"\r\n", "")
+	l.request("NOTIFY", "n1", 1, "To: <sip:100@"+labServer+">\r\nEvent: "+event+"\r\n", "")
 }
 
 var (
@@ -344,7 +344,7 @@ var (
 // handset makes and runs one on the lab's port.
 func (l *lab) handset(change func(*Config)) *Handset {
 	l.t.Helper()
-	cfg := Config{Model: model.IP8830, MAC: phoneMAC, Port: l.port, Supply: l.port, Factor: 300, Seed: 7}
+	cfg := Config{Model: model.IP8830, MAC: phoneMAC, Port: l.port, Supply: l.port, Factor: 100, Seed: 7}
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(testWriter{l.t}, nil))
 	}

@@ -114,6 +114,7 @@ type Handset struct {
 
 	mu      sync.Mutex
 	running bool          // Run is under way
+	over    bool          // Run was, and is no longer
 	current *boot         // nil while nothing is up that a person could use
 	changed chan struct{} // closed when current changes
 	memory  volatile
@@ -195,12 +196,13 @@ func (h *Handset) Run(ctx context.Context) error {
 		h.mu.Unlock()
 		return errors.New("virtual: handset runs already")
 	}
-	h.running = true
+	h.running, h.over = true, false
 	h.mu.Unlock()
 	defer func() {
 		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.running = false
+		h.running, h.over = false, true
+		h.mu.Unlock()
+		h.publish(nil)
 	}()
 
 	for {

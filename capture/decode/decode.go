@@ -135,7 +135,7 @@ func (d *Decoder) Flow() (src, dst netip.AddrPort, ok bool) {
 
 func (d *Decoder) frame(data []byte) {
 	d.srcMAC, d.dstMAC = "", ""
-	// The layers of the library have panicked on damaged input before.
+	// A recording goes on whatever is in a frame.
 	defer func() {
 		if p := recover(); p != nil {
 			d.malformed("decoder: " + fmt.Sprint(p))
@@ -155,6 +155,16 @@ func (d *Decoder) frame(data []byte) {
 	case layers.LayerTypeIPv4:
 		d.decodeIPv4()
 	}
+}
+
+// layer has the library read one layer. Damaged input has made it panic before.
+func (d *Decoder) layer(l gopacket.DecodingLayer, data []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v cannot be read", l.CanDecode())
+		}
+	}()
+	return l.DecodeFromBytes(data, d.parser)
 }
 
 func (d *Decoder) mac(b []byte) string {
@@ -261,7 +271,7 @@ func (d *Decoder) decodeIPv4() {
 }
 
 func (d *Decoder) decodeUDP(src, dst netip.Addr, data []byte) {
-	if err := d.udp.DecodeFromBytes(data, d.parser); err != nil {
+	if err := d.layer(&d.udp, data); err != nil {
 		d.malformed(err.Error())
 		return
 	}

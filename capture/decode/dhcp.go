@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"ip88rig/capture/timeline"
@@ -23,7 +22,7 @@ func (d *Decoder) decodeDHCP(data []byte) {
 		return
 	}
 	var m layers.DHCPv4
-	if err := m.DecodeFromBytes(data, gopacket.NilDecodeFeedback); err != nil {
+	if err := d.layer(&m, data); err != nil {
 		d.malformed(err.Error())
 		return
 	}

@@ -74,7 +74,12 @@ func (d *Decoder) decodeSIP(data []byte) {
 			continue
 		}
 		user, host := userHost(uri)
-		f["sip."+name+".user"], f["sip."+name+".host"] = clip(user), clip(host)
+		if user != "" {
+			f["sip."+name+".user"] = clip(user)
+		}
+		if host != "" {
+			f["sip."+name+".host"] = clip(host)
+		}
 		if tag, found := parameter(after(value, uri), "tag"); found {
 			f["sip."+name+".tag"] = clip(tag)
 		}

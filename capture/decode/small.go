@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"ip88rig/capture/timeline"
@@ -15,7 +14,7 @@ import (
 // where the mode does not.
 func (d *Decoder) decodeSNTP(data []byte) {
 	var m layers.NTP
-	if err := m.DecodeFromBytes(data, gopacket.NilDecodeFeedback); err != nil {
+	if err := d.layer(&m, data); err != nil {
 		d.malformed(err.Error())
 		return
 	}
@@ -44,7 +43,7 @@ func (d *Decoder) decodeSNTP(data []byte) {
 // decodeDNS reads RFC 1035: the first question, and the addresses answered.
 func (d *Decoder) decodeDNS(data []byte) {
 	var m layers.DNS
-	if err := m.DecodeFromBytes(data, gopacket.NilDecodeFeedback); err != nil {
+	if err := d.layer(&m, data); err != nil {
 		d.malformed("DNS: " + err.Error())
 		return
 	}

@@ -70,7 +70,7 @@ func length(b []byte) uint32 {
 }
 
 func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
-	if err := d.tcp.DecodeFromBytes(data, d.parser); err != nil {
+	if err := d.layer(&d.tcp, data); err != nil {
 		d.malformed(err.Error())
 		return
 	}

@@ -243,8 +243,14 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 		return
 	}
 	t.moving = true
-	if n <= t.acked || t.pending[n] != nil || t.done || t.broken != "" {
+	if n <= t.acked || t.pending[n] != nil || t.done {
 		return // sent again: the first one counts
+	}
+	if len(payload) < t.blksize {
+		t.last = n
+	}
+	if t.broken != "" {
+		return
 	}
 	if t.held+len(payload) > maxPending {
 		t.breakOff("too many blocks in flight to follow")
@@ -256,9 +262,6 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	}
 	t.pending[n] = append(buf[:0], payload...)
 	t.held += len(payload)
-	if len(payload) < t.blksize {
-		t.last = n
-	}
 }
 
 func (t *transfer) breakOff(why string) {

@@ -139,7 +139,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.AuthUser = cfg.User
 	}
 	h := fnv.New64a()
-	h.Write([]byte(cfg.CallID)) //nolint:errcheck,gosec // a hash never fails
+	h.Write([]byte(cfg.CallID)) //nolint:gosec // a hash never fails
 	a := &Agent{
 		cfg: cfg, host: cfg.ProxyHost,
 		random:   rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), //nolint:gosec // repeatable on purpose

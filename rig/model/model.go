@@ -160,6 +160,10 @@ func defaults() []Fact {
 		{Name: SNTPTries, Value: "3", Source: Inferred, Doc: "how often the time is asked before going on without", check: numbers},
 		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
 		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
+		{Name: "row-FWU-09", Value: "promised", Source: LIP8002, Doc: "whether FWU-09, a sibling manual's promise, was seen to be meant for this model: promised or measured", check: oneOf("promised", "measured")},
+		{Name: "row-RSY-01", Value: "promised", Source: LIP8002, Doc: "the same for RSY-01", check: oneOf("promised", "measured")},
+		{Name: "row-RSY-02", Value: "promised", Source: LIP8002, Doc: "the same for RSY-02", check: oneOf("promised", "measured")},
+		{Name: "row-RSY-03", Value: "promised", Source: LIP8002, Doc: "the same for RSY-03", check: oneOf("promised", "measured")},
 		{Name: PublicAuthorities, Value: "Verisign", Source: Guide, Doc: "built-in public authorities known by name", check: text},
 	}
 }

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+
+	"ip88rig/rig/report"
+	"ip88rig/scenarios"
+)
+
+type judgeCmd struct {
+	Run_ string `arg:"" name:"run" help:"Folder of a run, a handset or one spec (out/latest)." type:"existingdir"`
+}
+
+// Help is what "ip88rig judge --help" shows beside the flags.
+func (*judgeCmd) Help() string {
+	return `Rebuilds each timeline from capture.pcapng and journal.jsonl alone and judges
+every window and matcher again. Exit code 1 if a verdict differs.
+
+Example:
+  ip88rig judge out/latest`
+}
+
+// Run judges again, offline.
+func (c *judgeCmd) Run() error {
+	all, recordings, err := scenarios.RejudgeRun(c.Run_)
+	if err != nil {
+		return err
+	}
+	different := 0
+	for _, a := range all {
+		if !a.Same() {
+			different++
+			fmt.Printf("%s: %s %s was %s, is %s: %s\n", a.Folder, a.Row, a.Case, a.Was, a.Is, a.Why)
+		}
+	}
+	fmt.Printf("%d recordings, %d judgements made again, %d different\n", recordings, len(all), different)
+	if len(all) == 0 {
+		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Run_)}
+	}
+	if different > 0 {
+		return exitError{code: report.ExitFailed}
+	}
+	return nil
+}

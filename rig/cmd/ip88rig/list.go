@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"ip88rig/rig/bench"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
+	"ip88rig/scenarios/selftest"
+)
+
+type requirementsCmd struct {
+	Row string `arg:"" optional:"" help:"Only this row, or rows that begin like this: RBT, RBT-04."`
+}
+
+// Run lists the rows with the specs that judge them and the defects that turn
+// them red.
+func (c *requirementsCmd) Run() error {
+	found := false
+	for _, r := range scenarios.Catalogue() {
+		if !strings.HasPrefix(r.ID, strings.ToUpper(c.Row)) {
+			continue
+		}
+		found = true
+		fmt.Printf("%s  %-7s  [%s]  %s\n", r.ID, r.Kind, r.From, r.Statement)
+		specs := scenarios.Covering(r.ID)
+		for _, s := range specs {
+			fmt.Printf("          spec    %s\n", s)
+		}
+		for _, d := range selftest.Expectations() {
+			if slices.Contains(d.Fails, r.ID) {
+				fmt.Printf("          defect  %s\n", d.Defect)
+			}
+		}
+		if len(specs) == 0 {
+			fmt.Printf("          no spec judges it yet\n")
+		}
+	}
+	if !found {
+		return usage("no requirement begins with %q", c.Row)
+	}
+	return nil
+}
+
+type defectsCmd struct{}
+
+// Run lists the defects with the rows that each breaks.
+func (c *defectsCmd) Run() error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, name := range defect.All() {
+		e, _ := selftest.Expected(name)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", name, strings.Join(e.Fails, " "), defect.Doc(name))
+	}
+	return w.Flush()
+}
+
+// handsetFor picks the handset of the embedded bench that a defect shows on.
+func handsetFor(e selftest.Expectation) (bench.Handset, error) {
+	b, err := bench.Embedded()
+	if err != nil {
+		return bench.Handset{}, err
+	}
+	name := "ip8830"
+	if e.WiFi {
+		name = "ip8830-wifi"
+	}
+	h, ok := b.Handset(name)
+	if !ok {
+		return h, fmt.Errorf("the embedded bench has no handset %q", name)
+	}
+	return h, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/report"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios/selftest"
+)
+
+type mutantsCmd struct {
+	Only     []string `help:"Only these defects." sep:","`
+	Shard    string   `help:"The n-th of m parts, as 3/10: a rotating sample." default:"1/1"`
+	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
+	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
+	Parallel int      `help:"How many defects at once." default:"4"`
+}
+
+// Help is what "ip88rig mutants --help" shows beside the flags.
+func (*mutantsCmd) Help() string {
+	return `Each defect must fail the rows it declares, may block the rows it declares, and
+touches no other. Exit code 1 otherwise.
+
+Examples:
+  ip88rig mutants
+  ip88rig mutants --only accepts-expired
+  ip88rig mutants --shard 3/10`
+}
+
+// Run runs the suite against each defect.
+func (c *mutantsCmd) Run(ctx context.Context) error {
+	list, err := c.list()
+	if err != nil {
+		return err
+	}
+	b, err := bench.Embedded()
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(c.Out); err != nil {
+		return fmt.Errorf("mutants: %w", err)
+	}
+	state := filepath.Join(c.Out, "state")
+	if _, err := rig.LoadAuthorities(state); err != nil {
+		return err
+	}
+	started := time.Now()
+	found := map[defect.Name]report.Handset{}
+	var wrong []string
+	var mu sync.Mutex
+	slots := make(chan struct{}, c.Parallel)
+	var wg sync.WaitGroup
+	term := &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
+	for _, e := range list {
+		// Ends with its lane.
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			h, err := handsetFor(e)
+			if err != nil {
+				return
+			}
+			from := time.Now()
+			run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Out: c.Out, Quiet: true, OperatorMax: -1}
+			p := &parent{cmd: run, bench: b, started: from, dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
+			got := p.lane(ctx, h)
+			bad := e.Compare(got)
+			mu.Lock()
+			defer mu.Unlock()
+			found[e.Defect] = got
+			verdict := "as declared"
+			if len(bad) > 0 {
+				verdict = "NOT AS DECLARED:\n    " + strings.Join(bad, "\n    ")
+				wrong = append(wrong, string(e.Defect))
+			}
+			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Defect, strings.Join(e.Fails, " "), verdict))
+			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: c.Seed, Handsets: []report.Handset{got}}).Write(p.dir); err != nil {
+				wrong = append(wrong, err.Error())
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return exitError{code: report.ExitInterrupted}
+	}
+	term.print("\n" + selftest.Matrix(found) + "\n")
+	for _, row := range selftest.Unproven() {
+		wrong = append(wrong, row+": no defect turns it red")
+	}
+	term.print(fmt.Sprintf("%d defects in %s, %d not as declared\n", len(list), time.Since(started).Round(time.Second), len(wrong)))
+	if len(wrong) > 0 {
+		return exitError{report.ExitFailed, errors.New(strings.Join(wrong, ", "))}
+	}
+	return nil
+}
+
+func (c *mutantsCmd) list() ([]selftest.Expectation, error) {
+	var n, m int
+	if _, err := fmt.Sscanf(c.Shard, "%d/%d", &n, &m); err != nil || n < 1 || m < 1 || n > m {
+		return nil, usage("--shard %q: want n/m with 1 ≤ n ≤ m", c.Shard)
+	}
+	var out []selftest.Expectation
+	if len(c.Only) > 0 {
+		for _, name := range c.Only {
+			e, ok := selftest.Expected(defect.Name(name))
+			if !ok {
+				return nil, usage("--only %q: no such defect; \"ip88rig defects\" lists them", name)
+			}
+			out = append(out, e)
+		}
+		return out, nil
+	}
+	for i, e := range selftest.Expectations() {
+		if i%m == n-1 {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}

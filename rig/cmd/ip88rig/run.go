@@ -1,0 +1,367 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/pipe"
+	"ip88rig/rig/report"
+	"ip88rig/rig/virtual/defect"
+)
+
+type runCmd struct {
+	Bench       string   `help:"Bench file; without it the embedded bench of six simulated handsets." type:"path"`
+	Handset     []string `help:"Only these handsets (names of the bench file)." sep:","`
+	Filter      string   `help:"Only specs whose text matches this regular expression; the text holds the rows, as in 'RBT-04'."`
+	Defect      string   `help:"Defects of simulated handsets, comma-separated; 'ip88rig defects' lists them."`
+	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
+	Out         string   `help:"Folder for runs; each run gets a folder of its own in it." default:"out" type:"path"`
+	Seed        int64    `help:"Seed of names, versions and orders; 0 is a new one." default:"0"`
+	Strict      bool     `help:"What is skipped counts too: exit code 3."`
+	AllowRisk   []string `help:"Admit specs on real handsets that can lock the rig out (lockout) or kill the handset (brick)." enum:"lockout,brick" sep:","`
+	OperatorMax int      `help:"How often a person may be asked to act, at most; -1 is no bound." default:"-1"`
+	Yes         bool     `help:"Do not ask before the first firmware install on a handset that does not run golden's version."`
+	Quiet       bool     `help:"Only the summary."`
+}
+
+// Help is what "ip88rig run --help" shows beside the flags.
+func (*runCmd) Help() string {
+	return `Examples:
+  ip88rig run                                     the embedded bench, all of it
+  ip88rig run --handset ip8830 --filter RBT-04    one row on one handset
+  ip88rig run --handset ip8830 --defect accepts-expired
+  ip88rig run --bench lab.yaml --operator-max 20  real handsets, a bounded amount of hand work
+
+Exit codes: 0 everything passed, 1 a row failed or drifted, 2 usage or bench file,
+3 something is inconclusive or blocked (with --strict also skipped), 130 interrupted.`
+}
+
+func loadBench(path string) (bench.Bench, error) {
+	var b bench.Bench
+	var err error
+	if path == "" {
+		b, err = bench.Embedded()
+	} else {
+		b, err = bench.Load(path)
+	}
+	if err != nil {
+		return b, exitError{report.ExitUsage, err}
+	}
+	return b, nil
+}
+
+// chosen returns the handsets that are named, all for none.
+func chosen(b bench.Bench, names []string) ([]bench.Handset, error) {
+	if len(names) == 0 {
+		return b.Handsets, nil
+	}
+	var out []bench.Handset
+	for _, n := range names {
+		h, ok := b.Handset(n)
+		if !ok {
+			var have []string
+			for _, h := range b.Handsets {
+				have = append(have, h.Name)
+			}
+			return nil, usage("no handset %q on bench %s; there are %s", n, b.Name, strings.Join(have, ", "))
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+// Run is the parent: it starts a lane for each handset, shows what they do, and
+// alone writes run.json.
+func (c *runCmd) Run(ctx context.Context) error {
+	b, err := loadBench(c.Bench)
+	if err != nil {
+		return err
+	}
+	handsets, err := chosen(b, c.Handset)
+	if err != nil {
+		return err
+	}
+	if _, err := regexp.Compile(c.Filter); err != nil {
+		return usage("--filter %q: %v", c.Filter, err)
+	}
+	if _, err := defect.Parse(c.Defect); err != nil {
+		return usage("--defect: %v", err)
+	}
+	if c.Defect != "" && slices.ContainsFunc(handsets, func(h bench.Handset) bool { return !h.Simulated }) {
+		return usage("--defect: only simulated handsets have defects to choose from")
+	}
+	if c.Seed == 0 {
+		c.Seed = time.Now().UnixNano() % 1_000_000_000
+	}
+	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}}
+	p.dir = filepath.Join(c.Out, p.started.Format("20060102-150405"))
+	for n := 2; ; n++ {
+		if _, err := os.Stat(p.dir); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		p.dir = fmt.Sprintf("%s-%d", filepath.Join(c.Out, p.started.Format("20060102-150405")), n)
+	}
+	if err := os.MkdirAll(p.dir, 0o755); err != nil { //nolint:gosec // evidence is for everybody on the lab machine
+		return fmt.Errorf("run folder: %w", err)
+	}
+	p.state = b.StateDir(c.Out)
+	if _, err := rig.LoadAuthorities(p.state); err != nil {
+		return err
+	}
+	run := p.run(ctx, handsets)
+	if err := errors.Join(run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
+		return err
+	}
+	latest := filepath.Join(c.Out, "latest")
+	_ = os.Remove(latest)
+	_ = os.Symlink(filepath.Base(p.dir), latest)
+	p.terminal.print(run.Summary())
+	p.terminal.print(fmt.Sprintf("evidence: %s (run.json, junit.xml, a folder for each handset and spec)\n", p.dir))
+	if code := run.ExitCode(); code != 0 {
+		return exitError{code: code}
+	}
+	return nil
+}
+
+// terminal is one screen for many lanes: one question at a time.
+type terminal struct {
+	mu  sync.Mutex
+	out io.Writer
+	in  *bufio.Reader
+	ask sync.Mutex
+}
+
+func (t *terminal) print(s string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, _ = io.WriteString(t.out, s)
+}
+
+// question asks the operator and waits for Enter.
+func (t *terminal) question(text string) error {
+	t.ask.Lock()
+	defer t.ask.Unlock()
+	t.print("\n>>> " + text + "\n>>> press Enter when it is done, or type what went wrong: ")
+	line, err := t.in.ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("nobody answers at the terminal: %w", err)
+	}
+	if line = strings.TrimSpace(line); line != "" {
+		return errors.New(line)
+	}
+	return nil
+}
+
+type parent struct {
+	cmd      *runCmd
+	bench    bench.Bench
+	started  time.Time
+	dir      string
+	state    string
+	terminal *terminal
+}
+
+func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
+	run := report.Run{
+		Version: version(), Bench: p.bench.Name, Started: p.started, Seed: p.cmd.Seed, Depth: p.cmd.Depth,
+		Filter: p.cmd.Filter, Strict: p.cmd.Strict, Handsets: make([]report.Handset, len(handsets)), Patience: map[string]string{},
+	}
+	for _, h := range handsets {
+		run.Patience[h.Name] = fmt.Sprintf("%+v", h.Patience)
+	}
+	// Entries of one phone never run at the same time.
+	phones := map[string]*sync.Mutex{}
+	for _, h := range handsets {
+		if phones[h.Phone] == nil {
+			phones[h.Phone] = &sync.Mutex{}
+		}
+	}
+	var wg sync.WaitGroup
+	for i, h := range handsets {
+		// Ends with its lane.
+		wg.Go(func() {
+			phones[h.Phone].Lock()
+			defer phones[h.Phone].Unlock()
+			run.Handsets[i] = p.lane(ctx, h)
+		})
+	}
+	wg.Wait()
+	run.Took = time.Since(p.started)
+	run.Interrupted = ctx.Err() != nil
+	return run
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return info.Main.Version
+}
+
+// lane starts the lane of one handset and follows it to its end.
+func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
+	result := report.Handset{
+		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
+		Firmware: h.Running, Seed: p.cmd.Seed, Specs: []report.Spec{},
+	}
+	if p.cmd.Defect != "" {
+		result.Defects = strings.Split(p.cmd.Defect, ",")
+	}
+	if ctx.Err() != nil {
+		result.Died = "interrupted before it began"
+		return result
+	}
+	if err := p.follow(ctx, h, &result); err != nil && result.Died == "" {
+		result.Died = err.Error()
+	}
+	return result
+}
+
+func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Handset) (err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("lane: %w", err)
+	}
+	folder := filepath.Join(p.dir, h.Name)
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // evidence is for everybody on the lab machine
+		return fmt.Errorf("lane: %w", err)
+	}
+	logFile, err := os.Create(filepath.Join(folder, "lane.log")) //nolint:gosec // the lane's own folder
+	if err != nil {
+		return fmt.Errorf("lane: %w", err)
+	}
+	defer func() { err = errors.Join(err, logFile.Close()) }()
+	upR, upW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("lane: %w", err)
+	}
+	downR, downW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("lane: %w", err)
+	}
+	lane := laneCmd{
+		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect,
+		Depth: p.cmd.Depth, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
+	}
+	cmd := exec.Command(exe, lane.args()...) //nolint:gosec,noctx // this program itself; it is ended by SIGINT below, so that evidence stays whole
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.ExtraFiles = []*os.File{upW, downR}
+	// Ctrl-C reaches the parent alone, which forwards it once.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("lane: %w", err)
+	}
+	_ = upW.Close()
+	_ = downR.Close()
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	defer stop()
+	answers := json.NewEncoder(downW)
+	readErr := pipe.Read(upR, func(u pipe.Up) error { return p.heard(h, u, result, answers) })
+	_ = upR.Close()
+	_ = downW.Close()
+	waitErr := cmd.Wait()
+	if state := cmd.ProcessState; state != nil {
+		result.CPU = state.UserTime() + state.SystemTime()
+		if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
+			result.MaxRSS = ru.Maxrss << 10
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := errors.Join(readErr, waitErr); err != nil && result.Died == "" {
+		return fmt.Errorf("%w; see %s", err, logFile.Name())
+	}
+	return nil
+}
+
+func (p *parent) heard(h bench.Handset, u pipe.Up, result *report.Handset, answers *json.Encoder) error {
+	switch {
+	case u.Plan != nil:
+		p.say(h, "%s", planText(h, *u.Plan))
+	case u.Started != nil && !h.Simulated:
+		p.say(h, "begins   %s", u.Started.Name)
+	case u.Waiting != "" && !h.Simulated:
+		p.say(h, "now      %s", u.Waiting)
+	case u.Done != nil:
+		result.Specs = append(result.Specs, *u.Done)
+		if u.Done.Verdict != report.Skip {
+			p.say(h, "%-12s %6.2fs  %s", u.Done.Verdict, u.Done.Took.Seconds(), u.Done.Name)
+		}
+	case u.Ask != nil:
+		var d pipe.Down
+		if err := p.terminal.question(h.Name + ": " + u.Ask.Text); err != nil {
+			d.Error = err.Error()
+		}
+		if err := answers.Encode(d); err != nil {
+			return fmt.Errorf("answer to the lane: %w", err)
+		}
+	case u.Died != "":
+		result.Died = u.Died
+	}
+	return nil
+}
+
+func (p *parent) say(h bench.Handset, format string, args ...any) {
+	if p.cmd.Quiet {
+		return
+	}
+	p.terminal.print(fmt.Sprintf("%7.1fs  %-12s  ", time.Since(p.started).Seconds(), h.Name) + fmt.Sprintf(format, args...) + "\n")
+}
+
+// planText says how long it will take and how often a person must act.
+func planText(h bench.Handset, plan pipe.Plan) string {
+	pt := h.Patience
+	each := pt.Off + pt.Boot/3
+	settle := pt.Settle
+	if h.Simulated {
+		each = 200 * time.Millisecond
+	}
+	about := time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle
+	hands := plan.Hands
+	if h.Power.Kind == "operator" {
+		hands += 2 * plan.Power
+	}
+	who := ""
+	if !h.Simulated {
+		who = fmt.Sprintf("; a person must act about %d times", hands)
+	}
+	return fmt.Sprintf("%d specs (%d skipped), about %s%s", plan.Specs, plan.Skipped, about.Round(time.Second), who)
+}
+
+func (p *parent) rerun(h bench.Handset) string {
+	parts := []string{"ip88rig run"}
+	if p.cmd.Bench != "" {
+		parts = append(parts, "--bench '"+p.cmd.Bench+"'")
+	}
+	parts = append(parts, "--handset "+h.Name, fmt.Sprintf("--seed %d", p.cmd.Seed))
+	if p.cmd.Defect != "" {
+		parts = append(parts, "--defect "+p.cmd.Defect)
+	}
+	if len(p.cmd.AllowRisk) > 0 {
+		parts = append(parts, "--allow-risk "+strings.Join(p.cmd.AllowRisk, ","))
+	}
+	return strings.ReplaceAll(strings.Join(parts, " "), "%", "%%") + " --filter '%s'"
+}

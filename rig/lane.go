@@ -1,0 +1,744 @@
+// Package rig opens a lane: one handset with a network of its own. A lane is a
+// wire, a user-space host on it, the services that a handset provisions from, a
+// recorder that sees every frame, and the means to act on the handset. All of
+// it starts and stops together, and the code is the same for a switch in memory
+// and for a lab interface.
+package rig
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ip88rig/capture"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/control"
+	"ip88rig/rig/dhcpd"
+	"ip88rig/rig/dnsd"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/firmware"
+	"ip88rig/rig/host"
+	"ip88rig/rig/httpd"
+	"ip88rig/rig/pki"
+	"ip88rig/rig/publish"
+	"ip88rig/rig/report"
+	"ip88rig/rig/sipd"
+	"ip88rig/rig/sntpd"
+	"ip88rig/rig/tftpd"
+	"ip88rig/rig/virtual"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/wire"
+)
+
+// Config says what lane to open.
+type Config struct {
+	Bench   bench.Bench
+	Handset bench.Handset
+	Seed    int64
+	// Authorities are those of the bench: see LoadAuthorities.
+	Authorities Authorities
+	// Defects are what is wrong with a simulated handset.
+	Defects defect.Set
+	// Operator does by hand what must be; nil on a simulated bench, where a
+	// script stands in.
+	Operator control.Operator
+	// Port is the rig's end of the wire and Phone the simulated handset's; nil
+	// opens what the bench says.
+	Port  wire.Port
+	Phone wire.Port
+	// ImageSize is the main file's of a firmware stand-in, in bytes; 0: 64 KiB.
+	ImageSize int
+}
+
+// Authorities are what certificates on a bench are signed by.
+type Authorities struct{ A, B, C, P *pki.Authority }
+
+// LoadAuthorities reads the bench's authorities from its state folder and makes
+// those that are missing; C is minted anew for each run.
+func LoadAuthorities(dir string) (Authorities, error) {
+	var a Authorities
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return a, fmt.Errorf("state folder: %w", err)
+	}
+	for name, to := range map[string]**pki.Authority{pki.A: &a.A, pki.B: &a.B, pki.P: &a.P} {
+		got, err := pki.LoadOrCreate(dir, name, pki.Options{Seed: filepath.Base(dir)})
+		if err != nil {
+			return a, fmt.Errorf("state folder %s: %w", dir, err)
+		}
+		*to = got
+	}
+	c, err := pki.NewAuthority(pki.C, pki.Options{Seed: fmt.Sprint(time.Now().UnixNano())})
+	if err != nil {
+		return a, fmt.Errorf("authority C: %w", err)
+	}
+	a.C = c
+	return a, nil
+}
+
+// Offer is what DHCP leads a handset to.
+type Offer struct {
+	// TFTP sends options 66 and 150, SNTP option 42.
+	TFTP, SNTP bool
+	// URL goes out as option URLOption; 0 is 160, the guide's default.
+	URL       string
+	URLOption int
+	// Lease is its duration; 0 is an hour.
+	Lease time.Duration
+}
+
+// Scheme is a way to ask for HTTP authentication.
+type Scheme int
+
+// The schemes of the guide.
+const (
+	NoAuth Scheme = iota
+	Basic
+	Digest
+	DigestQOP
+)
+
+// Lane is one handset with its network. Its methods are for one goroutine, the
+// spec's; the services run on their own.
+type Lane struct {
+	Config
+	Addrs    bench.Addresses
+	Recorder *capture.Recorder
+	Tree     *publish.Tree
+	Faults   *fault.Plan
+	Power    control.Power
+
+	host    *host.Host
+	port    wire.Port
+	sw      *wire.SwitchPort
+	dhcp    *dhcpd.Server
+	https   []*httpd.Server
+	sip     *sipd.Server
+	serving map[string]faulty
+	mint    *pki.Mint
+	now     func() time.Time
+	virtual *virtual.Handset
+	phone   wire.Port
+	public  *tls.Certificate
+
+	wait   func() error
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	died     []string
+	cert     *tls.Certificate
+	label    string
+	auth     [2]httpd.Auth
+	skew     time.Duration
+	unsynced bool
+
+	folder  string
+	between int
+	lost    uint64
+	text    string
+	images  map[string]firmware.Version
+	verbs   int
+}
+
+type faulty interface{ Can(e fault.Effect) error }
+
+// Open brings a lane up. When it returns, every port is bound and serving.
+func Open(ctx context.Context, cfg Config) (*Lane, error) {
+	if cfg.ImageSize == 0 {
+		cfg.ImageSize = 64 << 10
+	}
+	l := &Lane{
+		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now,
+		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name)), serving: map[string]faulty{},
+		images: map[string]firmware.Version{},
+	}
+	ctx, l.cancel = context.WithCancel(ctx)
+	if err := l.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("lane %s: %w", cfg.Handset.Name, err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lane) open(ctx context.Context) error {
+	h := l.Handset
+	macs := []net.HardwareAddr{h.MAC}
+	if len(h.Module) > 0 {
+		macs = append(macs, h.Module)
+	}
+	settle := 20 * time.Millisecond
+	if !l.Bench.Wire.Memory {
+		// A packet ring hands its frames over in blocks.
+		settle = 100 * time.Millisecond
+	}
+	names := make([]string, len(macs))
+	for i, m := range macs {
+		names[i] = m.String()
+	}
+	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String()}, Now: l.now, Settle: settle})
+	l.Tree = publish.New(l.Recorder.Record)
+	if err := l.openWire(macs); err != nil {
+		return err
+	}
+	if err := l.openPublicChain(); err != nil {
+		return err
+	}
+	if err := l.preparePower(); err != nil {
+		return err
+	}
+	port := wire.Filter(l.port, func(f wire.Frame) bool {
+		return len(f.Data) >= 12 && slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return string(f.Data[6:12]) == string(m) })
+	})
+	port = wire.Tap(port, l.Recorder.Frame)
+	if l.Bench.Wire.VLAN > 0 {
+		port = wire.Tagged(port, l.Bench.Wire.VLAN, l.Bench.Wire.Priority)
+	}
+	bits := l.Bench.Subnet.Bits()
+	var err error
+	l.host, err = host.New(ctx, host.Config{
+		Port: port, MAC: l.Addrs.ServerMAC,
+		Addrs: []netip.Prefix{netip.PrefixFrom(l.Addrs.Server, bits), netip.PrefixFrom(l.Addrs.Second, bits)},
+		Seed:  l.seed("host"),
+	})
+	if err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	l.wait = g.Wait
+	if err := l.serve(gctx, g); err != nil {
+		return err
+	}
+	// Ends with ctx.
+	g.Go(func() error { return l.tick(gctx, settle) })
+	if l.virtual != nil {
+		// Ends with ctx.
+		g.Go(func() error { return l.watch("simulated handset", l.virtual.Run(gctx)) })
+	}
+	l.Reset()
+	return l.Offer(Offer{TFTP: true, SNTP: true})
+}
+
+func (l *Lane) openWire(macs []net.HardwareAddr) error {
+	w := l.Bench.Wire
+	switch {
+	case l.Port != nil:
+		l.port = l.Port
+	case w.Memory:
+		sw := wire.NewSwitch()
+		l.port = sw.Access("rig", 1)
+		l.sw = sw.Access("handset", 1)
+		l.sw.SetPower(false)
+		l.phone = l.sw
+	default:
+		p, err := wire.OpenPacket(w.Interface, wire.PacketOptions{MACs: append(slices.Clone(macs), l.Addrs.ServerMAC)})
+		if err != nil {
+			return err
+		}
+		l.port = p
+		if l.Handset.Simulated {
+			peer, err := wire.OpenPacket(w.Peer, wire.PacketOptions{MACs: macs})
+			if err != nil {
+				return err
+			}
+			l.phone = peer
+		}
+	}
+	if l.Phone != nil {
+		l.phone = l.Phone
+	}
+	return nil
+}
+
+func (l *Lane) seed(what string) uint64 {
+	sum := fnv.New64a()
+	_, _ = fmt.Fprintf(sum, "%d/%s/%s", l.Seed, l.Handset.Name, what)
+	return sum.Sum64()
+}
+
+// serve binds every port, then starts everything.
+func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
+	record := l.Recorder.Record
+	run := func(name string, s faulty, serve func(context.Context) error) {
+		l.serving[name] = s
+		// Ends with ctx.
+		g.Go(func() error { return l.watch(name, serve(ctx)) })
+	}
+	dhcp, err := dhcpd.New(dhcpd.Config{
+		Port: l.host.Claim(isDHCP), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
+		Record: record, Faults: l.Faults, Now: l.now,
+	})
+	if err != nil {
+		return err
+	}
+	l.dhcp = dhcp
+	any4 := netip.IPv4Unspecified()
+	conn, err := l.host.ListenUDP(netip.AddrPortFrom(any4, 69))
+	if err != nil {
+		return err
+	}
+	tftp, err := tftpd.New(tftpd.Config{
+		Conn: conn, Lookup: l.Tree.Lookup, Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
+		Transfer: func(local netip.Addr) (net.PacketConn, error) {
+			c, err := l.host.ListenUDP(netip.AddrPortFrom(local, 0))
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	conn, err = l.host.ListenUDP(netip.AddrPortFrom(any4, 123))
+	if err != nil {
+		return err
+	}
+	sntp, err := sntpd.New(sntpd.Config{Conn: conn, Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
+	if err != nil {
+		return err
+	}
+	conn, err = l.host.ListenUDP(netip.AddrPortFrom(any4, 53))
+	if err != nil {
+		return err
+	}
+	dns, err := dnsd.New(dnsd.Config{Conn: conn, Names: l.names, Record: record, Faults: l.Faults, Now: l.now})
+	if err != nil {
+		return err
+	}
+	if err := l.openSIP(); err != nil {
+		return err
+	}
+	type web struct {
+		name string
+		s    *httpd.Server
+	}
+	var webs []web
+	for i, addr := range []netip.Addr{l.Addrs.Server, l.Addrs.Second} {
+		for _, secure := range []bool{false, true} {
+			s, err := l.web(i, addr, secure)
+			if err != nil {
+				return err
+			}
+			l.https = append(l.https, s)
+			webs = append(webs, web{fmt.Sprintf("httpd %s %t", addr, secure), s})
+		}
+	}
+	run("dhcpd", dhcp, dhcp.Serve)
+	run("tftpd", tftp, tftp.Serve)
+	run("sntpd", sntp, sntp.Serve)
+	run("dnsd", dns, dns.Serve)
+	run("sipd", l.sip, l.sip.Serve)
+	for _, w := range webs {
+		run(w.name, w.s, w.s.Serve)
+	}
+	return nil
+}
+
+// timeout is how long the rig's TFTP server waits for an acknowledgement: a
+// simulated handset's waits are divided, so the rig's are too.
+func (l *Lane) timeout() time.Duration {
+	if l.Handset.Simulated {
+		return max(time.Duration(float64(4*time.Second)/l.Handset.Factor), 500*time.Millisecond)
+	}
+	return 2 * time.Second
+}
+
+func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
+	port := uint16(80)
+	if secure {
+		port = 443
+	}
+	ln, err := l.host.ListenTCP(netip.AddrPortFrom(addr, port))
+	if err != nil {
+		return nil, err
+	}
+	cfg := httpd.Config{
+		Listener: ln, Lookup: l.Tree.Lookup, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now,
+		KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
+		Auth: func(string) httpd.Auth {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.auth[i]
+		},
+	}
+	if secure {
+		cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, string, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.cert, l.label, nil
+		}
+	}
+	return httpd.New(cfg)
+}
+
+// isDHCP picks what clients send to a DHCP server: IPv4, UDP, port 67.
+func isDHCP(f []byte) bool {
+	return len(f) >= 38 && f[12] == 8 && f[13] == 0 && f[14]>>4 == 4 && f[23] == 17 &&
+		len(f) >= 14+int(f[14]&15)*4+4 && f[14+int(f[14]&15)*4+2] == 0 && f[14+int(f[14]&15)*4+3] == 67
+}
+
+func (l *Lane) names(name string) []netip.Addr {
+	switch name {
+	case l.Addrs.Name:
+		return []netip.Addr{l.Addrs.Server}
+	case l.Addrs.SecondName:
+		return []netip.Addr{l.Addrs.Second}
+	}
+	return nil
+}
+
+func (l *Lane) clock(_ netip.Addr, now time.Time) (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Add(l.skew), !l.unsynced
+}
+
+// watch keeps the reason why a part of the rig ended while it should not.
+func (l *Lane) watch(name string, err error) error {
+	if err != nil {
+		l.mu.Lock()
+		l.died = append(l.died, fmt.Sprintf("%s died: %v", name, err))
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+func (l *Lane) tick(ctx context.Context, every time.Duration) error {
+	t := time.NewTicker(every / 4)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			l.Recorder.Tick(l.now())
+		}
+	}
+}
+
+// Close stops everything and waits for it. A handset is left with power.
+func (l *Lane) Close() error {
+	var errs []error
+	if l.sw != nil {
+		l.sw.SetPower(true)
+	}
+	l.cancel()
+	if l.wait != nil {
+		errs = append(errs, l.wait())
+	}
+	if l.host != nil {
+		errs = append(errs, l.host.Close())
+	}
+	for _, p := range []wire.Port{l.port, l.phone} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	if l.Recorder != nil {
+		errs = append(errs, l.Recorder.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Offer changes what DHCP says from the next message on.
+func (l *Lane) Offer(o Offer) error {
+	a := l.Addrs
+	lease := dhcpd.Lease{
+		Addr: a.Prefix, Router: a.Server, DNS: []netip.Addr{a.Server}, Duration: time.Hour,
+		Options: map[uint8][]byte{},
+	}
+	if o.Lease > 0 {
+		lease.Duration = o.Lease
+	}
+	if o.SNTP {
+		lease.NTP = []netip.Addr{a.Server}
+	}
+	if o.TFTP {
+		lease.Options[66] = dhcpd.Text(a.Server.String())
+		lease.Options[150] = dhcpd.Addrs(a.Server)
+	}
+	if o.URL != "" {
+		number := uint8(160)
+		if o.URLOption != 0 {
+			number = uint8(o.URLOption) //nolint:gosec // scenarios name option numbers
+			// A handset that is set to another number may still ask for 160 only.
+			lease.Force = []uint8{number}
+		}
+		lease.Options[number] = dhcpd.Text(o.URL)
+	}
+	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
+}
+
+// Reset makes every service well behaved again.
+func (l *Lane) Reset() {
+	l.mu.Lock()
+	l.auth = [2]httpd.Auth{}
+	l.skew, l.unsynced = 0, false
+	l.mu.Unlock()
+	for _, s := range l.https {
+		s.Forget()
+	}
+	if err := l.Present(pki.Good); err != nil {
+		l.Note(err.Error())
+	}
+}
+
+// Present shows a certificate with the flaws in every handshake from now on.
+func (l *Lane) Present(f pki.Flaw) error {
+	leaf, err := l.mint.Variant(pki.Server{
+		Names: []string{l.Addrs.Name, l.Addrs.SecondName}, IPs: []netip.Addr{l.Addrs.Server, l.Addrs.Second},
+		At: l.now().Add(l.skew).Truncate(time.Hour), Known: l.Authorities.A, Unknown: l.Authorities.B,
+	}, f)
+	if err != nil {
+		return fmt.Errorf("certificate %s: %w", f, err)
+	}
+	l.present(leaf.TLS(), f.String())
+	return nil
+}
+
+func (l *Lane) present(c *tls.Certificate, label string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cert, l.label = c, label
+}
+
+// PresentFrom shows a good certificate of an authority: pki.A, B, C or P.
+func (l *Lane) PresentFrom(name string) error {
+	if name == pki.P {
+		c := l.PublicLeaf()
+		if c == nil {
+			return errors.New("no chain of a public authority on this bench")
+		}
+		l.present(c, "of a public authority")
+		return nil
+	}
+	leaf, err := l.leaf(l.authority(name))
+	if err != nil {
+		return err
+	}
+	l.present(leaf.TLS(), "of authority "+name)
+	return nil
+}
+
+func (l *Lane) leaf(a *pki.Authority) (*pki.Leaf, error) {
+	now := l.now().Truncate(time.Hour)
+	leaf, err := l.mint.Leaf(pki.Request{
+		Authority: a, Names: []string{l.Addrs.Name, l.Addrs.SecondName}, IPs: []netip.Addr{l.Addrs.Server, l.Addrs.Second},
+		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(1, 0, 0),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("certificate of authority %s: %w", a.Name(), err)
+	}
+	return leaf, nil
+}
+
+func (l *Lane) authority(name string) *pki.Authority {
+	switch name {
+	case pki.A:
+		return l.Authorities.A
+	case pki.B:
+		return l.Authorities.B
+	case pki.C:
+		return l.Authorities.C
+	}
+	return l.Authorities.P
+}
+
+// AuthorityPEM is an authority's certificate, as it is copied to a handset.
+func (l *Lane) AuthorityPEM(name string) []byte { return l.authority(name).ExportPEM() }
+
+// PublicLeaf is the bench's chain of a built-in authority; nil without one.
+func (l *Lane) PublicLeaf() *tls.Certificate { return l.public }
+
+func (l *Lane) openPublicChain() error {
+	c := l.Bench.PublicChain
+	switch {
+	case c == nil:
+	case c.Embedded:
+		leaf, err := l.leaf(l.Authorities.P)
+		if err != nil {
+			return err
+		}
+		l.public = leaf.TLS()
+	default:
+		pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+		if err != nil {
+			return fmt.Errorf("public-authority: %w", err)
+		}
+		l.public = &pair
+	}
+	return nil
+}
+
+// Challenge asks for authentication at both servers from now on.
+func (l *Lane) Challenge(s Scheme, user, password string) {
+	l.challenge(s, user, password, 0, 1)
+}
+
+// ChallengeFirstOnly asks for it at the first server and not at the second.
+func (l *Lane) ChallengeFirstOnly(s Scheme, user, password string) {
+	l.challenge(s, user, password, 0)
+}
+
+func (l *Lane) challenge(s Scheme, user, password string, servers ...int) {
+	auth := httpd.Auth{Realm: "ip88rig", User: user, Password: func() string { return password }}
+	switch s {
+	case NoAuth:
+		auth = httpd.Auth{}
+	case Basic:
+		auth.Scheme = httpd.Basic
+	case Digest:
+		auth.Scheme = httpd.Digest
+	case DigestQOP:
+		auth.Scheme, auth.QOP = httpd.Digest, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.auth = [2]httpd.Auth{}
+	for _, i := range servers {
+		l.auth[i] = auth
+	}
+}
+
+// Inject puts a fault in force; the error says that no service can do it.
+func (l *Lane) Inject(r fault.Rule) error {
+	var errs []error
+	for _, s := range l.serving {
+		err := s.Can(r.Effect())
+		if err == nil {
+			l.Faults.Add(r)
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("fault %q: %w", r, errors.Join(errs...))
+}
+
+// Verb writes a step of a scenario into the journal and returns the window that
+// begins with it.
+func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
+	digest := ""
+	if args != nil {
+		sum := fnv.New64a()
+		_, _ = fmt.Fprint(sum, args)
+		digest = hex.EncodeToString(sum.Sum(nil))
+	}
+	l.verbs++
+	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: name, Number: number, SHA256: digest})
+	tl := l.Recorder.Timeline()
+	events := tl.Events()
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i].Kind == timeline.Verb && events[i].Number == number {
+			return tl.Since(events[i].Seq)
+		}
+	}
+	return tl.Mark()
+}
+
+// Note writes free text into the journal.
+func (l *Lane) Note(text string) {
+	l.Recorder.Record(timeline.Event{By: "rig", Kind: timeline.Note, Reason: text})
+}
+
+// Judged writes a judgement into the journal.
+func (l *Lane) Judged(j report.Judgement) {
+	l.Recorder.Record(timeline.Event{
+		By: "scenario", Kind: timeline.Judgement, Message: j.Row, Reason: j.Reason, Number: j.Upto,
+		Fields: map[string]string{
+			"verdict": string(j.Verdict), "case": j.Case, "matcher": j.Matcher, "args": string(j.Args),
+			"window": string(j.Window), "negated": fmt.Sprint(j.Negated), "watermark": j.Watermark.Format(time.RFC3339Nano),
+		},
+	})
+}
+
+// OpenRecording starts the recording of a spec in a folder of its own.
+func (l *Lane) OpenRecording(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, capture.CaptureFile)); err == nil {
+		return fmt.Errorf("%s holds a recording already", dir)
+	}
+	l.folder = dir
+	l.lost = l.dropped()
+	return l.Recorder.Open(dir)
+}
+
+// CloseRecording ends the spec's recording; frames from now on go to a numbered
+// folder below between, without a gap.
+func (l *Lane) CloseRecording(between string) error {
+	l.text = timeline.Text(l.Recorder.Timeline().Events())
+	err := os.WriteFile(filepath.Join(l.folder, "timeline.txt"), []byte(l.text), 0o644) //nolint:gosec // evidence is for everybody on the lab machine
+	l.between++
+	return errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
+}
+
+// LastText is timeline.txt of the recording that was closed last.
+func (l *Lane) LastText() string { return l.text }
+
+// RebootedBetween tells of a reboot since the last spec's recording was closed.
+func (l *Lane) RebootedBetween() (string, bool) {
+	for _, e := range l.Recorder.Timeline().Events() {
+		if e.Kind == timeline.Rebooted {
+			return e.Reason, true
+		}
+	}
+	return "", false
+}
+
+// Settle waits until everything that was on the wire is in the recording.
+func (l *Lane) Settle(ctx context.Context) {
+	from := l.now()
+	tl := l.Recorder.Timeline()
+	for tl.Watermark().Before(from) && ctx.Err() == nil {
+		select {
+		case <-tl.Changed():
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+			return
+		}
+	}
+}
+
+func (l *Lane) dropped() uint64 {
+	n := l.host.Dropped()
+	if d, ok := l.port.(interface{ Dropped() uint64 }); ok {
+		n += d.Dropped()
+	}
+	if s, ok := l.port.(interface{ Stats() (received, dropped uint64) }); ok {
+		_, lost := s.Stats()
+		n += lost
+	}
+	return n
+}
+
+// Troubles lists what is wrong with the rig or the lab, so that nothing may be
+// judged from the recording.
+func (l *Lane) Troubles() []string {
+	l.mu.Lock()
+	out := slices.Clone(l.died)
+	l.mu.Unlock()
+	if err := l.Recorder.Err(); err != nil {
+		out = append(out, "the recording is not whole: "+err.Error())
+	}
+	if n := l.dropped(); n > l.lost {
+		out = append(out, fmt.Sprintf("%d frames were lost on the way in", n-l.lost))
+	}
+	for _, e := range l.Recorder.Timeline().Events() {
+		switch e.Kind {
+		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
+			out = append(out, strings.TrimSpace(string(e.Kind)+" "+e.SrcMAC+" "+e.Reason))
+		default:
+		}
+	}
+	return out
+}

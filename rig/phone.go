@@ -1,0 +1,258 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"crypto/x509"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/control"
+	"ip88rig/rig/firmware"
+	"ip88rig/rig/model"
+	"ip88rig/rig/sipd"
+	"ip88rig/rig/virtual"
+	"ip88rig/rig/virtual/flash"
+	"ip88rig/rig/wire"
+)
+
+// GoldenVersion is what a stand-in is called that runs on a simulated handset
+// whose bench entry does not say.
+const GoldenVersion = "1.2.38"
+
+// preparePower makes the handset's supply, and the simulated handset itself.
+func (l *Lane) preparePower() error {
+	h := l.Handset
+	var p control.Power
+	if h.Simulated {
+		cord, err := l.simulate()
+		if err != nil {
+			return err
+		}
+		p = cord
+		if l.Operator == nil {
+			l.Operator = script{l.virtual}
+		}
+	}
+	switch h.Power.Kind {
+	case "command":
+		p = control.Hook{OnCommand: h.Power.On, OffCommand: h.Power.Off, Timeout: time.Minute}
+	case "operator":
+		if l.Operator == nil {
+			return errors.New("power is the operator's, and there is no terminal to ask him at")
+		}
+		p = control.Hands{Operator: l.Operator, Handset: h.Name}
+	}
+	l.Power = recordedPower{p, l.Recorder.Record}
+	return nil
+}
+
+// simulate makes the handset that stands in for a phone.
+func (l *Lane) simulate() (control.Power, error) {
+	h := l.Handset
+	version := h.Running
+	if version == "" {
+		version = GoldenVersion
+	}
+	mem, err := flash.New(h.Model, version, l.Authorities.A.Cert())
+	if err != nil {
+		return nil, fmt.Errorf("simulated handset: %w", err)
+	}
+	var supply virtual.Supply
+	var power control.Power
+	if l.sw != nil {
+		supply, power = l.sw, switchPower{l.sw}
+	} else {
+		plug := newPlug()
+		supply, power = plug, plug
+	}
+	cfg := virtual.Config{
+		Model: h.Model, Facts: h.Facts, MAC: h.MAC, Module: h.Module, Port: l.phone, Supply: supply, Factor: h.Factor,
+		Defects: l.Defects, Seed: l.seed("handset"), Flash: mem,
+	}
+	if c := l.Bench.PublicChain; c != nil && c.Embedded {
+		cfg.PublicAuthorities = []*x509.Certificate{l.Authorities.P.Cert()}
+	}
+	l.virtual, err = virtual.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("simulated handset: %w", err)
+	}
+	return power, nil
+}
+
+// switchPower is power over the Ethernet of a switch in memory.
+type switchPower struct{ port *wire.SwitchPort }
+
+func (s switchPower) On(context.Context) error  { s.port.SetPower(true); return nil }
+func (s switchPower) Off(context.Context) error { s.port.SetPower(false); return nil }
+
+// recordedPower writes what was commanded into the journal.
+type recordedPower struct {
+	power  control.Power
+	record func(timeline.Event)
+}
+
+func (r recordedPower) On(ctx context.Context) error {
+	// Before it is done: the handset may be quicker than the journal.
+	r.record(timeline.Event{By: "power", Kind: timeline.PowerOn})
+	return r.power.On(ctx)
+}
+
+func (r recordedPower) Off(ctx context.Context) error {
+	if err := r.power.Off(ctx); err != nil {
+		return err
+	}
+	r.record(timeline.Event{By: "power", Kind: timeline.PowerOff})
+	return nil
+}
+
+// script does by hand what a person would do at a simulated handset.
+type script struct{ handset *virtual.Handset }
+
+func (s script) Do(ctx context.Context, r control.Request) error {
+	switch r.Verb {
+	case control.FactoryReset:
+		return s.handset.FactoryReset(ctx)
+	case control.UploadAuthority:
+		return s.handset.UploadAuthority(ctx, r.PEM)
+	case control.SetChecks:
+		return s.handset.SetByHand(ctx, model.Field{Section: "PROVISION", Name: "verifying_cert"}, strconv.Itoa(r.Mask))
+	case control.Answer:
+		return s.handset.Answer(ctx)
+	case control.HangUp:
+		return s.handset.HangUp(ctx)
+	case control.Supply, control.Unplug:
+	}
+	return fmt.Errorf("%s: %w", r.Verb, control.ErrUnsupported)
+}
+
+// Do has something done by hand, within the operator's patience.
+func (l *Lane) Do(ctx context.Context, r control.Request) error {
+	if l.Operator == nil {
+		return fmt.Errorf("%s: %w: there is nobody to ask", r.Verb, control.ErrUnsupported)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Handset.Patience.Operator)
+	defer cancel()
+	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: r.Text})
+	if err := l.Operator.Do(ctx, r); err != nil {
+		return fmt.Errorf("by hand: %s: %w", r.Verb, err)
+	}
+	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorDone, Message: string(r.Verb)})
+	return nil
+}
+
+func (l *Lane) openSIP() error {
+	conn, err := l.host.ListenUDP(netip.AddrPortFrom(l.Addrs.Server, 5060))
+	if err != nil {
+		return err
+	}
+	l.sip, err = sipd.New(sipd.Config{Conn: conn, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now})
+	return err
+}
+
+// GoldenFiles are the texts of golden's global and phone-specific file: those
+// of the bench entry's folder, empty where there is none.
+func (l *Lane) GoldenFiles() [2][]byte {
+	var out [2][]byte
+	if l.Handset.Golden == "" {
+		return out
+	}
+	for i, name := range []string{l.Handset.Model.GlobalFile(), l.Handset.OwnFile()} {
+		if data, err := os.ReadFile(filepath.Join(l.Handset.Golden, name)); err == nil {
+			out[i] = data
+		}
+	}
+	return out
+}
+
+// GoldenFirmware is the version the handset is to run when no spec does; nil
+// where there is no bundle, and the version file is then answered "not found".
+func (l *Lane) GoldenFirmware() *firmware.Version {
+	v, err := l.Firmware("golden")
+	if err != nil {
+		return nil
+	}
+	return &v
+}
+
+// Firmware returns the version "golden" or "next": of the bench entry's bundles,
+// or a stand-in for a simulated handset.
+func (l *Lane) Firmware(which string) (firmware.Version, error) {
+	if v, ok := l.images[which]; ok {
+		return v, nil
+	}
+	h := l.Handset
+	bundle := h.GoldenFirmware
+	if which == "next" {
+		bundle = h.NextFirmware
+	}
+	var v firmware.Version
+	switch {
+	case bundle != nil:
+		got, err := firmware.Load(h.Model, *bundle)
+		if err != nil {
+			return v, err
+		}
+		v = got
+	case h.Simulated:
+		name := h.Running
+		if name == "" {
+			name = GoldenVersion
+		}
+		if which == "next" {
+			name = fmt.Sprintf("1.3.%d", 10+l.seed("next")%80)
+		}
+		v = firmware.StandIn(h.Model, name, l.seed(which), l.ImageSize)
+	default:
+		return v, fmt.Errorf("firmware %q: %w: the bench entry of %s names no bundle", which, firmware.ErrStandIn, h.Name)
+	}
+	l.images[which] = v
+	return v, nil
+}
+
+// Notify asks the handset by NOTIFY to provision: to the first line's address
+// of record, at the contact it registered.
+func (l *Lane) Notify(ctx context.Context, event string) error {
+	user, err := l.registeredUser()
+	if err != nil {
+		return err
+	}
+	return l.sip.Notify(ctx, user, event)
+}
+
+func (l *Lane) registeredUser() (string, error) {
+	b := l.sip.Bindings()
+	if len(b) == 0 {
+		return "", errors.New("the handset is not registered")
+	}
+	// The newest registration is the one the handset listens to.
+	return b[len(b)-1].User, nil
+}
+
+// Call is a call from the rig to the handset.
+type Call struct{ dialog *sipd.Dialog }
+
+// Call makes the handset ring.
+func (l *Lane) Call(ctx context.Context) (*Call, error) {
+	user, err := l.registeredUser()
+	if err != nil {
+		return nil, err
+	}
+	d, err := l.sip.Ring(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	return &Call{d}, nil
+}
+
+// Answered waits until the call is taken.
+func (c *Call) Answered(ctx context.Context) error { return c.dialog.Await(ctx) }
+
+// Hangup ends the call.
+func (c *Call) Hangup(ctx context.Context) error { return c.dialog.Hangup(ctx) }

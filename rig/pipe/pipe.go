@@ -1,0 +1,119 @@
+// Package pipe is how a lane, a process of its own, speaks with the parent that
+// started it: progress and questions go up, answers come down, one JSON value a
+// line. A lane ends when its parent is gone.
+package pipe
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"ip88rig/rig/control"
+	"ip88rig/rig/report"
+)
+
+// Up is one message of a lane. Exactly one of its fields is set.
+type Up struct {
+	// Plan comes first: how many specs, and what they cost.
+	Plan *Plan `json:"plan,omitempty"`
+	// Started and Done bracket a spec; Waiting says what it does now.
+	Started *report.Spec `json:"started,omitempty"`
+	Done    *report.Spec `json:"done,omitempty"`
+	Waiting string       `json:"waiting,omitempty"`
+	// Ask wants something done by hand; the answer comes down.
+	Ask *control.Request `json:"ask,omitempty"`
+	// Died says why the lane could not go on.
+	Died string `json:"died,omitempty"`
+}
+
+// Plan is what a lane is about to do.
+type Plan struct {
+	Specs   int `json:"specs"`
+	Skipped int `json:"skipped"`
+	Power   int `json:"power"`
+	Hands   int `json:"hands"`
+}
+
+// Down is one answer of the parent.
+type Down struct {
+	// Error says why it was not done; blank: it was.
+	Error string `json:"error,omitempty"`
+}
+
+// MaxLine bounds a message, in bytes: a spec's result with its failure text.
+const MaxLine = 8 << 20
+
+// Lane is the lane's end. It is safe for concurrent use.
+type Lane struct {
+	mu      sync.Mutex
+	up      *json.Encoder
+	answers chan Down
+	gone    chan struct{}
+}
+
+// NewLane takes the two pipes. It reads down until that ends, and then closes
+// Gone: the parent is no more.
+func NewLane(up io.Writer, down io.Reader) *Lane {
+	l := &Lane{up: json.NewEncoder(up), answers: make(chan Down, 1), gone: make(chan struct{})}
+	// Ends when the parent closes its end, or dies.
+	go func() {
+		defer close(l.gone)
+		dec := json.NewDecoder(down)
+		for {
+			var d Down
+			if err := dec.Decode(&d); err != nil {
+				return
+			}
+			l.answers <- d
+		}
+	}()
+	return l
+}
+
+// Gone is closed when the parent is gone.
+func (l *Lane) Gone() <-chan struct{} { return l.gone }
+
+// Send tells the parent; a parent that is gone hears nothing.
+func (l *Lane) Send(u Up) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.up.Encode(u)
+}
+
+var _ control.Operator = (*Lane)(nil)
+
+// Do implements control.Operator: the parent owns the terminal.
+func (l *Lane) Do(ctx context.Context, r control.Request) error {
+	l.Send(Up{Ask: &r})
+	select {
+	case d := <-l.answers:
+		if d.Error != "" {
+			return errors.New(d.Error)
+		}
+		return nil
+	case <-l.gone:
+		return errors.New("the parent process is gone")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Read calls fn for each message of a lane until its pipe ends.
+func Read(r io.Reader, fn func(Up) error) error {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 64<<10), MaxLine)
+	for sc.Scan() {
+		var u Up
+		if err := json.Unmarshal(sc.Bytes(), &u); err != nil {
+			return fmt.Errorf("message of a lane: %w", err)
+		}
+		if err := fn(u); err != nil {
+			return err
+		}
+	}
+	return sc.Err()
+}

@@ -1,0 +1,196 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/control"
+	"ip88rig/rig/model"
+	"ip88rig/rig/pki"
+)
+
+// TLS: certificates. Wherever expiry is judged, the given includes that SNTP
+// was answered before the handshake.
+
+// TLS-06 is eight specs, one a mask: one cycle stores the mask over TFTP, then
+// each cell is an HTTPS cycle that serves the configuration already held, so
+// that an accepted cell changes nothing and a refused one neither.
+var _ = func() bool {
+	for mask := range 8 {
+		scenario(fmt.Sprintf("checks under mask %d just what the mask says", mask),
+			covers("TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06"), over(timeline.HTTPS), takes(2),
+			func(ctx SpecContext, phone *Phone) { phone.judgeMask(ctx, mask) })
+	}
+	return true
+}()
+
+// cellsOf returns the flaws that are tried under a mask: all at full depth, at
+// night good and single flaws where they tell most, 20 in all.
+func cellsOf(d Depth, mask int) []pki.Flaw {
+	if d == Full {
+		return pki.Flaws()
+	}
+	switch mask {
+	case 0, 7:
+		return []pki.Flaw{pki.Good, pki.UnknownAuthority, pki.WrongName, pki.Expired, pki.UnknownAuthority | pki.WrongName | pki.Expired}
+	case 1, 2, 4:
+		return []pki.Flaw{pki.Flaw(mask), pki.Flaw(7 &^ mask)} //nolint:gosec // a mask of three bits
+	case 3, 5:
+		return []pki.Flaw{pki.Flaw(7 &^ mask)} //nolint:gosec // a mask of three bits
+	}
+	return []pki.Flaw{pki.Good, pki.Flaw(7 &^ mask)} //nolint:gosec // a mask of three bits
+}
+
+func (p *Phone) judgeMask(ctx SpecContext, mask int) {
+	GinkgoHelper()
+	p.Claim(ctx)
+	field := p.Field(model.MaskField, 0)
+	p.Store(ctx, map[model.Field]string{field: strconv.Itoa(mask)})
+	p.OfferOver(timeline.HTTPS)
+	cells := cellsOf(p.run.Depth, mask)
+	for i, flaw := range cells {
+		p.Present(flaw)
+		cycle := p.trigger(ctx, i == 0)
+		name := fmt.Sprintf("mask %d, %s", mask, flaw)
+		w := cycle.Within(p.Patience.Boot)
+		if i == 0 {
+			p.Reach(ctx, w, timeline.FactKind(timeline.SNTPResponse), "TIM-01")
+		}
+		row := cellRow(flaw)
+		if int(flaw)&mask == 0 {
+			p.cell(ctx, row, name, w, AcceptCertificate(flaw.String()))
+		} else {
+			p.cell(ctx, row, name, w, RefuseCertificate(flaw.String()))
+		}
+		p.quiesce(ctx, w, i == 0)
+	}
+	p.coverRest(cells, mask)
+	p.endCells(len(cells))
+}
+
+// cellRow names the row that a cell is about: TLS-06 for the combinations.
+func cellRow(f pki.Flaw) string {
+	switch f {
+	case pki.Good:
+		return "TLS-01"
+	case pki.UnknownAuthority:
+		return "TLS-02"
+	case pki.WrongName:
+		return "TLS-03"
+	case pki.Expired:
+		return "TLS-04"
+	}
+	return "TLS-06"
+}
+
+// trigger starts a cycle by power the first time, then by NOTIFY, which is
+// cheaper and suffices where no reboot is counted.
+func (p *Phone) trigger(ctx context.Context, power bool) *timeline.Window {
+	GinkgoHelper()
+	if power {
+		return p.PowerCycle(ctx)
+	}
+	return p.CheckSync(ctx)
+}
+
+var _ = scenario("sends nothing to a server whose certificate it refused, and applies nothing",
+	covers("TLS-09"), over(timeline.HTTPS), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Present(pki.UnknownAuthority)
+		user := phone.SetUser()
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("TLS-09", SendNothingAfterRefusal()))
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("TLS-09", RegisterAs(user)))
+	})
+
+var _ = scenario("has all three checks on from factory state",
+	covers("TLS-07"), over(timeline.HTTPS), takes(4), byHand("factory-reset", "upload-authority"), riskLockout(),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Omit(phone.Field(model.MaskField, 0))
+		phone.OfferOver(timeline.TFTP)
+		user := phone.SetUser()
+		reset := phone.ByHand(ctx, control.Request{Verb: control.FactoryReset, Text: "return the handset to factory state"})
+		phone.Reach(ctx, reset.Within(phone.Patience.Boot), phone.RegisteredAs(user), "")
+		phone.UploadAuthority(ctx, pki.A)
+		phone.OfferOver(timeline.HTTPS)
+		for _, flaw := range []pki.Flaw{pki.Good, pki.UnknownAuthority, pki.WrongName, pki.Expired} {
+			phone.Present(flaw)
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			if flaw == pki.Good {
+				// Without this, "refused" would say nothing about the checks.
+				phone.Accepts(ctx, boot, "TLS-01")
+				continue
+			}
+			Eventually(ctx, boot).Should(ShowCase("TLS-07", flaw.String(), RefuseCertificate()))
+		}
+	})
+
+var _ = scenario("accepts an authority copied to it, and those it had before",
+	covers("TLS-08"), over(timeline.HTTPS), takes(4), byHand("upload-authority"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.PresentFrom(pki.C)
+
+		before := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		Eventually(ctx, before).Should(ShowCase("TLS-08", "refused before", RefuseCertificate()))
+		phone.Reach(ctx, before, timeline.FactRegistered(), "")
+
+		phone.UploadAuthority(ctx, pki.C)
+		after := phone.CheckSync(ctx).Within(phone.Patience.Cycle)
+		Eventually(ctx, after).Should(ShowCase("TLS-08", "accepted after", AcceptCertificate()))
+
+		again := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		Eventually(ctx, again).Should(ShowCase("TLS-08", "accepted after a power cycle", AcceptCertificate()))
+		phone.Reach(ctx, again, timeline.FactRegistered(), "")
+
+		phone.PresentFrom(pki.A)
+		old := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		Eventually(ctx, old).Should(ShowCase("TLS-08", "the authority of before", AcceptCertificate()))
+	})
+
+var _ = scenario("accepts a chain of a built-in public authority",
+	covers("TLS-14"), over(timeline.HTTPS), takes(1), needsPublicChain(),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.PresentFrom(pki.P)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("TLS-14", AcceptCertificate()))
+	})
+
+var _ = scenario("can have each check switched off by hand",
+	covers("TLS-15"), over(timeline.HTTPS), takes(1), byHand("menu", "menu", "menu"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Omit(phone.Field(model.MaskField, 0))
+		phone.Reach(ctx, phone.PowerCycle(ctx).Within(phone.Patience.Boot), timeline.FactRegistered(), "")
+		for _, flaw := range []pki.Flaw{pki.UnknownAuthority, pki.WrongName, pki.Expired} {
+			mask := 7 &^ int(flaw)
+			phone.ByHand(ctx, control.Request{
+				Verb: control.SetChecks, Mask: mask,
+				Text: fmt.Sprintf("in the handset's menu or Web Manager switch certificate checks to: authority %s, server name %s, expiry %s", onOff(mask&1), onOff(mask&2), onOff(mask&4)),
+			})
+			phone.Present(flaw)
+			cycle := phone.CheckSync(ctx).Within(phone.Patience.Cycle)
+			Eventually(ctx, cycle).Should(ShowCase("TLS-15", flaw.String(), AcceptCertificate()))
+			phone.quiesce(ctx, cycle, false)
+		}
+	})
+
+func onOff(bit int) string {
+	if bit != 0 {
+		return "on"
+	}
+	return "off"
+}

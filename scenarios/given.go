@@ -1,0 +1,235 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/control"
+	"ip88rig/rig/firmware"
+	"ip88rig/rig/model"
+	"ip88rig/rig/pki"
+	"ip88rig/rig/report"
+)
+
+// Field is the n-th field that a fact names.
+func (p *Phone) Field(fact string, n int) model.Field {
+	GinkgoHelper()
+	fields := p.lane.Handset.Facts.Fields(fact)
+	if n >= len(fields) {
+		p.run.inconclusive(fmt.Sprintf("assumption %s names %d fields, %d are needed", fact, len(fields), n+1))
+	}
+	return fields[n]
+}
+
+// RegisteredAs is the fact that shows a line name.
+func (p *Phone) RegisteredAs(user string) timeline.Fact { return timeline.FactRegisteredAs(user) }
+
+// Quiet is the window from the same anchor until quiet has lasted as long as it
+// must to be believed, counted from now.
+func (p *Phone) Quiet(w *timeline.Window) *timeline.Window {
+	v := w.View()
+	return w.Within(max(v.Watermark.Sub(v.Anchor), 0) + p.Patience.Settle)
+}
+
+// Finish waits for the end of a boot: the handset registers.
+func (p *Phone) Finish(ctx context.Context, w *timeline.Window) {
+	GinkgoHelper()
+	p.Reach(ctx, w.Within(p.Patience.Boot), timeline.FactRegistered(), "")
+}
+
+// quiesce waits until a cycle has nothing more to do: after power until the
+// handset registers, after NOTIFY until the version file was asked for or the
+// certificate refused.
+func (p *Phone) quiesce(ctx context.Context, w *timeline.Window, power bool) {
+	GinkgoHelper()
+	if power {
+		p.Reach(ctx, w, timeline.FactRegistered(), "")
+		return
+	}
+	done := timeline.Fact{Name: "the cycle's end", Kinds: []timeline.Kind{timeline.Asked, timeline.Refused}}
+	for {
+		v := w.View()
+		for i := range v.Events {
+			e := &v.Events[i]
+			if e.Kind == timeline.Refused || timeline.FactAsked(p.Version().Files...).Is(e) {
+				return
+			}
+		}
+		if v.Closed {
+			p.run.block(p.diagnose(v), "not reached: "+done.Name)
+		}
+		select {
+		case <-w.Changed():
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
+		}
+	}
+}
+
+// SetAsterisked serves a changed value of a field held to be asterisked.
+func (p *Phone) SetAsterisked(c Config) {
+	GinkgoHelper()
+	f := p.Field(model.RebootFields, 0)
+	p.fresh++
+	port := 5100 + p.hash(p.run.spec.result.ID+strconv.Itoa(p.fresh))%800
+	p.Set(c, f, strconv.FormatUint(port, 10))
+}
+
+// RepeatAsterisked serves the same field in the phone-specific file too, with
+// the value that it has.
+func (p *Phone) RepeatAsterisked() {
+	GinkgoHelper()
+	f := p.Field(model.RebootFields, 0)
+	value, ok := p.served.files[Global].Get(f.Section, f.Name)
+	if !ok {
+		p.run.inconclusive("golden does not set " + f.Section + "/" + f.Name)
+	}
+	p.served.files[Own].Set(f.Section, f.Name, value)
+	p.mustPublish()
+}
+
+// NamedByPhone is the step that a handset with a WiFi module may not take.
+func (p *Phone) NamedByPhone() match.Step {
+	return match.Step{Name: "file named by the phone's MAC", Files: anyCase(macNames(p.lane.Handset.MAC))}
+}
+
+// ListedNames are the names of all files that versions list.
+func (p *Phone) ListedNames(vs ...firmware.Version) []string {
+	var out []string
+	for _, v := range vs {
+		for _, f := range v.Files {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// AnyListed is a step of any listed file.
+func (p *Phone) AnyListed(v firmware.Version) match.Step {
+	return match.Step{Name: "a listed file of " + v.Name, Files: p.ListedNames(v)}
+}
+
+// CommentedNames are what a handset would ask for that takes the comments of
+// FWU-04 for lines.
+func (p *Phone) CommentedNames() match.Step {
+	return match.Step{Name: "a file that stands in a comment", Files: []string{"img", "#image.rom", "image.rom", "00000000", "#"}}
+}
+
+// Runs claims that the handset runs a version, by both witnesses where the
+// model's User-Agent is known to tell.
+func (p *Phone) Runs(v firmware.Version, others ...firmware.Version) match.Matcher {
+	m := match.Run(v.Name).Asking(p.Version(), p.ListedNames(append(others, v)...)...)
+	if !p.agentTells() {
+		m = m.WhateverAgent()
+	}
+	return m
+}
+
+// agentTells: a simulated handset has an assumed User-Agent, a real one counts
+// once it was measured.
+func (p *Phone) agentTells() bool {
+	fact, ok := p.lane.Handset.Facts.Get(model.UserAgent)
+	return ok && (p.lane.Handset.Simulated || fact.Source.Settled())
+}
+
+// IsGolden notes that the handset is back at golden's version.
+func (p *Phone) IsGolden() { p.run.known.version = "" }
+
+// RunsGolden notes that a version was published and not installed.
+func (p *Phone) RunsGolden() { p.run.known.version = "" }
+
+// ProveCheckSync claims the phone and, once a run, proves that NOTIFY brings it
+// to provision: the way back that riskLockout stories stand on.
+func (p *Phone) ProveCheckSync(ctx context.Context) {
+	GinkgoHelper()
+	p.Claim(ctx)
+	if p.run.wayBack {
+		return
+	}
+	p.Finish(ctx, p.PowerCycle(ctx))
+	cycle := p.CheckSync(ctx)
+	p.Reach(ctx, cycle.Within(p.Patience.Cycle), timeline.FactAsked(p.Global().Files...), "RSY-01")
+	p.quiesce(ctx, cycle.Within(p.Patience.Cycle), false)
+	p.run.wayBack = true
+}
+
+// HomeByCheckSync brings golden back to a handset that a power cycle alone does
+// not move to ask for its configuration.
+func (p *Phone) HomeByCheckSync(ctx context.Context) {
+	GinkgoHelper()
+	p.run.passPending()
+	if err := p.serveGolden(); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	cycle := p.CheckSync(ctx).Within(p.Patience.Upgrade)
+	p.Reach(ctx, cycle, p.RegisteredAs(p.user()), "RSY-03")
+}
+
+// UploadAuthority has an authority copied to the handset.
+func (p *Phone) UploadAuthority(ctx context.Context, name string) {
+	GinkgoHelper()
+	p.ByHand(ctx, control.Request{
+		Verb: control.UploadAuthority, PEM: p.lane.AuthorityPEM(name),
+		Text: "copy authority " + name + " to the handset with its Web Manager (\"ip88rig authority export\" writes the file)",
+	})
+}
+
+// Accepts is a given: the handset accepts what is presented.
+func (p *Phone) Accepts(ctx context.Context, w *timeline.Window, row string) {
+	GinkgoHelper()
+	p.Reach(ctx, w, timeline.FactAsked(p.Version().Files...), row)
+	p.Reach(ctx, w, timeline.FactRegistered(), row)
+}
+
+// ChallengeFirstOnly challenges at the first server and not at the second.
+func (p *Phone) ChallengeFirstOnly(scheme rig.Scheme) {
+	p.lane.ChallengeFirstOnly(scheme, p.httpsID(), p.httpsPassword())
+}
+
+// Call makes the handset busy: the rig calls it and it is answered by hand. The
+// returned function ends the call and gives the window from there on.
+func (p *Phone) Call(ctx context.Context) func(context.Context) *timeline.Window {
+	GinkgoHelper()
+	p.run.verb("call", nil)
+	call, err := p.lane.Call(ctx)
+	if err != nil {
+		p.run.inconclusive("the call did not ring: " + err.Error())
+	}
+	p.ByHand(ctx, control.Request{Verb: control.Answer, Text: "answer the call"})
+	if err := call.Answered(ctx); err != nil {
+		p.run.inconclusive("the call was not answered: " + err.Error())
+	}
+	return func(ctx context.Context) *timeline.Window {
+		GinkgoHelper()
+		w := p.run.verb("hang up", nil)
+		if err := call.Hangup(ctx); err != nil {
+			p.run.inconclusive("the call did not end: " + err.Error())
+		}
+		return w
+	}
+}
+
+// coverRest says for rows of a mask's spec that have no cell of their own under
+// this depth that they are judged elsewhere.
+func (p *Phone) coverRest(cells []pki.Flaw, mask int) {
+	seen := map[string]bool{}
+	for _, f := range cells {
+		seen[cellRow(f)] = true
+	}
+	for _, row := range []string{"TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06"} {
+		if !seen[row] {
+			p.run.spec.result.Judgements = append(p.run.spec.result.Judgements, report.Judgement{
+				Row: row, Case: fmt.Sprintf("mask %d", mask), Verdict: report.Skip, Transport: string(p.over),
+				Reason: "needs --depth full for mask " + strconv.Itoa(mask),
+			})
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package scenarios
+
+import (
+	"strings"
+
+	"ip88rig/rig/model"
+)
+
+// known is what the handset is known to hold when no spec runs.
+type known struct {
+	// lost says why nothing is known; blank when the rest holds.
+	lost string
+	// by is the row that kept the handset from coming home, blocks how often in
+	// a row it did.
+	by     string
+	blocks int
+	// dirty are settings stored that golden does not have.
+	dirty map[string]bool
+	// version is the running one where it is not golden's.
+	version string
+}
+
+// spoil forgets what was known.
+func (k *known) spoil(why string) { k.lost = why }
+
+// store notes a setting that a cycle may have stored.
+func (k *known) store(f model.Field) {
+	if rides(f) {
+		return
+	}
+	if k.dirty == nil {
+		k.dirty = map[string]bool{}
+	}
+	k.dirty[f.Section+"/"+f.Name] = true
+}
+
+// rides tells fields that any later cycle restores without a reboot and that
+// change neither the way the handset provisions nor what it accepts.
+func rides(f model.Field) bool {
+	return f.Section == "VOIP" && (strings.HasPrefix(f.Name, "line1_") || f.Name == "timer_register_expires")
+}
+
+// needsHome says why the next claim must spend a cycle of its own; blank when
+// restoring can ride on the next spec's first one.
+func (k *known) needsHome() string {
+	switch {
+	case k.lost != "":
+		return k.lost
+	case k.version != "":
+		return "it runs " + k.version
+	case len(k.dirty) > 0:
+		for name := range k.dirty {
+			return "it holds another " + name
+		}
+	}
+	return ""
+}
+
+// home notes that the handset holds golden.
+func (k *known) home() { *k = known{} }
+
+// restsOn names the facts that a judgement of the row rests on: as long as one
+// of them is an assumption, a real handset does not fail it.
+func restsOn(row string) []string {
+	switch row {
+	case "XPT-03":
+		return []string{model.StoredURLField, model.WitnessFields}
+	case "XPT-04":
+		return []string{model.OptionNumberField, model.WitnessFields}
+	case "CFG-01", "CFG-02", "CFG-09", "CFG-11", "RBT-02":
+		return []string{model.WitnessFields}
+	case "CFG-03":
+		return []string{model.WitnessFields, model.DecryptKeyForm}
+	case "RBT-01", "RBT-03", "RBT-05":
+		return []string{model.RebootFields}
+	case "FWU-09", "RSY-03":
+		return []string{model.DownloadFlagFields}
+	case "TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06":
+		return []string{model.MaskField}
+	case "AUT-01", "AUT-02":
+		return []string{model.CredentialFields}
+	}
+	return nil
+}

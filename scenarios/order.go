@@ -1,0 +1,46 @@
+package scenarios
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	. "ip88rig/capture/match"
+	"ip88rig/rig/bench"
+)
+
+// ORD: what is asked for, in which order.
+
+var _ = scenario("asks for the global file, then its own, then the version file",
+	covers("ORD-01", "ORD-02", "ORD-04"), anyTransport(), takes(1), first(5),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-01", AskFirst(phone.Global())))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-02", AskInOrder(phone.Global(), phone.Own())))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", AskInOrder(phone.Global(), phone.Own(), phone.Version())))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", AskOver(phone.over)))
+	})
+
+var _ = scenario("names its own file by the MAC of the WiFi module",
+	covers("ORD-03"), anyTransport(), takes(1), onLink(bench.WiFi), first(5),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-03", Ask(phone.Own())))
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("ORD-03", Ask(phone.NamedByPhone())))
+	})
+
+var _ = scenario("never asks for another model's files",
+	covers("ORD-07"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+
+		boot := phone.PowerCycle(ctx)
+
+		phone.Finish(ctx, boot)
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("ORD-07", Ask(phone.Siblings())))
+	})

@@ -1,0 +1,588 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/control"
+	"ip88rig/rig/firmware"
+	"ip88rig/rig/model"
+	"ip88rig/rig/pki"
+	"ip88rig/rig/publish"
+	"ip88rig/rig/sysconf"
+)
+
+// Phone is the handset under test, as a scenario sees it: givens change what
+// the rig serves, verbs act and return a window on the timeline.
+type Phone struct {
+	run      *run
+	lane     *rig.Lane
+	Patience model.Patience
+	over     timeline.Transport
+
+	served  served
+	fresh   int
+	badCell int
+	// badCells are the texts of cells that failed.
+	badCells []string
+}
+
+// Config says which of the two configuration files.
+type Config int
+
+// The configuration files of the guide.
+const (
+	Global Config = iota
+	Own
+)
+
+// served is what the rig offers: golden with the scenario's overrides.
+type served struct {
+	files    [2]*sysconf.File
+	withheld map[string]bool
+	sealed   [2]bool
+	version  *firmware.Version
+	offer    rig.Offer
+}
+
+// Fields that scenarios use by name (phone-facts section 2.3, as the model's
+// facts name them where they are in doubt).
+func voip(name string) model.Field      { return model.Field{Section: "VOIP", Name: name} }
+func provision(name string) model.Field { return model.Field{Section: "PROVISION", Name: name} }
+
+// Claim gives the phone over to the spec with golden served over the transport
+// of the spec and every service well behaved. It spends a cycle of its own only
+// if the handset is not known to hold golden.
+func (p *Phone) Claim(ctx context.Context) {
+	GinkgoHelper()
+	if why := p.run.known.needsHome(); why != "" {
+		p.run.verb("go home", why)
+		if err := p.home(ctx); err != nil {
+			p.run.known.blocks++
+			var b blockedError
+			if errors.As(err, &b) {
+				p.run.known.by, p.run.known.lost = b.row, b.reason
+				p.run.block(b.row, b.reason)
+			}
+			p.run.inconclusive(err.Error())
+		}
+	}
+	if err := p.serveGolden(); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	p.OfferOver(p.over)
+}
+
+// claimUnchecked is Claim for the specs that prove the way home.
+func (p *Phone) claimUnchecked() {
+	GinkgoHelper()
+	if err := p.serveGolden(); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	p.OfferOver(p.over)
+}
+
+// blockedError is a given that was not reached.
+type blockedError struct{ row, reason string }
+
+func (b blockedError) Error() string { return "blocked by " + b.row + ": " + b.reason }
+
+// home brings the handset to golden over every way it may come.
+func (p *Phone) home(ctx context.Context) error {
+	if err := p.serveGolden(); err != nil {
+		return err
+	}
+	p.OfferOver(timeline.TFTP)
+	boot, err := p.cycle(ctx)
+	if err != nil {
+		return err
+	}
+	bound := boot.Within(p.Patience.Upgrade)
+	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
+	_, err = bound.Await(ctx, timeline.FactRegistered())
+	view := bound.View()
+	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
+		p.run.known.home()
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	b := p.diagnose(view)
+	if err == nil {
+		err = errors.New("it registered, but does not hold golden")
+	}
+	return blockedError{b, "the handset did not come home to golden: " + firstLine(err.Error())}
+}
+
+// runs tells whether the last REGISTER shows the version, where the model's
+// User-Agent is known to show it.
+func (p *Phone) runs(v timeline.View, version string) bool {
+	return match.RegisterWith{Agent: version}.Judge(v).OK
+}
+
+// diagnose names the row whose failure kept a given from being reached.
+func (p *Phone) diagnose(v timeline.View) string {
+	asked := func(s match.Step) bool { return match.Ask(s).Judge(v).OK }
+	alive := slices.ContainsFunc(v.Events, func(e timeline.Event) bool { return e.Kind == timeline.Asked })
+	rebooted := 0
+	for _, e := range v.Events {
+		if e.Kind == timeline.Rebooted {
+			rebooted++
+		}
+	}
+	baseline := "XPT-01"
+	if p.served.offer.URL != "" {
+		baseline = "XPT-02"
+	}
+	switch {
+	case !alive:
+		return baseline
+	case !asked(p.Global()):
+		return "ORD-01"
+	case !asked(p.Own()):
+		return "ORD-02"
+	case rebooted > 2:
+		return "RBT-03"
+	case !asked(p.Version()):
+		return "ORD-04"
+	case p.served.version != nil && !p.runs(v, p.served.version.Name):
+		return "FWU-01"
+	}
+	return "CFG-01"
+}
+
+const goldenExpires = 3600
+
+func (p *Phone) serveGolden() error {
+	h, a := p.lane.Handset, p.lane.Addrs
+	p.lane.Reset()
+	p.served = served{withheld: map[string]bool{}}
+	for i, text := range p.lane.GoldenFiles() {
+		f, err := sysconf.Parse("golden", text)
+		if err != nil {
+			return fmt.Errorf("golden configuration: %w", err)
+		}
+		p.served.files[i] = f
+	}
+	set := func(c Config, f model.Field, value string) { p.served.files[c].Set(f.Section, f.Name, value) }
+	set(Global, model.Field{Section: "LAN", Name: "tftp_server_address"}, a.Server.String())
+	set(Global, voip("timer_register_expires"), strconv.Itoa(goldenExpires))
+	for _, f := range h.Facts.Fields(model.RebootFields) {
+		if f == voip("local_udp_port") {
+			set(Global, f, "5060")
+		}
+	}
+	flags := h.Facts.Fields(model.DownloadFlagFields)
+	for _, f := range flags {
+		set(Global, f, "enable")
+	}
+	for _, f := range h.Facts.Fields(model.StoredURLField) {
+		set(Global, f, "")
+	}
+	for _, f := range h.Facts.Fields(model.MaskField) {
+		set(Global, f, "7")
+	}
+	for _, f := range h.Facts.Fields(model.OptionNumberField) {
+		set(Global, f, "160")
+	}
+	credentials := h.Facts.Fields(model.CredentialFields)
+	if len(credentials) == 2 {
+		set(Global, credentials[0], p.httpsID())
+		set(Global, credentials[1], p.httpsPassword())
+	}
+	set(Global, provision("decrypt_key"), p.key())
+	set(Global, provision("smartup_use"), "disable")
+	set(Global, provision("smartup_confirm"), "disable")
+	for name, value := range map[string]string{
+		"line1_name": p.user(), "line1_authname": p.user(), "line1_password": p.secret("sip", 12),
+		"line1_displayname": "Rig " + h.Name, "line1_proxy_address": a.Server.String(), "line1_proxy_port": "5060",
+		"line1_type": "private", "line1_registration": "enable",
+	} {
+		set(Own, voip(name), value)
+	}
+	p.served.version = p.lane.GoldenFirmware()
+	return p.publish()
+}
+
+// publish hands what is served to the lane.
+func (p *Phone) publish() error {
+	h := p.lane.Handset
+	var files []publish.File
+	add := func(meaning string, content []byte, names ...string) {
+		for _, n := range names {
+			if !p.served.withheld[strings.ToLower(n)] {
+				files = append(files, publish.File{Name: n, Content: content, Meaning: meaning})
+			}
+		}
+	}
+	for c, f := range p.served.files {
+		meaning, names := "global configuration", []string{h.Model.GlobalFile()}
+		if Config(c) == Own {
+			meaning, names = "phone-specific configuration", p.ownNames()
+		}
+		content := f.Bytes()
+		if p.served.sealed[c] {
+			sealed, err := sysconf.Encrypt(h.Facts.Text(model.DecryptKeyForm), p.key(), content)
+			if err != nil {
+				return err
+			}
+			meaning, content = meaning+", encrypted", sealed
+		}
+		add(meaning, content, names...)
+	}
+	if v := p.served.version; v != nil {
+		if v.StandIn && !h.Simulated {
+			return firmware.ErrStandIn
+		}
+		add("version file naming "+v.Name, v.VersionFile, h.Model.VersionFile())
+		for _, f := range v.Files {
+			add(f.Meaning, f.Content, f.Name)
+		}
+	}
+	return p.lane.Tree.Replace(files)
+}
+
+func (p *Phone) mustPublish() {
+	GinkgoHelper()
+	if err := p.publish(); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+}
+
+// ownNames are the forms in which a MAC may name a file; which one is asked for
+// is recorded, and lower case stands for upper case.
+func (p *Phone) ownNames() []string { return macNames(p.lane.Handset.Active()) }
+
+func macNames(mac []byte) []string {
+	plain := hex.EncodeToString(mac)
+	var pairs []string
+	for i := 0; i < len(plain); i += 2 {
+		pairs = append(pairs, plain[i:i+2])
+	}
+	return []string{plain, strings.Join(pairs, "-"), strings.Join(pairs, ":")}
+}
+
+// Names, passwords and keys derive from seed and handset, so that a run can be
+// repeated; none is a secret of anybody.
+
+func (p *Phone) hash(what string) uint64 {
+	sum := fnv.New64a()
+	_, _ = fmt.Fprintf(sum, "%d/%s/%s", p.run.Seed, p.lane.Handset.Name, what)
+	return sum.Sum64()
+}
+
+func (p *Phone) secret(what string, n int) string {
+	return fmt.Sprintf("%016x%016x", p.hash(what), p.hash(what+"'"))[:n]
+}
+
+func (p *Phone) user() string          { return "2" + fmt.Sprintf("%04d", p.hash("user")%10000) }
+func (p *Phone) httpsID() string       { return "rig-" + p.lane.Handset.Name }
+func (p *Phone) httpsPassword() string { return p.secret("https", 16) }
+func (p *Phone) key() string           { return p.secret("key", 32) }
+
+// FreshUser is a line name that this spec has not used yet: the witness of a
+// change to the phone-specific file.
+func (p *Phone) FreshUser() string {
+	p.fresh++
+	return "3" + fmt.Sprintf("%06d", p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%1000000)
+}
+
+// FreshExpires is the witness of a change to the global file, in seconds.
+func (p *Phone) FreshExpires() int {
+	p.fresh++
+	return 1200 + int(p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%2000) //nolint:gosec // below 2000
+}
+
+// Givens.
+
+// Set serves another value of a field in one of the files.
+func (p *Phone) Set(c Config, f model.Field, value string) {
+	GinkgoHelper()
+	p.served.files[c].Set(f.Section, f.Name, value)
+	p.run.known.store(f)
+	p.mustPublish()
+}
+
+// Omit serves neither file with the field, so that what is stored holds.
+func (p *Phone) Omit(f model.Field) {
+	GinkgoHelper()
+	for _, file := range p.served.files {
+		file.Remove(f.Section, f.Name)
+	}
+	p.run.known.store(f)
+	p.mustPublish()
+}
+
+// SetUser serves a fresh line name and returns it.
+func (p *Phone) SetUser() string {
+	GinkgoHelper()
+	user := p.FreshUser()
+	p.Set(Own, voip("line1_name"), user)
+	return user
+}
+
+// SetExpires serves a fresh registration period in the global file.
+func (p *Phone) SetExpires() int {
+	GinkgoHelper()
+	expires := p.FreshExpires()
+	p.Set(Global, voip("timer_register_expires"), strconv.Itoa(expires))
+	return expires
+}
+
+// Encrypt serves the file encrypted with the stored key.
+func (p *Phone) Encrypt(c Config) {
+	GinkgoHelper()
+	p.served.sealed[c] = true
+	p.mustPublish()
+}
+
+// Withhold answers "not found" for a configuration file.
+func (p *Phone) Withhold(c Config) {
+	GinkgoHelper()
+	names := []string{p.lane.Handset.Model.GlobalFile()}
+	if c == Own {
+		names = p.ownNames()
+	}
+	for _, n := range names {
+		p.served.withheld[strings.ToLower(n)] = true
+	}
+	p.mustPublish()
+}
+
+// WithholdVersion answers "not found" for the version file.
+func (p *Phone) WithholdVersion() {
+	GinkgoHelper()
+	p.served.version = nil
+	p.mustPublish()
+}
+
+// Firmware returns a software version: "golden" or "next".
+func (p *Phone) Firmware(which string) firmware.Version {
+	GinkgoHelper()
+	v, err := p.lane.Firmware(which)
+	if err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	return v
+}
+
+// Publish serves a software version from now on and returns it.
+func (p *Phone) Publish(v firmware.Version) firmware.Version {
+	GinkgoHelper()
+	p.served.version = &v
+	if golden := p.lane.GoldenFirmware(); golden == nil || golden.Name != v.Name {
+		p.run.known.version = v.Name
+	}
+	p.mustPublish()
+	return v
+}
+
+// OfferOver lets DHCP lead the handset to one transport: options 66 and 150
+// always, 160 with a URL for HTTP and HTTPS.
+func (p *Phone) OfferOver(t timeline.Transport) {
+	GinkgoHelper()
+	o := rig.Offer{TFTP: true, SNTP: true}
+	if t != timeline.TFTP {
+		o.URL = p.URL(t)
+	}
+	p.Offer(o)
+}
+
+// Offer sets what DHCP says from the next lease on.
+func (p *Phone) Offer(o rig.Offer) {
+	GinkgoHelper()
+	p.served.offer = o
+	if err := p.lane.Offer(o); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+}
+
+// URL is the address to provision from over a transport.
+func (p *Phone) URL(t timeline.Transport) string { return string(t) + "://" + p.lane.Addrs.Name + "/" }
+
+// OtherURL leads to a second server.
+func (p *Phone) OtherURL(t timeline.Transport) string {
+	return string(t) + "://" + p.lane.Addrs.SecondName + "/"
+}
+
+// Present shows a certificate in every handshake from now on.
+func (p *Phone) Present(flaw pki.Flaw) {
+	GinkgoHelper()
+	if err := p.lane.Present(flaw); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+}
+
+// PresentFrom shows a good certificate of an authority: pki.A, pki.C or pki.P.
+func (p *Phone) PresentFrom(authority string) {
+	GinkgoHelper()
+	if err := p.lane.PresentFrom(authority); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+}
+
+// Challenge asks for HTTP authentication from now on.
+func (p *Phone) Challenge(scheme rig.Scheme) {
+	p.lane.Challenge(scheme, p.httpsID(), p.httpsPassword())
+}
+
+// Verbs.
+
+// cycle takes the power away and gives it back; the window begins with power.
+func (p *Phone) cycle(ctx context.Context) (*timeline.Window, error) {
+	w := p.run.verb("power cycle", nil)
+	p.run.spec.result.Cycles++
+	if err := control.Cycle(ctx, p.lane.Power, p.Patience.Off); err != nil {
+		return nil, err
+	}
+	return w.Within(p.Patience.Operator + p.Patience.Off + time.Minute).After(timeline.FactKind(timeline.PowerOn)), nil
+}
+
+// PowerCycle takes the power away, gives it back and returns the window from
+// there on.
+func (p *Phone) PowerCycle(ctx context.Context) *timeline.Window {
+	GinkgoHelper()
+	w, err := p.cycle(ctx)
+	if err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	return w
+}
+
+// CheckSync asks the handset by NOTIFY to provision and returns the window from
+// there on. A handset that does not answer is the matcher's to judge.
+func (p *Phone) CheckSync(ctx context.Context) *timeline.Window {
+	GinkgoHelper()
+	return p.notify(ctx, p.lane.Handset.Facts.Text(model.CheckSyncEvent))
+}
+
+func (p *Phone) notify(ctx context.Context, event string) *timeline.Window {
+	GinkgoHelper()
+	w := p.run.verb("NOTIFY "+event, nil)
+	if err := p.lane.Notify(ctx, event); err != nil {
+		p.lane.Note("NOTIFY " + event + ": " + err.Error())
+	}
+	return w
+}
+
+// ByHand asks a person (or the script in his place) for something.
+func (p *Phone) ByHand(ctx context.Context, r control.Request) *timeline.Window {
+	GinkgoHelper()
+	w := p.run.verb("by hand: "+string(r.Verb), r.Text)
+	r.Handset = p.lane.Handset.Name
+	if err := p.lane.Do(ctx, r); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	return w
+}
+
+// Reach waits for a fact that a scenario stands on: not reached, the spec is
+// blocked by the row, or by what a look at the window names.
+func (p *Phone) Reach(ctx context.Context, w *timeline.Window, f timeline.Fact, row string) {
+	GinkgoHelper()
+	p.run.passPending()
+	if _, err := w.Await(ctx, f); err != nil {
+		if ctx.Err() != nil {
+			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
+		}
+		if row == "" {
+			row = p.diagnose(w.View())
+		}
+		p.run.block(row, firstLine(err.Error()))
+	}
+}
+
+// Store stores settings in the handset over the baseline path: TFTP, option 160
+// withheld. Each goes into the phone-specific file together with a fresh line
+// name, and the given is proven by the REGISTER that shows it.
+func (p *Phone) Store(ctx context.Context, settings map[model.Field]string) {
+	GinkgoHelper()
+	was := p.served.offer
+	p.OfferOver(timeline.TFTP)
+	for f, v := range settings {
+		p.Set(Own, f, v)
+	}
+	user := p.SetUser()
+	boot := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
+	for {
+		p.Reach(ctx, boot, timeline.FactRegistered(), "")
+		if (match.RegisterWith{User: user}).Judge(boot.View()).OK {
+			break
+		}
+		p.run.block(p.diagnose(boot.View()), fmt.Sprintf("the given was not stored: no REGISTER as %s", user))
+	}
+	p.Offer(was)
+}
+
+// Steps of the routine.
+
+// Global is the step of the model's global file.
+func (p *Phone) Global() match.Step {
+	return match.Step{Name: "global file", Files: []string{p.lane.Handset.Model.GlobalFile()}}
+}
+
+// Own is the step of the phone-specific file.
+func (p *Phone) Own() match.Step {
+	return match.Step{Name: "phone-specific file", Files: anyCase(p.ownNames())}
+}
+
+// Version is the step of the version file, with its look-up in a folder named
+// by the MAC.
+func (p *Phone) Version() match.Step {
+	name := p.lane.Handset.Model.VersionFile()
+	files := []string{name}
+	for _, own := range anyCase(p.ownNames()) {
+		files = append(files, own+"/"+name)
+	}
+	return match.Step{Name: "version file", Files: files}
+}
+
+// Listed are the steps of the files that a version lists.
+func (p *Phone) Listed(v firmware.Version) []match.Step {
+	var steps []match.Step
+	for _, f := range v.Files {
+		steps = append(steps, match.Step{Name: f.Name, Files: []string{f.Name}})
+	}
+	return steps
+}
+
+// Files are the listed files with their digests.
+func (p *Phone) Files(v firmware.Version) []match.File {
+	var files []match.File
+	for _, f := range v.Files {
+		files = append(files, match.File{Name: f.Name, SHA256: publish.SHA256(f.Content), Bytes: int64(len(f.Content))})
+	}
+	return files
+}
+
+// Siblings is a step that no handset of this model may take.
+func (p *Phone) Siblings() match.Step {
+	var files []string
+	for _, m := range model.All() {
+		if m != p.lane.Handset.Model {
+			files = append(files, m.GlobalFile(), m.VersionFile())
+		}
+	}
+	return match.Step{Name: "another model's file", Files: files}
+}
+
+func anyCase(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, n, strings.ToUpper(n))
+	}
+	return out
+}

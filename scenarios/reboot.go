@@ -1,0 +1,72 @@
+package scenarios
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/model"
+)
+
+// RBT: when it reboots. Rows that count reboots are triggered by power: it is
+// not known whether NOTIFY reboots these handsets by itself.
+
+var _ = scenario("reboots once after the cycle in which its own file changed an asterisked field",
+	covers("RBT-01"), anyTransport(), takes(1), needsField(model.RebootFields), changesAsterisked(Own))
+
+var _ = scenario("reboots once after the cycle in which the global file changed an asterisked field",
+	covers("RBT-01"), anyTransport(), takes(1), needsField(model.RebootFields), changesAsterisked(Global))
+
+func changesAsterisked(c Config) func(SpecContext, *Phone) {
+	return func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.SetAsterisked(c)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("RBT-01", RebootAfterAsking(phone.Version())))
+		Eventually(ctx, boot.Within(2*phone.Patience.Boot)).Should(Show("RBT-01", RebootOnce()))
+		Consistently(ctx, boot.After(timeline.FactRebooted()).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
+			ShouldNot(Show("RBT-01", Reboot()))
+	}
+}
+
+var _ = scenario("does not reboot for a changed field without asterisk",
+	covers("RBT-02"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		user := phone.SetUser()
+
+		boot := phone.PowerCycle(ctx)
+
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), phone.RegisteredAs(user), "")
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("RBT-02", Reboot()))
+	})
+
+var _ = scenario("does not reboot for an asterisked field served with the value it has",
+	covers("RBT-03"), anyTransport(), takes(1), needsField(model.RebootFields),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.RepeatAsterisked()
+
+		boot := phone.PowerCycle(ctx)
+
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRegistered(), "")
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("RBT-03", Reboot()))
+	})
+
+var _ = scenario("reboots once for an asterisked field and software in one cycle",
+	covers("RBT-05"), anyTransport(), takes(1), needsField(model.RebootFields), needsFirmware(),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.SetAsterisked(Own)
+		next := phone.Publish(phone.Firmware("next"))
+
+		boot := phone.PowerCycle(ctx)
+
+		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade), timeline.FactFetched(next.Files[len(next.Files)-1].Name), "FWU-01")
+		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-05", RebootOnce()))
+		Consistently(ctx, boot.After(timeline.FactRebooted()).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
+			ShouldNot(Show("RBT-05", Reboot()))
+	})

@@ -1,0 +1,137 @@
+// Package selftest says what each defect of a simulated handset must do to the
+// suite: the rows that it fails, and the rows that it may block because they
+// stand on what is broken. Any other failure, and a declared row that passes,
+// is an error: either a scenario cannot fail, or it blames the wrong thing.
+package selftest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ip88rig/rig/report"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
+)
+
+// Expectation is what one defect must do.
+type Expectation struct {
+	Defect defect.Name
+	// Fails are the rows that at least one judgement fails.
+	Fails []string
+	// Blocks are rows that may be blocked, in part or whole; "*" is any.
+	Blocks []string
+	// WiFi: the defect shows on a handset with a WiFi module only.
+	WiFi bool
+}
+
+// Expected returns the expectation of one defect.
+func Expected(n defect.Name) (Expectation, bool) {
+	for _, e := range Expectations() {
+		if e.Defect == n {
+			return e, true
+		}
+	}
+	return Expectation{}, false
+}
+
+// Compare holds what a run found against the expectation. The result is empty
+// when they agree.
+func (e Expectation) Compare(h report.Handset) []string {
+	var wrong []string
+	failed, blocked := map[string]bool{}, map[string]bool{}
+	for _, s := range h.Specs {
+		for _, j := range s.Judgements {
+			switch j.Verdict {
+			case report.Fail:
+				failed[j.Row] = true
+			case report.Blocked:
+				blocked[j.Row] = true
+			case report.Inconclusive:
+				wrong = append(wrong, fmt.Sprintf("%s is inconclusive in %q: %s", j.Row, s.Name, j.Reason))
+			case report.Pass, report.Skip, report.Drift, report.Known:
+			}
+		}
+	}
+	for _, row := range e.Fails {
+		if !failed[row] {
+			wrong = append(wrong, row+" was to fail and did not")
+		}
+	}
+	for row := range failed {
+		if !slices.Contains(e.Fails, row) {
+			wrong = append(wrong, row+" failed and is not declared")
+		}
+	}
+	for row := range blocked {
+		if !failed[row] && !slices.Contains(e.Blocks, row) && !slices.Contains(e.Blocks, "*") {
+			wrong = append(wrong, row+" was blocked and is not declared")
+		}
+	}
+	if h.Died != "" {
+		wrong = append(wrong, "the lane died: "+h.Died)
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+// Matrix prints rows × defects: F a row failed, b it was blocked in part or
+// whole, · it held.
+func Matrix(found map[defect.Name]report.Handset) string {
+	var names []defect.Name
+	for _, n := range defect.All() {
+		if _, ok := found[n]; ok {
+			names = append(names, n)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("rows × defects: F failed, b blocked, · held\n\n")
+	for i, n := range names {
+		fmt.Fprintf(&b, "%s%d %s\n", strings.Repeat("       ", 1), i+1, n)
+	}
+	b.WriteString("\n       ")
+	for i := range names {
+		fmt.Fprintf(&b, "%3d", i+1)
+	}
+	b.WriteString("\n")
+	for _, r := range scenarios.Catalogue() {
+		if len(scenarios.Covering(r.ID)) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "%s ", r.ID)
+		for _, n := range names {
+			mark := "·"
+			for _, row := range found[n].Rows() {
+				if row.ID != r.ID {
+					continue
+				}
+				switch row.Verdict {
+				case report.Fail:
+					mark = "F"
+				case report.Blocked:
+					mark = "b"
+				case report.Inconclusive:
+					mark = "?"
+				case report.Pass, report.Skip, report.Drift, report.Known:
+				}
+			}
+			fmt.Fprintf(&b, "  %s", mark)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// Unproven lists shall rows that no defect turns red, and AUT-04 with them.
+func Unproven() []string {
+	var out []string
+	for _, r := range scenarios.Catalogue() {
+		if r.Kind != "shall" && r.ID != "AUT-04" {
+			continue
+		}
+		if !slices.ContainsFunc(Expectations(), func(e Expectation) bool { return slices.Contains(e.Fails, r.ID) }) {
+			out = append(out, r.ID)
+		}
+	}
+	return out
+}

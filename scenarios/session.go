@@ -1,0 +1,318 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/report"
+)
+
+// run is the suite on one lane, from its first spec to its last.
+type run struct {
+	Options
+	hands int
+	phone *Phone
+	known known
+	// wayBack: NOTIFY was proven to bring the handset to provision.
+	wayBack bool
+
+	spec *specRun
+}
+
+// specRun is what is gathered about the spec that runs now.
+type specRun struct {
+	story   *story
+	over    timeline.Transport
+	result  report.Spec
+	pending *show
+	verbs   int
+	// troubles are the rig's or the lab's: they make the spec inconclusive.
+	troubles []string
+	opened   bool
+}
+
+func newRun(o Options) *run { return &run{Options: o, known: known{lost: "it was never seen"}} }
+
+// begin opens the spec's recording and returns the phone with nothing given.
+func (r *run) begin(s *story, over timeline.Transport) *Phone {
+	GinkgoHelper()
+	spec := &specRun{story: s, over: over}
+	spec.result = report.Spec{
+		ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: string(over), Start: time.Now(),
+	}
+	spec.result.Folder = filepath.Join(r.Folder, spec.result.ID)
+	if r.Rerun != "" {
+		spec.result.Rerun = fmt.Sprintf(r.Rerun, regexp.QuoteMeta(s.name+", over "+string(over)))
+	}
+	r.spec = spec
+	if r.Filter != "" {
+		if ok, err := regexp.MatchString(r.Filter, s.text(over)); err != nil || !ok {
+			r.spec = nil
+			Skip("filtered out")
+		}
+	}
+	if reason := s.skipReason(r.Options); reason != "" {
+		r.skip(reason)
+	}
+	if r.known.blocks >= 2 && s.priority == 0 {
+		// Blocked specs end at once: the handset was tried twice.
+		r.block(r.known.by, r.known.lost)
+	}
+	hands := s.hands
+	if r.Lane.Handset.Power.Kind == "operator" {
+		hands += 2 * s.power
+	}
+	if r.OperatorMax >= 0 && r.hands+hands > r.OperatorMax {
+		r.skip(fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", r.hands+hands-r.OperatorMax, r.OperatorMax))
+	}
+	r.hands += hands
+	if r.Started != nil {
+		r.Started(spec.result)
+	}
+	if err := r.Lane.OpenRecording(spec.result.Folder); err != nil {
+		r.inconclusive(err.Error())
+	}
+	spec.opened = true
+	r.phone = &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
+	return r.phone
+}
+
+// verb writes a step of the scenario into the journal and returns the window
+// from there. Whatever was judged before it has passed.
+func (r *run) verb(name string, args any) *timeline.Window {
+	r.passPending()
+	r.spec.verbs++
+	if r.Waiting != nil {
+		r.Waiting(name)
+	}
+	return r.Lane.Verb(name, r.spec.verbs, args)
+}
+
+// The three ways a spec ends without its handset being at fault.
+
+func (r *run) skip(reason string) {
+	GinkgoHelper()
+	r.spec.result.Verdict, r.spec.result.Reason = report.Skip, reason
+	Skip(reason)
+}
+
+func (r *run) block(row, reason string) {
+	GinkgoHelper()
+	r.passPending()
+	r.spec.result.Verdict, r.spec.result.BlockedBy = report.Blocked, row
+	r.spec.result.Reason = fmt.Sprintf("blocked by %s: %s", row, reason)
+	Fail(r.spec.result.Reason)
+}
+
+func (r *run) inconclusive(reason string) {
+	GinkgoHelper()
+	r.spec.result.Verdict, r.spec.result.Reason = report.Inconclusive, "inconclusive: "+reason
+	Fail(r.spec.result.Reason)
+}
+
+// judge settles one judgement and writes it into the journal.
+func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
+	j := report.Judgement{
+		Row: s.row, Case: s.name, Transport: string(r.spec.over), Verdict: v, Reason: reason,
+		Negated: negated, Upto: s.view.Upto, Watermark: s.view.Watermark,
+	}
+	if v == report.Fail {
+		if why := unjudged(s.verdict); why != "" {
+			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: "+why
+		} else if !s.verdict.Final && !s.view.Closed {
+			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: the wait ended before its window closed"
+		} else if fact := r.assumption(s.row); fact != "" {
+			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: assumption "+fact
+		}
+	}
+	name, args := match.Encode(s.matcher)
+	j.Matcher, j.Args = name, args
+	if window, err := json.Marshal(s.window); err == nil {
+		j.Window = window
+	}
+	if n := len(s.view.Events); n > 0 {
+		j.Frame = s.view.Events[n-1].Frame
+	}
+	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
+	r.Lane.Judged(j)
+}
+
+// assumption names the unmeasured fact, or the sibling's manual, that a
+// judgement on a real handset would rest on; blank when there is none.
+func (r *run) assumption(row string) string {
+	h := r.Lane.Handset
+	if h.Simulated {
+		return ""
+	}
+	if req, err := Find(row); err == nil && req.PromisedBySiblingOnly() {
+		if fact, ok := h.Facts.Get("row-" + row); !ok || !fact.Source.Settled() {
+			return fmt.Sprintf("%s is promised by a sibling's manual only (%s)", row, req.From)
+		}
+	}
+	for _, name := range restsOn(row) {
+		if fact, ok := h.Facts.Get(name); ok && !fact.Source.Settled() {
+			return fmt.Sprintf("%s = %q, %s", fact.Name, fact.Value, fact.Source)
+		}
+	}
+	return ""
+}
+
+// passPending settles the judgement before: had it failed, its spec had ended.
+func (r *run) passPending() {
+	if r.spec == nil || r.spec.pending == nil {
+		return
+	}
+	s := r.spec.pending
+	r.spec.pending = nil
+	r.judge(s, report.Pass, !s.verdict.OK, "")
+}
+
+// end runs when the body has ended, however: it settles what is pending, checks
+// the rig itself and closes the recording.
+func (r *run) end(ctx SpecContext) {
+	if r == nil || r.spec == nil || !r.spec.opened {
+		return
+	}
+	spec := r.spec
+	failed := CurrentSpecReport().Failed()
+	if s := spec.pending; s != nil && failed && spec.result.Verdict == "" {
+		spec.pending = nil
+		r.judge(s, report.Fail, s.verdict.OK, s.why())
+	}
+	r.passPending()
+	if failed {
+		r.known.spoil("the spec before did not end well")
+	}
+	for _, c := range r.Lane.Faults.Clear() {
+		if c.Fired == 0 && !failed {
+			spec.troubles = append(spec.troubles, "a declared fault never fired: "+c.Rule.String())
+		}
+	}
+	r.Lane.Settle(ctx)
+	spec.troubles = append(spec.troubles, r.Lane.Troubles()...)
+	spec.result.Frames = r.Lane.Recorder.Frames()
+	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
+		spec.troubles = append(spec.troubles, err.Error())
+	}
+	spec.opened = false
+	if failed {
+		AddReportEntry("timeline", r.Lane.LastText(), ReportEntryVisibilityFailureOrVerbose)
+	}
+}
+
+// finish sums the spec up, also one that was skipped, and hands it over.
+func (r *run) finish(g SpecReport) {
+	if r == nil || r.spec == nil {
+		return
+	}
+	spec := r.spec
+	r.spec = nil
+	res := &spec.result
+	res.Took = time.Since(res.Start)
+	if g.Failed() {
+		res.Failure, res.Location = g.FailureMessage(), g.FailureLocation().String()
+	}
+	if res.Verdict == "" {
+		switch {
+		case slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Fail }):
+			res.Verdict, res.Reason = report.Fail, firstReason(res.Judgements, report.Fail)
+		case slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Inconclusive }):
+			res.Verdict, res.Reason = report.Inconclusive, firstReason(res.Judgements, report.Inconclusive)
+		case g.Failed():
+			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: the scenario itself broke off: "+firstLine(res.Failure)
+		default:
+			res.Verdict = report.Pass
+		}
+	}
+	if len(spec.troubles) > 0 && res.Verdict != report.Skip {
+		why := "inconclusive: " + strings.Join(spec.troubles, "; ")
+		res.Verdict, res.Reason, res.BlockedBy = report.Inconclusive, why, ""
+		for i := range res.Judgements {
+			res.Judgements[i].Verdict, res.Judgements[i].Reason = report.Inconclusive, why
+		}
+		r.known.spoil(why)
+	}
+	// Rows not reached are blocked.
+	for _, row := range res.Rows {
+		if slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Row == row }) {
+			continue
+		}
+		j := report.Judgement{Row: row, Transport: res.Transport, Verdict: report.Blocked, BlockedBy: res.BlockedBy, Reason: res.Reason}
+		switch res.Verdict {
+		case report.Skip:
+			j.Verdict = report.Skip
+		case report.Inconclusive:
+			j.Verdict = report.Inconclusive
+		case report.Fail:
+			i := slices.IndexFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Fail })
+			j.BlockedBy = res.Judgements[i].Row
+			j.Reason = "not reached: the spec ended at " + j.BlockedBy
+		case report.Pass:
+			// A scenario that names a row and judges it nowhere is a defect of ours.
+			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: no assertion of this spec judged the row"
+			res.Verdict, res.Reason = report.Inconclusive, j.Reason
+		case report.Blocked, report.Drift, report.Known:
+		}
+		res.Judgements = append(res.Judgements, j)
+	}
+	if r.Done != nil {
+		r.Done(*res)
+	}
+}
+
+// why says in one sentence what a failed judgement saw.
+func (s *show) why() string {
+	if s.verdict.Problem != "" {
+		return s.verdict.Problem
+	}
+	return "was expected not to " + s.matcher.Claim()
+}
+
+func firstReason(js []report.Judgement, v report.Verdict) string {
+	for _, j := range js {
+		if j.Verdict == v {
+			return j.Reason
+		}
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	return s
+}
+
+// goHome leaves the handset at golden when the lane ends.
+func (r *run) goHome(ctx context.Context) {
+	if r.known.needsHome() == "" || r.known.blocks >= 2 || r.phone == nil {
+		return
+	}
+	over := r.phone.over
+	r.spec = &specRun{story: &story{name: "goes home"}, over: over}
+	phone := &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
+	if err := phone.home(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		r.Lane.Note("the handset did not come home: " + err.Error())
+	}
+	r.spec = nil
+}
+
+// Inject declares a fault; one that never fires makes the spec inconclusive.
+func (p *Phone) Inject(rule fault.Rule) {
+	GinkgoHelper()
+	if err := p.lane.Inject(rule); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	p.run.verb("inject", rule.String())
+}

@@ -1,0 +1,303 @@
+// Package scenarios is the suite: what the rig does to a handset and what must
+// follow, one file per family of the requirements. It is an importable package
+// with a thin test file, so that go test, ginkgo and the one static binary run
+// the same specs on simulated and on real handsets.
+//
+//	go test ./scenarios -args -handset ip8830
+//	ip88rig run --handset ip8830 --filter RBT-04
+//
+// A scenario reads as given, when, then: the givens are methods of Phone that
+// change what the rig serves, the when is a verb that returns a window on the
+// timeline, the then is a domain matcher on that window under Show, which names
+// the row of the requirements. Nothing is judged but from the recording.
+package scenarios
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/report"
+)
+
+// Depth says how much of a large matrix is run.
+type Depth string
+
+// The depths.
+const (
+	Full  Depth = "full"
+	Night Depth = "night"
+)
+
+// Options is what one lane runs.
+type Options struct {
+	Lane *rig.Lane
+	// Folder is the lane's own: one folder a spec, "between" for the rest.
+	Folder string
+	// Filter is a regular expression on a spec's text, which holds its rows.
+	Filter string
+	Depth  Depth
+	Seed   int64
+	// AllowLockout and AllowBrick admit specs of that risk on a real handset.
+	AllowLockout, AllowBrick bool
+	// OperatorMax bounds how often a person must act; below 0 is no bound.
+	OperatorMax int
+	// Rerun is the command that runs one spec again, with %s for its filter.
+	Rerun string
+	// Started, Waiting and Done tell of progress; nil is silence.
+	Started func(spec report.Spec)
+	Waiting func(text string)
+	Done    func(spec report.Spec)
+}
+
+// The suite's one variable: specs are declared when the package is loaded and
+// find their lane through it.
+var session *run
+
+// Configure says on what the specs run. It is called once, before RunSpecs.
+func Configure(o Options) error {
+	if o.Filter != "" {
+		if _, err := regexp.Compile(o.Filter); err != nil {
+			return fmt.Errorf("filter %q: %w", o.Filter, err)
+		}
+	}
+	if o.Depth == "" {
+		o.Depth = Night
+		if o.Lane.Handset.Simulated {
+			o.Depth = Full
+		}
+	}
+	session = newRun(o)
+	return nil
+}
+
+// Arguments for RunSpecs: limits come from the bench's patience, not from
+// Ginkgo's own (one hour for the suite, 30 s of grace).
+func Arguments(o Options, jsonReport string) []any {
+	suite, reporter := GinkgoConfiguration()
+	suite.RandomSeed = o.Seed
+	suite.FailOnPending = true
+	suite.FailOnEmpty = false
+	suite.Timeout = 72 * time.Hour
+	p := o.Lane.Handset.Patience
+	suite.GracePeriod = p.Boot + p.Operator
+	reporter.NoColor = true
+	reporter.JSONReport = jsonReport
+	return []any{suite, reporter}
+}
+
+// Declared describes one spec of the tree, for plans and for the list of rows.
+type Declared struct {
+	ID        string
+	Name      string
+	Rows      []string
+	Transport timeline.Transport
+	// Power and Hands are how many power cycles and actions of a person it takes.
+	Power, Hands int
+	// Skip says why it would not run here; blank when it would.
+	Skip string
+}
+
+// Declarations lists the specs for one handset, in the order of the files.
+func Declarations(o Options) []Declared {
+	var out []Declared
+	for _, s := range registry {
+		for _, over := range s.transports(o.Lane.Handset) {
+			d := Declared{
+				ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: over,
+				Power: s.power, Hands: s.hands,
+			}
+			d.Skip = s.skipReason(o)
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// registry is filled while the package is loaded, as Ginkgo's own tree is.
+var registry []*story
+
+// story is one scenario, which becomes one spec for each transport.
+type story struct {
+	name     string
+	rows     []string
+	over     []timeline.Transport
+	links    []bench.Link
+	lockout  bool
+	brick    bool
+	firmware bool
+	public   bool
+	verbs    []string
+	facts    []string
+	power    int
+	hands    int
+	priority int
+	body     func(SpecContext, *Phone)
+}
+
+type option func(*story)
+
+// covers names the rows that assertions of the story judge.
+func covers(rows ...string) option { return func(s *story) { s.rows = rows } }
+
+// over names the transports; each is a spec of its own.
+func over(t ...timeline.Transport) option { return func(s *story) { s.over = t } }
+
+// anyTransport is the dimension of every row that names no transport.
+func anyTransport() option { return over(timeline.TFTP, timeline.HTTP, timeline.HTTPS) }
+
+// onLink limits the story to handsets on that link.
+func onLink(l bench.Link) option { return func(s *story) { s.links = []bench.Link{l} } }
+
+// takes declares the cost: power cycles, for the plan before a run.
+func takes(power int) option { return func(s *story) { s.power = power } }
+
+// byHand names the operator's verbs that the story needs.
+func byHand(verbs ...string) option {
+	return func(s *story) { s.verbs, s.hands = verbs, len(verbs) }
+}
+
+// needsFirmware marks stories that offer a software version.
+func needsFirmware() option { return func(s *story) { s.firmware = true } }
+
+// needsPublicChain marks stories that need a chain of a built-in authority.
+func needsPublicChain() option { return func(s *story) { s.public = true } }
+
+// needsField skips the story where a fact that names a field is blank.
+func needsField(fact string) option { return func(s *story) { s.facts = append(s.facts, fact) } }
+
+// riskLockout and riskBrick mark what may close the way in, or kill.
+func riskLockout() option { return func(s *story) { s.lockout = true } }
+
+// first makes the story run before others: larger runs earlier.
+func first(priority int) option { return func(s *story) { s.priority = priority } }
+
+// scenario declares a story. The returned value only serves to declare it in a
+// var block, as Ginkgo's own containers do.
+func scenario(name string, args ...any) bool {
+	s := &story{name: name}
+	for _, a := range args {
+		switch a := a.(type) {
+		case option:
+			a(s)
+		case func(SpecContext, *Phone):
+			s.body = a
+		default:
+			panic(fmt.Sprintf("scenario %q: argument %T", name, a))
+		}
+	}
+	if s.body == nil || len(s.rows) == 0 || len(s.over) == 0 {
+		panic(fmt.Sprintf("scenario %q: needs covers, over and a body", name))
+	}
+	registry = append(registry, s)
+	return Describe(s.rows[0][:3], func() {
+		if session == nil {
+			return
+		}
+		for _, over := range s.transports(session.Lane.Handset) {
+			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
+			It(s.text(over), labels, SpecPriority(s.priority), func(ctx SpecContext) {
+				phone := session.begin(s, over)
+				s.body(ctx, phone)
+			})
+		}
+	})
+}
+
+func (s *story) text(over timeline.Transport) string {
+	return fmt.Sprintf("%s, over %s [%s]", s.name, over, strings.Join(s.rows, " "))
+}
+
+func (s *story) id(over timeline.Transport) string {
+	slug := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s.name), "-"), "-")
+	if len(slug) > 60 {
+		slug = strings.Trim(slug[:60], "-")
+	}
+	return strings.ToLower(s.rows[0]) + "-" + slug + "-" + string(over)
+}
+
+func (s *story) transports(h bench.Handset) []timeline.Transport {
+	if len(s.links) > 0 && !slices.Contains(s.links, h.Link) {
+		return nil
+	}
+	return s.over
+}
+
+// skipReason is the typed reason why a story cannot run on this bench; it names
+// what would enable it.
+func (s *story) skipReason(o Options) string {
+	h := o.Lane.Handset
+	for _, w := range h.Without {
+		for _, row := range s.rows {
+			if slices.Contains(w.Rows, row) {
+				return "the bench file says of " + row + ": " + w.Reason
+			}
+		}
+	}
+	if !h.Simulated {
+		switch {
+		case s.lockout && !o.AllowLockout:
+			return "needs --allow-risk lockout: it can close the way the rig provisions by"
+		case s.brick && !o.AllowBrick:
+			return "needs --allow-risk brick: it can kill the handset"
+		case s.firmware && (h.GoldenFirmware == nil || h.NextFirmware == nil):
+			return "needs firmware bundles golden and next in the bench file"
+		}
+	}
+	for _, f := range s.facts {
+		if h.Facts.Text(f) == "" {
+			return "needs the fact " + f + " in the bench file"
+		}
+	}
+	for _, v := range s.verbs {
+		if !slices.Contains(h.Verbs, v) {
+			return "needs the verb " + v + " in the bench file's verbs: somebody who does it"
+		}
+	}
+	if s.public && o.Lane.PublicLeaf() == nil {
+		return "needs public-authority in the bench file: a chain of a built-in authority, with its key and name"
+	}
+	return ""
+}
+
+var _ = BeforeEach(func() {
+	// Windows carry the bounds; these only catch a rig that hangs.
+	SetDefaultEventuallyTimeout(24 * time.Hour)
+	SetDefaultConsistentlyDuration(24 * time.Hour)
+	SetDefaultEventuallyPollingInterval(time.Millisecond)
+	SetDefaultConsistentlyPollingInterval(time.Millisecond)
+})
+
+var _ = JustAfterEach(func(ctx SpecContext) { session.end(ctx) })
+
+var _ = ReportAfterEach(func(r SpecReport) { session.finish(r) })
+
+var _ = AfterSuite(func(ctx SpecContext) {
+	if session != nil {
+		session.goHome(ctx)
+	}
+})
+
+// Covering lists the stories that judge a row, with their transports.
+func Covering(row string) []string {
+	var out []string
+	for _, s := range registry {
+		if !slices.Contains(s.rows, row) {
+			continue
+		}
+		var over []string
+		for _, t := range s.over {
+			over = append(over, string(t))
+		}
+		out = append(out, s.name+" (over "+strings.Join(over, ", ")+")")
+	}
+	return out
+}

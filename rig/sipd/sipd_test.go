@@ -316,7 +316,7 @@ func TestBindings(t *testing.T) {
 	})
 }
 
-const secret = "do not print me"
+const secret = "do-not-print-me"
 
 func md5hex(s string) string {
 	sum := md5.Sum([]byte(s))
@@ -386,6 +386,7 @@ func TestDigest(t *testing.T) {
 						t.Errorf("the same nonce count again was answered %q", again)
 					}
 					p.ask(register("a", 4, own, authorization("u1", secret, "lab", nonce, "sip:192.0.2.1", 2)), "SIP/2.0 200")
+					p.ask(register("a", 5, own, authorization("u1", secret, "lab", nonce, "sip:192.0.2.1", 0x1a)), "SIP/2.0 200")
 				}
 				for _, e := range b.events {
 					if strings.Contains(fmt.Sprint(e), secret) {

@@ -82,6 +82,9 @@ func TestForeignClients(t *testing.T) {
 			}
 			for _, file := range c.files {
 				t.Run(file, func(t *testing.T) {
+					if testing.Short() && file == "33MiB" {
+						t.Skip("33 MiB take seconds; run without -short")
+					}
 					b := newBench(t)
 					b.files = files
 					port, end := b.onLoopback()

@@ -60,18 +60,23 @@ func (b *bench) record(e timeline.Event) {
 // before the server has read its last ACK.
 func (b *bench) await(kind timeline.Kind) {
 	b.t.Helper()
+	b.awaitN(kind, 1)
+}
+
+func (b *bench) awaitN(kind timeline.Kind, n int) {
+	b.t.Helper()
 	late := time.After(10 * time.Second)
 	for {
 		b.mu.Lock()
 		changed := b.changed
 		b.mu.Unlock()
-		if b.of(kind) != nil {
+		if len(b.of(kind)) >= n {
 			return
 		}
 		select {
 		case <-changed:
 		case <-late:
-			b.t.Fatalf("journal has no %q after 10 s", kind)
+			b.t.Fatalf("journal has %d of %q after 10 s, want %d", len(b.of(kind)), kind, n)
 		}
 	}
 }

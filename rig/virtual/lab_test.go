@@ -39,7 +39,10 @@ type lab struct {
 	options map[uint8][]byte
 	files   map[string]string
 	senders map[string]bool // MACs that downloads came from
-	sip     *net.UDPAddr    // where the last REGISTER came from
+	phone   string          // the address to give
+	lease   time.Duration
+	late    time.Duration // what the time server is ahead
+	sip     *net.UDPAddr  // where the last REGISTER came from
 }
 
 const (
@@ -49,7 +52,7 @@ const (
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, sw: wire.NewSwitch(), change: make(chan struct{}), options: map[uint8][]byte{}, files: map[string]string{}, senders: map[string]bool{}}
+	l := &lab{t: t, sw: wire.NewSwitch(), change: make(chan struct{}), options: map[uint8][]byte{}, files: map[string]string{}, senders: map[string]bool{}, phone: labPhone, lease: time.Hour}
 	l.port = l.sw.Access("handset", 1)
 	l.options[150] = net.ParseIP(labServer).To4()
 	cable := l.sw.Access("server", 1)
@@ -76,6 +79,11 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	tasks.Go(func() { l.registrar(sip) })
+	clock, err := h.ListenUDP(netip.MustParseAddrPort("0.0.0.0:123"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks.Go(func() { l.sntp(clock) })
 	web, err := h.ListenTCP(netip.MustParseAddrPort("0.0.0.0:80"))
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +96,7 @@ func newLab(t *testing.T) *lab {
 	})
 	t.Cleanup(func() {
 		cancel()
-		_, _, _, _ = server.Close(), h.Close(), tftp.Close(), sip.Close()
+		_, _, _, _, _ = server.Close(), h.Close(), tftp.Close(), sip.Close(), clock.Close()
 		tasks.Wait()
 	})
 	return l
@@ -192,8 +200,15 @@ func (l *lab) dhcp(ctx context.Context, port wire.Port) {
 		default:
 			continue
 		}
-		res, err := dhcpv4.NewReplyFromRequest(req, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP(labPhone)),
-			dhcpv4.WithServerIP(net.ParseIP(labServer)), dhcpv4.WithLeaseTime(3600), dhcpv4.WithNetmask(net.CIDRMask(24, 32)),
+		l.mu.Lock()
+		phone, lease := net.ParseIP(l.phone), l.lease
+		l.mu.Unlock()
+		if had := req.ClientIPAddr; !had.IsUnspecified() && !had.Equal(phone) {
+			l.note("nak")
+			kind = dhcpv4.MessageTypeNak
+		}
+		res, err := dhcpv4.NewReplyFromRequest(req, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(phone),
+			dhcpv4.WithServerIP(net.ParseIP(labServer)), dhcpv4.WithLeaseTime(uint32(lease/time.Second)), dhcpv4.WithNetmask(net.CIDRMask(24, 32)),
 			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(labServer))))
 		if err != nil {
 			l.t.Error(err)
@@ -261,6 +276,32 @@ func (l *lab) transfer(to net.Addr, text string, ok bool) {
 		if n, _, err := conn.ReadFrom(ack); err != nil || n < 4 || ack[1] != 4 || len(part) < 512 {
 			return
 		}
+	}
+}
+
+// sntp tells a time that is late ahead.
+func (l *lab) sntp(conn net.PacketConn) {
+	buf := make([]byte, 100)
+	for {
+		n, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		l.note("sntp")
+		if n < 48 {
+			continue
+		}
+		l.mu.Lock()
+		now := time.Now().Add(l.late)
+		l.mu.Unlock()
+		const to1900 = 2208988800
+		res := make([]byte, 48)
+		res[0], res[1] = 4<<3|4, 1
+		copy(res[24:32], buf[40:48])
+		for _, at := range []int{16, 32, 40} {
+			binary.BigEndian.PutUint32(res[at:], uint32(now.Unix()+to1900))
+		}
+		_, _ = conn.WriteTo(res, from)
 	}
 }
 

@@ -71,7 +71,9 @@ type Config struct {
 	// RenewWait is the least time between two requests in RENEWING and
 	// REBINDING; 0 is 60 s at a Timeout of 4 s.
 	RenewWait time.Duration
-	// Seed makes transaction ids and jitter repeatable.
+	// Seed makes transaction ids and jitter repeatable; 0 is different each time.
+	// Who calls Acquire again should hand in another one, so that late answers to
+	// the calls before are not taken.
 	Seed uint64
 	// Now stamps leases; time.Now when nil.
 	Now func() time.Time
@@ -125,7 +127,9 @@ type client struct {
 	xid    dhcpv4.TransactionID
 }
 
-func newClient(cfg Config) (*client, error) {
+// newClient checks the configuration. Each purpose draws other numbers from the
+// seed.
+func newClient(cfg Config, purpose uint64) (*client, error) {
 	switch {
 	case cfg.Port == nil:
 		return nil, errors.New("dhcp: no port")
@@ -144,10 +148,13 @@ func newClient(cfg Config) (*client, error) {
 	if cfg.RenewWait <= 0 {
 		cfg.RenewWait = cfg.Timeout * 15
 	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64() //nolint:gosec // transaction ids are no secret
+	}
 	mac := append(make([]byte, 2), cfg.MAC...)
 	return &client{
 		Config: cfg,
-		random: rand.New(rand.NewPCG(cfg.Seed, binary.BigEndian.Uint64(mac))), //nolint:gosec // repeatable on purpose
+		random: rand.New(rand.NewPCG(cfg.Seed, purpose<<48|binary.BigEndian.Uint64(mac))), //nolint:gosec // repeatable on purpose
 	}, nil
 }
 
@@ -156,7 +163,7 @@ func newClient(cfg Config) (*client, error) {
 // when Tries DISCOVERs, or as many rounds that led to no lease, are used up;
 // the caller starts over if it likes.
 func Acquire(ctx context.Context, cfg Config, previous *Lease) (Lease, error) {
-	c, err := newClient(cfg)
+	c, err := newClient(cfg, 1)
 	if err != nil {
 		return Lease{}, err
 	}
@@ -309,7 +316,7 @@ func (c *client) probe(ctx context.Context, addr netip.Addr) (by net.HardwareAdd
 // ErrLeaseEnded, ErrNak (the address must not be used any more), or nil when
 // ctx ends.
 func Maintain(ctx context.Context, cfg Config, lease Lease, changed func(Lease)) error {
-	c, err := newClient(cfg)
+	c, err := newClient(cfg, 2)
 	if err != nil {
 		return err
 	}
@@ -393,7 +400,7 @@ func (c *client) until(lease Lease, d time.Duration) time.Duration {
 
 // Release gives the address back (RFC 2131, 4.4.6). Nothing answers it.
 func Release(_ context.Context, cfg Config, lease Lease) error {
-	c, err := newClient(cfg)
+	c, err := newClient(cfg, 3)
 	if err != nil {
 		return err
 	}

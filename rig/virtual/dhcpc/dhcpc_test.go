@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -113,7 +112,7 @@ func lease(seconds byte) []byte {
 
 // generous gives the address to whoever asks.
 func generous(_ int, m *dhcpv4.DHCPv4, s *script) {
-	switch m.MessageType() {
+	switch m.MessageType() { //nolint:exhaustive // the others are not answered
 	case dhcpv4.MessageTypeDiscover:
 		s.reply(m, dhcpv4.MessageTypeOffer, leaseIP, lease(60)...)
 	case dhcpv4.MessageTypeRequest:
@@ -274,8 +273,8 @@ func TestRequestOfSelectingNamesServerAndAddressAndRebootDoesNot(t *testing.T) {
 	if reboot.ServerIdentifier() != nil || !reboot.RequestedIPAddress().Equal(leaseIP.AsSlice()) || !reboot.ClientIPAddr.IsUnspecified() {
 		t.Errorf("INIT-REBOOT: %s", reboot.Summary())
 	}
-	if got := fmt.Sprint([]byte(selecting.Options[55])); got != "[1 2 3 6 42 66 150 160]" {
-		t.Errorf("option 55 is %s", got)
+	if got, want := selecting.Options[55], []byte{1, 2, 3, 6, 42, 66, 150, 160}; !bytes.Equal(got, want) {
+		t.Errorf("option 55 is %v, want %v", got, want)
 	}
 }
 
@@ -433,4 +432,21 @@ func FuzzParseReply(f *testing.F) {
 			(&client{}).lease(r, time.Time{})
 		}
 	})
+}
+
+func TestSeedTellsTransactionIDs(t *testing.T) {
+	xid := func(seed, purpose uint64) dhcpv4.TransactionID {
+		c, err := newClient(Config{Port: wire.NewSwitch().Access("x", 1), MAC: clientMAC, Timeout: 1, Seed: seed}, purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.begin()
+		return c.xid
+	}
+	if xid(5, 1) != xid(5, 1) {
+		t.Error("one seed, two transaction ids")
+	}
+	if xid(5, 1) == xid(6, 1) || xid(5, 1) == xid(5, 2) || xid(0, 1) == xid(0, 1) {
+		t.Error("transaction ids are not told apart by seed and purpose, or seed 0 repeats itself")
+	}
 }

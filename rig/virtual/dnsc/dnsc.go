@@ -41,7 +41,7 @@ type Config struct {
 	Timeout time.Duration
 	// Tries is how often the whole list is gone through; 2 when 0.
 	Tries int
-	// Seed makes the query numbers repeatable.
+	// Seed makes the query numbers repeatable; 0 is different each time.
 	Seed uint64
 }
 
@@ -59,6 +59,9 @@ func Lookup(ctx context.Context, cfg Config, name string) (netip.Addr, error) {
 	}
 	if cfg.Tries <= 0 {
 		cfg.Tries = defaultTries
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64() //nolint:gosec // a stub resolver on a test wire
 	}
 	random := rand.New(rand.NewPCG(cfg.Seed, hash(name))) //nolint:gosec // repeatable on purpose
 	asked := dns.Fqdn(name)

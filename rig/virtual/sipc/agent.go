@@ -46,7 +46,7 @@ type Config struct {
 	T1 time.Duration
 	// MediaPort stands in SDP; 23000 when 0, as the previous generation has it.
 	MediaPort uint16
-	// Seed makes tags, branches and jitter repeatable.
+	// Seed makes tags, branches and jitter repeatable; 0 is different each time.
 	Seed uint64
 	// CallID is that of every REGISTER of this boot.
 	CallID string
@@ -137,6 +137,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.AuthUser == "" {
 		cfg.AuthUser = cfg.User
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64() //nolint:gosec // tags and branches are no secret
 	}
 	h := fnv.New64a()
 	h.Write([]byte(cfg.CallID)) //nolint:gosec // a hash never fails

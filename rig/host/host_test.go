@@ -427,28 +427,31 @@ func TestDialTCPFails(t *testing.T) {
 	sw := wire.NewSwitch()
 	start(t, sw, 1)
 	h := start(t, sw, 2)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
 	for _, tt := range []struct {
 		name   string
-		ctx    context.Context
+		ended  bool
 		local  string
 		remote string
 		want   string
 	}{
-		{"nobody listens", t.Context(), "", "192.0.2.1:80", "connection was refused"},
-		{"no route", t.Context(), "", "198.51.100.1:80", "unreachable"},
-		{"context has ended", ended, "", "192.0.2.1:80", "context canceled"},
-		{"a local address of somebody else", t.Context(), "192.0.2.9:0", "192.0.2.1:80", "192.0.2.1:80"},
-		{"IPv6", t.Context(), "", "[2001:db8::1]:80", "not an IPv4 address"},
-		{"no port", t.Context(), "", "192.0.2.1:0", "not an IPv4 address and port"},
+		{"nobody listens", false, "", "192.0.2.1:80", "connection was refused"},
+		{"no route", false, "", "198.51.100.1:80", "unreachable"},
+		{"context has ended", true, "", "192.0.2.1:80", "context canceled"},
+		{"a local address of somebody else", false, "192.0.2.9:0", "192.0.2.1:80", "192.0.2.1:80"},
+		{"IPv6", false, "", "[2001:db8::1]:80", "not an IPv4 address"},
+		{"no port", false, "", "192.0.2.1:0", "not an IPv4 address and port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var local netip.AddrPort
 			if tt.local != "" {
 				local = netip.MustParseAddrPort(tt.local)
 			}
-			_, err := h.DialTCP(tt.ctx, local, netip.MustParseAddrPort(tt.remote))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tt.ended {
+				cancel()
+			}
+			_, err := h.DialTCP(ctx, local, netip.MustParseAddrPort(tt.remote))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}

@@ -61,7 +61,8 @@ func waiting(tb testing.TB, p wire.Port) []string {
 	}
 }
 
-// poll receives a frame that is there already.
+// poll receives a frame that is there already. It belongs into a synctest bubble,
+// where the time passes only when there is none.
 func poll(tb testing.TB, p wire.Port) (wire.Frame, bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Millisecond)
@@ -110,55 +111,59 @@ func TestSwitchCarriesFramesAcrossVLANs(t *testing.T) {
 		{"nothing behind the tag", trunk(0, 88), access(88), tagged(88, 255, 1, "")[:16], nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			sw := wire.NewSwitch()
-			from, to := tt.from(sw), tt.to(sw)
-			before := bytes.Clone(tt.send)
-			send(t, from, tt.send)
-			var want []string
-			if tt.want != nil {
-				want = []string{hex.EncodeToString(tt.want)}
-			}
-			if got := waiting(t, to); fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("got %v, want %v", got, want)
-			}
-			if !bytes.Equal(tt.send, before) {
-				t.Errorf("the sent frame was changed to % x", tt.send)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				sw := wire.NewSwitch()
+				from, to := tt.from(sw), tt.to(sw)
+				before := bytes.Clone(tt.send)
+				send(t, from, tt.send)
+				var want []string
+				if tt.want != nil {
+					want = []string{hex.EncodeToString(tt.want)}
+				}
+				if got := waiting(t, to); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("got %v, want %v", got, want)
+				}
+				if !bytes.Equal(tt.send, before) {
+					t.Errorf("the sent frame was changed to % x", tt.send)
+				}
+			})
 		})
 	}
 }
 
 func TestSwitchLearns(t *testing.T) {
-	sw := wire.NewSwitch()
-	a, b, c := sw.Access("a", 1), sw.Access("b", 1), sw.Access("c", 1)
-	all := func() string {
-		return fmt.Sprint(len(waiting(t, a)), len(waiting(t, b)), len(waiting(t, c)))
-	}
-	for _, step := range []struct {
-		name string
-		do   func()
-		want string // frames at a, b, c
-	}{
-		{"unknown address is flooded, but not back", func() { send(t, a, frame(2, 1, "")) }, "0 1 1"},
-		{"the answer goes to who asked", func() { send(t, b, frame(1, 2, "")) }, "1 0 0"},
-		{"and now both are known", func() { send(t, a, frame(2, 1, "")) }, "0 1 0"},
-		{"a station that hears itself", func() { send(t, a, frame(1, 9, "")) }, "0 0 0"},
-		{"broadcast", func() { send(t, b, frame(255, 2, "")) }, "1 0 1"},
-		{"a station moves", func() { send(t, c, frame(255, 1, "")) }, "1 1 0"},
-		{"and is found", func() { send(t, b, frame(1, 2, "")) }, "0 0 1"},
-		{"a port without link hears nothing", func() { c.SetLink(false); send(t, b, frame(255, 2, "")) }, "1 0 0"},
-		{"and says nothing", func() { send(t, c, frame(255, 1, "")) }, "0 0 0"},
-		{"and its stations are forgotten", func() { c.SetLink(true); send(t, b, frame(1, 2, "")) }, "1 0 1"},
-		{"a port without power hears nothing", func() { c.SetPower(false); send(t, b, frame(255, 2, "")) }, "1 0 0"},
-		{"nor with a link then", func() { c.SetLink(false); c.SetLink(true); send(t, b, frame(255, 2, "")) }, "1 0 0"},
-		{"until it has both", func() { c.SetPower(true); send(t, b, frame(255, 2, "")) }, "1 0 1"},
-		{"what was not read is lost with the link", func() { send(t, b, frame(255, 2, "")); c.SetLink(false); c.SetLink(true) }, "1 0 0"},
-	} {
-		step.do()
-		if got := all(); got != step.want {
-			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
+	synctest.Test(t, func(t *testing.T) {
+		sw := wire.NewSwitch()
+		a, b, c := sw.Access("a", 1), sw.Access("b", 1), sw.Access("c", 1)
+		all := func() string {
+			return fmt.Sprint(len(waiting(t, a)), len(waiting(t, b)), len(waiting(t, c)))
 		}
-	}
+		for _, step := range []struct {
+			name string
+			do   func()
+			want string // frames at a, b, c
+		}{
+			{"unknown address is flooded, but not back", func() { send(t, a, frame(2, 1, "")) }, "0 1 1"},
+			{"the answer goes to who asked", func() { send(t, b, frame(1, 2, "")) }, "1 0 0"},
+			{"and now both are known", func() { send(t, a, frame(2, 1, "")) }, "0 1 0"},
+			{"a station that hears itself", func() { send(t, a, frame(1, 9, "")) }, "0 0 0"},
+			{"broadcast", func() { send(t, b, frame(255, 2, "")) }, "1 0 1"},
+			{"a station moves", func() { send(t, c, frame(255, 1, "")) }, "1 1 0"},
+			{"and is found", func() { send(t, b, frame(1, 2, "")) }, "0 0 1"},
+			{"a port without link hears nothing", func() { c.SetLink(false); send(t, b, frame(255, 2, "")) }, "1 0 0"},
+			{"and says nothing", func() { send(t, c, frame(255, 1, "")) }, "0 0 0"},
+			{"and its stations are forgotten", func() { c.SetLink(true); send(t, b, frame(1, 2, "")) }, "1 0 1"},
+			{"a port without power hears nothing", func() { c.SetPower(false); send(t, b, frame(255, 2, "")) }, "1 0 0"},
+			{"nor with a link then", func() { c.SetLink(false); c.SetLink(true); send(t, b, frame(255, 2, "")) }, "1 0 0"},
+			{"until it has both", func() { c.SetPower(true); send(t, b, frame(255, 2, "")) }, "1 0 1"},
+			{"what was not read is lost with the link", func() { send(t, b, frame(255, 2, "")); c.SetLink(false); c.SetLink(true) }, "1 0 0"},
+		} {
+			step.do()
+			if got := all(); got != step.want {
+				t.Errorf("%s: got %s, want %s", step.name, got, step.want)
+			}
+		}
+	})
 }
 
 func TestSwitchPortTellsOfLinkAndPower(t *testing.T) {
@@ -191,23 +196,25 @@ func TestSwitchPortTellsOfLinkAndPower(t *testing.T) {
 }
 
 func TestSwitchCountsWhatNobodyReads(t *testing.T) {
-	sw := wire.NewSwitch()
-	a, b := sw.Access("a", 1), sw.Access("b", 1)
-	const sent = 10_000
-	data := frame(255, 1, "")
-	for range sent {
-		send(t, a, data)
-	}
-	got := 0
-	for {
-		if _, ok := poll(t, b); !ok {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		sw := wire.NewSwitch()
+		a, b := sw.Access("a", 1), sw.Access("b", 1)
+		const sent = 10_000
+		data := frame(255, 1, "")
+		for range sent {
+			send(t, a, data)
 		}
-		got++
-	}
-	if got < 4096 || uint64(got)+b.Dropped() != sent || sw.Dropped() != b.Dropped() {
-		t.Errorf("received %d, dropped %d (switch: %d), want at least 4096 and together %d", got, b.Dropped(), sw.Dropped(), sent)
-	}
+		got := 0
+		for {
+			if _, ok := poll(t, b); !ok {
+				break
+			}
+			got++
+		}
+		if got < 4096 || uint64(got)+b.Dropped() != sent || sw.Dropped() != b.Dropped() {
+			t.Errorf("received %d, dropped %d (switch: %d), want at least 4096 and together %d", got, b.Dropped(), sw.Dropped(), sent)
+		}
+	})
 }
 
 func TestSwitchStampsInOrder(t *testing.T) {
@@ -298,20 +305,22 @@ func TestTaggedPort(t *testing.T) {
 		{"a second tag stays", append(tagged(88, 255, 2, "")[:16], 0x81, 0, 0, 7, 8, 0), append(frame(255, 2, "")[:12], 0x81, 0, 0, 7, 8, 0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cable := newCable()
-			p := wire.Tagged(cable, 88, prio)
-			cable.in.Put(wire.Frame{Data: bytes.Clone(tt.receive), Number: 3})
-			f, ok := poll(t, p)
-			counter, _ := p.(*wire.TaggedPort)
-			if tt.want == nil {
-				if ok || counter.Foreign() != 1 {
-					t.Errorf("received %v, counted %d, want nothing and 1", ok, counter.Foreign())
+			synctest.Test(t, func(t *testing.T) {
+				cable := newCable()
+				p := wire.Tagged(cable, 88, prio)
+				cable.in.Put(wire.Frame{Data: bytes.Clone(tt.receive), Number: 3})
+				f, ok := poll(t, p)
+				counter, _ := p.(*wire.TaggedPort)
+				if tt.want == nil {
+					if ok || counter.Foreign() != 1 {
+						t.Errorf("received %v, counted %d, want nothing and 1", ok, counter.Foreign())
+					}
+					return
 				}
-				return
-			}
-			if !bytes.Equal(f.Data, tt.want) || f.Number != 3 || counter.Foreign() != 0 {
-				t.Errorf("got % x, number %d, want % x, number 3", f.Data, f.Number, tt.want)
-			}
+				if !bytes.Equal(f.Data, tt.want) || f.Number != 3 || counter.Foreign() != 0 {
+					t.Errorf("got % x, number %d, want % x, number 3", f.Data, f.Number, tt.want)
+				}
+			})
 		})
 	}
 	cable := newCable()
@@ -324,17 +333,19 @@ func TestTaggedPort(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	cable := newCable()
-	p := wire.Filter(cable, func(f wire.Frame) bool { return f.Data[5] == 2 })
-	cable.in.Put(wire.Frame{Data: frame(1, 9, "")})
-	cable.in.Put(wire.Frame{Data: frame(2, 9, "")})
-	send(t, p, frame(1, 9, ""))
-	if got, want := fmt.Sprint(waiting(t, p)), fmt.Sprint([]string{hex.EncodeToString(frame(2, 9, ""))}); got != want {
-		t.Errorf("received %s, want %s", got, want)
-	}
-	if len(cable.sent) != 1 {
-		t.Errorf("sent %d frames, want 1: what is sent is not filtered", len(cable.sent))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		cable := newCable()
+		p := wire.Filter(cable, func(f wire.Frame) bool { return f.Data[5] == 2 })
+		cable.in.Put(wire.Frame{Data: frame(1, 9, "")})
+		cable.in.Put(wire.Frame{Data: frame(2, 9, "")})
+		send(t, p, frame(1, 9, ""))
+		if got, want := fmt.Sprint(waiting(t, p)), fmt.Sprint([]string{hex.EncodeToString(frame(2, 9, ""))}); got != want {
+			t.Errorf("received %s, want %s", got, want)
+		}
+		if len(cable.sent) != 1 {
+			t.Errorf("sent %d frames, want 1: what is sent is not filtered", len(cable.sent))
+		}
+	})
 }
 
 // cable is a Port that is fed by the test and notes what is sent.
@@ -487,15 +498,15 @@ func TestTapAndImpairRecordBothViews(t *testing.T) {
 				copy(data, "overwritten by its owner") // Send keeps nothing
 				send(t, p, frame(2, 1, "b"))
 				<-time.After(time.Second)
+				if err := p.Close(); err != nil {
+					t.Error(err)
+				}
 				var sent []string
 				for _, s := range c.sent {
 					sent = append(sent, fmt.Sprintf("%s@%v", s.data[14:], s.at.Sub(c.book.began)))
 				}
 				compare(t, "recorded", c.book.entries, tt.out)
 				compare(t, "sent", sent, strings.Split(tt.sent, "|"))
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
 			})
 			synctest.Test(t, func(t *testing.T) {
 				c := newCable()
@@ -555,6 +566,8 @@ func TestImpairClosesWithFramesHeldBack(t *testing.T) {
 			t.Errorf("send: got %v, want net.ErrClosed", err)
 		}
 		<-time.After(2 * time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if len(c.sent) != 0 {
 			t.Errorf("%d frames were sent after close, want none", len(c.sent))
 		}

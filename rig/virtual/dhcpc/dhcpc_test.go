@@ -443,10 +443,12 @@ func TestSeedTellsTransactionIDs(t *testing.T) {
 		c.begin()
 		return c.xid
 	}
-	if xid(5, 1) != xid(5, 1) {
+	first := xid(5, 1)
+	if first != xid(5, 1) {
 		t.Error("one seed, two transaction ids")
 	}
-	if xid(5, 1) == xid(6, 1) || xid(5, 1) == xid(5, 2) || xid(0, 1) == xid(0, 1) {
+	random := xid(0, 1)
+	if first == xid(6, 1) || first == xid(5, 2) || random == xid(0, 1) {
 		t.Error("transaction ids are not told apart by seed and purpose, or seed 0 repeats itself")
 	}
 }

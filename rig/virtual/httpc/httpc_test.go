@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ import (
 // site is a scripted server: each connection is a pipe, each request is
 // answered by the next line of the script.
 type site struct {
+	mu     sync.Mutex // two connections may overlap: the old one ends while the new one is served
 	dials  []string
 	heads  []string // request line and Authorization of each request
 	script []string // raw answers; "close" ends the connection, "silence" says nothing
@@ -49,7 +51,9 @@ func (s *site) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
 		if s.tls != nil {
 			t := tls.Server(&listening{Conn: server, s: s}, s.tls)
 			if err := t.Handshake(); err != nil { //nolint:noctx // ends with the pipe
+				s.mu.Lock()
 				s.errs = append(s.errs, err.Error())
+				s.mu.Unlock()
 				return
 			}
 			c = t
@@ -66,14 +70,9 @@ func (s *site) serve(c io.ReadWriter) {
 		if err != nil {
 			return
 		}
-		s.heads = append(s.heads, req.Method+" "+req.RequestURI+" "+req.Header.Get("Authorization"))
-		if len(s.script) == 0 {
-			return
-		}
-		answer := s.script[0]
-		s.script = s.script[1:]
+		answer := s.next(req)
 		switch answer {
-		case "close":
+		case "", "close":
 			return
 		case "silence":
 			_, _ = io.Copy(io.Discard, r)
@@ -88,6 +87,19 @@ func (s *site) serve(c io.ReadWriter) {
 	}
 }
 
+// next notes a request and returns the line of the script for it.
+func (s *site) next(req *http.Request) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heads = append(s.heads, req.Method+" "+req.RequestURI+" "+req.Header.Get("Authorization"))
+	if len(s.script) == 0 {
+		return ""
+	}
+	answer := s.script[0]
+	s.script = s.script[1:]
+	return answer
+}
+
 // listening notes alerts in clear.
 type listening struct {
 	net.Conn
@@ -96,6 +108,8 @@ type listening struct {
 
 func (l *listening) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
 	if n >= 2 && b[0] == 21 && n >= 7 {
 		l.s.alerts = append(l.s.alerts, b[6])
 	} else if n == 2 && b[0] == 2 {

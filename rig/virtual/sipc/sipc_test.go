@@ -353,6 +353,7 @@ const offer = "Contact: <sip:9@192.0.2.1:5060>\nContent-Type: application/sdp\nC
 
 func tag(t *testing.T, p *peer, n int) string {
 	t.Helper()
+	synctest.Wait()
 	tag := tagOf(p.sent[n].m.To().Params)
 	if tag == "" {
 		t.Fatalf("no tag in %s", p.sent[n].text)

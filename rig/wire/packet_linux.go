@@ -25,7 +25,7 @@ const (
 	ringFrame    = 2048 // bytes; the kernel ignores it but wants it to divide a block
 	blockTimeout = time.Millisecond
 	pollTimeout  = 20 * time.Millisecond // Close is seen by then
-	readAhead    = 1024                  // frames out of the ring that nobody has received yet
+	readAhead    = 4096                  // frames out of the ring that nobody has received yet
 )
 
 // PacketPort is a lab interface, by a packet socket of the kernel. It hears

@@ -76,6 +76,10 @@ func ip(ctx context.Context, args ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, "ip", args...).CombinedOutput() //nolint:gosec // a test's own words
 }
 
+// PeerName is the name of the peer's namespace, for commands that a program
+// under test runs by itself.
+func (c *Cable) PeerName() string { return c.peer }
+
 // Open opens the rig's end.
 func (c *Cable) Open(tb testing.TB, opts wire.PacketOptions) *wire.PacketPort {
 	tb.Helper()

@@ -30,9 +30,9 @@ const (
 	linkUser0 = layers.LinkType(147)
 )
 
-// ErrTruncated says that a capture ends within a block: whoever wrote it was
+// ErrTruncated says that a file ends within a block or line: whoever wrote it was
 // stopped. Everything before that was read.
-var ErrTruncated = errors.New("capture ends within a block")
+var ErrTruncated = errors.New("cut off within a block or line")
 
 // pcapng writes one capture: block by block, each in one write.
 type pcapng struct {

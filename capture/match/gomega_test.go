@@ -82,7 +82,7 @@ func matcherCases() map[string]matcherCase {
 		},
 		"RebootAfterAsking": {
 			m: RebootAfterAsking(version()), good: more(routine(), rebooted()), bad: events{rebooted()}, open: true,
-			fails: []string{"to reboot only after it asked for version file", "but it rebooted without having asked for version file."}, negated: []string{"not to reboot only after it asked"},
+			fails: []string{"to reboot only after it asked for version file", "but it rebooted without having asked for version file.", "  × asked for version file  not asked for\n    a reboot                rebooted: DISCOVER"}, negated: []string{"not to reboot only after it asked"},
 		},
 		"RegisterWith": {
 			m: RegisterWith{User: "2001", Expires: 300, Agent: "LG", Port: 5060, Proxy: "192.0.2.1"}, good: events{over}, bad: events{registered("2002")},

@@ -160,10 +160,11 @@ func lines(events []*timeline.Event) []string {
 
 // line describes one event with where to find it.
 func line(e *timeline.Event) string {
-	if e.Frame > 0 {
-		return fmt.Sprintf("%s  (frame %d)", timeline.Words(*e), e.Frame)
+	words := timeline.Words(*e)
+	if frame := fmt.Sprintf("(frame %d)", e.Frame); e.Frame > 0 && !strings.HasSuffix(words, frame) {
+		return words + "  " + frame
 	}
-	return timeline.Words(*e)
+	return words
 }
 
 // count writes a number of times in words.

@@ -88,6 +88,9 @@ func (m rebootAfterAsking) judge(v timeline.View) Verdict {
 			vd.Seen = append(vd.Seen, line(e))
 			vd.Line, vd.Problem = 2, "it did not reboot"
 		case e.Kind == timeline.Rebooted:
+			if !asked {
+				vd.Seen = []string{"not asked for"}
+			}
 			vd.Seen = append(vd.Seen, line(e))
 			vd.OK, vd.Final = asked, true
 			vd.Problem = fmt.Sprintf("it rebooted without having asked for %s", m.Step.Name)

@@ -374,12 +374,18 @@ func words(e *Event, line bool) string {
 	case Served:
 		s = fmt.Sprintf("served %s over %s, %d bytes", path(e.File), e.Transport, e.Bytes)
 		if !e.Complete {
-			s = join(s+", not whole", e.Reason)
+			s = join(s+", not whole:", nonEmpty(e.Reason, "broken off"))
 		}
 	case Verb:
 		s = "verb " + e.Message
 	case Judgement:
-		s = join("judgement", f["row"], f["result"], e.Message, e.Reason)
+		s = join("judgement", e.Message, f["case"]) + ":"
+		if f["negated"] == "true" {
+			s += " not"
+		}
+		s = join(s, f["matcher"], nonEmpty(f["verdict"], "no verdict"), e.Reason)
+	case ConnClosed:
+		s = join("connection", nonEmpty(e.Reason, "closed"))
 	case CarriedState:
 		s = "state carried over"
 	default:

@@ -25,7 +25,7 @@ func goodBoot() *script {
 		s.get(HTTPS, "d?password=secret", 3001, "auth.scheme", "Basic", "auth.user", "lab")
 		s.answer(HTTPS, "d?password=secret", 3001, 401, true)
 		s.register("2001", "call-1")
-		s.add(Event{By: "scenario", Kind: Judgement, Message: "RebootOnce", Fields: map[string]string{"row": "RBT-04", "result": "pass"}})
+		s.add(Event{By: "scenario", Kind: Judgement, Message: "RBT-04", Fields: map[string]string{"matcher": "Reboot", "negated": "true", "verdict": "pass"}})
 		s.add(Event{By: "tftpd", Kind: FaultFired, Reason: "falls silent after 64 KiB"})
 	})
 }
@@ -63,7 +63,7 @@ from 2026-01-02 03:04:06.000000 UTC
          19   24.000000  ->  REGISTER 2001, expires 300
          20   25.000000  <-  200 to REGISTER
          20   25.000000   *  registered as 2001 at 192.0.2.1:5060 from port 5060, expires 300, "LG 1.2.3"
-              26.000000  ==  judgement RBT-04 pass RebootOnce
+              26.000000  ==  judgement RBT-04: not Reboot pass
               27.000000   !  tftpd: fault falls silent after 64 KiB
 `, "\n")
 	if got := Text(goodBoot().fold().Events()); got != want {
@@ -77,7 +77,7 @@ from 2026-01-02 03:04:06.000000 UTC
 func TestLadder(t *testing.T) {
 	got := Ladder(goodBoot().fold().Events())
 	for _, want := range []string{
-		"  DISCOVER ---", "--- OFFER 192.0.2.10\n", "          1    3.000000   * booted: first DISCOVER after power on\n", "== judgement RBT-04 pass RebootOnce",
+		"  DISCOVER ---", "--- OFFER 192.0.2.10\n", "          1    3.000000   * booted: first DISCOVER after power on\n", "== judgement RBT-04: not Reboot pass",
 		"       9-14   11.000000  <", "3 ACK (blocks 1 to 3) of b, complete ->",
 	} {
 		if !strings.Contains(got, want) {
@@ -114,5 +114,38 @@ func TestALongLadderIsCutInTheMiddle(t *testing.T) {
 func TestWhatAHostWroteDoesNotMoveTheCursor(t *testing.T) {
 	if got, want := Words(Event{Kind: TFTPRead, File: "a\x1b[2J\nb"}), `RRQ a\x1b[2J\nb`; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWords(t *testing.T) {
+	fields := func(kv ...string) map[string]string {
+		m := map[string]string{}
+		for i := 0; i+1 < len(kv); i += 2 {
+			m[kv[i]] = kv[i+1]
+		}
+		return m
+	}
+	for want, e := range map[string]Event{
+		"REQUEST by 192.0.2.10":                                      {Kind: DHCPRequest, Fields: fields("dhcp.ip.client", "192.0.2.10")},
+		"RELEASE 192.0.2.10":                                         {Kind: DHCPRelease, Fields: fields("dhcp.ip.client", "192.0.2.10")},
+		"NAK wrong network":                                          {Kind: DHCPNak, Reason: "wrong network"},
+		"OACK a":                                                     {Kind: TFTPOAck, File: "a"},
+		"DATA block 7, 512 bytes, of a":                              {Kind: TFTPData, File: "a", Number: 7, Bytes: 512},
+		"GET /a with Digest credentials of lab":                      {Kind: HTTPRequest, Message: "GET", File: "a", Fields: fields("http.authorization.scheme", "Digest", "http.authorization.username", "lab")},
+		"NOTIFY 2001 check-sync":                                     {Kind: SIPRequest, Message: "NOTIFY", Fields: fields("sip.From.user", "2001", "sip.Event", "check-sync")},
+		"ClientHello rig.test":                                       {Kind: TLSClientHello, Fields: fields("tls.handshake.extensions_server_name", "rig.test")},
+		"alert bad_certificate":                                      {Kind: TLSAlert, Reason: "bad_certificate"},
+		"handshake TLS 1.2 with certificate good, complete":          {Kind: Handshake, Complete: true, Fields: fields("tls.version", "TLS 1.2", "tls.cert", "good")},
+		"handshake, not complete: no answer in time":                 {Kind: Handshake, Reason: "no answer in time"},
+		"served a over tftp, 3 bytes, not whole: reset":              {Kind: Served, Transport: TFTP, File: "a", Bytes: 3, Reason: "reset"},
+		"connection closed by the handset":                           {Kind: ConnClosed, Reason: "closed by the handset"},
+		"judgement TLS-04 mask 4: RefuseCertificate fail it took it": {Kind: Judgement, Message: "TLS-04", Reason: "it took it", Fields: fields("case", "mask 4", "matcher", "RefuseCertificate", "verdict", "fail")},
+		"refused the certificate: unknown_ca":                        {Kind: Refused, Reason: "unknown_ca"},
+		"asked for a over http at -":                                 {Kind: Asked, Transport: HTTP, File: "a"},
+		"frames lost disk full":                                      {Kind: FramesLost, Reason: "disk full"},
+	} {
+		if got := Words(e); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

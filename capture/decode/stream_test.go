@@ -410,3 +410,21 @@ func TestFragmentedClientHello(t *testing.T) {
 		t.Errorf("got %s", text(sc.events))
 	}
 }
+
+// A damaged segment is dropped by its receiver; what is sent again counts.
+func TestDamagedSegmentIsSentAgain(t *testing.T) {
+	s := newScript(t)
+	c := s.connect(80)
+	c.say(0, get)
+	a := answer("hello")
+	damaged := tcpFrame(t, c.ends[1], c.ends[0], ackFlag, c.seq[1], c.seq[0], []byte(a))
+	damaged[len(damaged)-1] ^= 0x20
+	s.frame(damaged)
+	if e := s.events[len(s.events)-1]; e.Kind != timeline.Malformed || e.Reason != "TCP checksum wrong" {
+		t.Errorf("got %s %q", e.Kind, e.Reason)
+	}
+	c.say(1, a)
+	if e := s.events[len(s.events)-1]; e.SHA256 != digest("hello") {
+		t.Errorf("got %+v", e)
+	}
+}

@@ -163,7 +163,7 @@ func TestTFTP(t *testing.T) {
 				other := netip.AddrPortFrom(rig, 50002)
 				s.udp(phone1, tftpPort, rrq("a.cfg"))
 				s.data(1, file[:512])
-				s.udp(other, phone1, block(3, 1, "wrong"))
+				s.udp(other, phone1, block(3, 2, "wrong"))
 				s.udp(phone1, other, "\x00\x05\x00\x05Unknown transfer ID\x00")
 				s.ack(1)
 				s.data(2, file[512:1024])

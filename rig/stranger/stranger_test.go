@@ -95,9 +95,9 @@ func TestProbeTellsThatThePortHasFailed(t *testing.T) {
 
 func TestWatchShowsAPhoneOnceWithTheLinesToPaste(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		vlan   uint16
-		known  bool
+		name  string
+		vlan  uint16
+		known bool
 	}{
 		{name: "untagged"},
 		{name: "tagged", vlan: 88},

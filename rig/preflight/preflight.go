@@ -47,9 +47,10 @@ type Finding struct {
 
 // String is the finding for a terminal.
 func (f Finding) String() string {
-	s := fmt.Sprintf("%-4s  %-18s %s", f.State, f.Name, strings.ReplaceAll(f.Text, "\n", "\n"+strings.Repeat(" ", 25)))
+	const column = 29
+	s := fmt.Sprintf("%-4s  %-22s %s", f.State, f.Name, strings.ReplaceAll(f.Text, "\n", "\n"+strings.Repeat(" ", column)))
 	if f.WhatToDo != "" {
-		s += "\n" + strings.Repeat(" ", 25) + "-> " + f.WhatToDo
+		s += "\n" + strings.Repeat(" ", column) + "-> " + f.WhatToDo
 	}
 	return s
 }

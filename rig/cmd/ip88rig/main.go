@@ -18,6 +18,7 @@ import (
 
 type cli struct {
 	Run          runCmd          `cmd:"" help:"Run every scenario on every handset of the bench."`
+	Check        checkCmd        `cmd:"" help:"Look before a run: interface, privileges, foreign DHCP, clock, disk, and what would be skipped."`
 	Judge        judgeCmd        `cmd:"" help:"Judge the recordings of a run again, from the files alone."`
 	Requirements requirementsCmd `cmd:"" help:"List the requirements, with the specs and defects that cover them."`
 	Defects      defectsCmd      `cmd:"" help:"List what can be wrong with a simulated handset."`

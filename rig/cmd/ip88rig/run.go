@@ -110,6 +110,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
 	}
 	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}}
+	if err := c.preflight(ctx, p.terminal, b, handsets); err != nil {
+		return err
+	}
 	p.dir = filepath.Join(c.Out, p.started.Format("20060102-150405"))
 	for n := 2; ; n++ {
 		if _, err := os.Stat(p.dir); errors.Is(err, os.ErrNotExist) {
@@ -124,7 +127,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if _, err := rig.LoadAuthorities(p.state); err != nil {
 		return err
 	}
+	heard := p.hearStrangers(ctx)
 	run := p.run(ctx, handsets)
+	heard()
 	if err := errors.Join(run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
 		return err
 	}

@@ -639,9 +639,9 @@ func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
 	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: name, Number: number, SHA256: digest})
 	tl := l.Recorder.Timeline()
 	events := tl.Events()
-	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].Kind == timeline.Verb && events[i].Number == number {
-			return tl.Since(events[i].Seq)
+	for _, e := range slices.Backward(events) {
+		if e.Kind == timeline.Verb && e.Number == number {
+			return tl.Since(e.Seq)
 		}
 	}
 	return tl.Mark()
@@ -714,7 +714,9 @@ func (l *Lane) dropped() uint64 {
 	if d, ok := l.port.(interface{ Dropped() uint64 }); ok {
 		n += d.Dropped()
 	}
-	if s, ok := l.port.(interface{ Stats() (received, dropped uint64) }); ok {
+	if s, ok := l.port.(interface {
+		Stats() (received, dropped uint64)
+	}); ok {
 		_, lost := s.Stats()
 		n += lost
 	}

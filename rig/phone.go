@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,8 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
-
-	"crypto/x509"
 
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/control"
@@ -164,7 +163,7 @@ func (l *Lane) GoldenFiles() [2][]byte {
 		return out
 	}
 	for i, name := range []string{l.Handset.Model.GlobalFile(), l.Handset.OwnFile()} {
-		if data, err := os.ReadFile(filepath.Join(l.Handset.Golden, name)); err == nil {
+		if data, err := os.ReadFile(filepath.Join(l.Handset.Golden, name)); err == nil { //nolint:gosec // the folder is named by the user's bench file
 			out[i] = data
 		}
 	}

@@ -10,6 +10,7 @@ import (
 type plug struct {
 	mu      sync.Mutex
 	on      bool
+	outages uint64
 	changed chan struct{}
 }
 
@@ -29,6 +30,13 @@ func (p *plug) Watch() <-chan struct{} {
 	return p.changed
 }
 
+// Outages tells the handset of a cut that was over before it looked.
+func (p *plug) Outages() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.outages
+}
+
 // On implements control.Power.
 func (p *plug) On(context.Context) error { return p.set(true) }
 
@@ -40,6 +48,9 @@ func (p *plug) set(on bool) error {
 	defer p.mu.Unlock()
 	if p.on != on {
 		p.on = on
+		if !on {
+			p.outages++
+		}
 		close(p.changed)
 		p.changed = make(chan struct{})
 	}

@@ -14,13 +14,13 @@ import (
 // AUT: HTTP authentication, over HTTP and HTTPS.
 
 var _ = scenario("answers a Basic challenge with the stored ID and password",
-	covers("AUT-01"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), authenticates("AUT-01", rig.Basic, "Basic"))
+	covers("AUT-01"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), standsOn("CFG-11"), authenticates("AUT-01", rig.Basic, "Basic"))
 
 var _ = scenario("answers a Digest challenge with qop=auth",
-	covers("AUT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), authenticates("AUT-02", rig.DigestQOP, "Digest"))
+	covers("AUT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), standsOn("CFG-11"), authenticates("AUT-02", rig.DigestQOP, "Digest"))
 
 var _ = scenario("answers a Digest challenge without qop",
-	covers("AUT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), authenticates("AUT-02", rig.Digest, "Digest"))
+	covers("AUT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), standsOn("CFG-11"), authenticates("AUT-02", rig.Digest, "Digest"))
 
 func authenticates(row string, scheme rig.Scheme, name string) func(SpecContext, *Phone) {
 	return func(ctx SpecContext, phone *Phone) {

@@ -12,9 +12,9 @@ import (
 // line's name that of the phone-specific one.
 
 var _ = scenario("applies unencrypted files although a key is stored",
-	covers("CFG-01"), anyTransport(), takes(1), first(3),
+	covers("CFG-01"), anyTransport(), takes(1), first(6),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 		expires := phone.SetExpires()
 		user := phone.SetUser()
 
@@ -39,7 +39,7 @@ var _ = scenario("lets the phone-specific file overwrite the global one",
 	})
 
 var _ = scenario("decrypts the global file with the stored key and applies it",
-	covers("CFG-03"), anyTransport(), takes(1),
+	covers("CFG-03"), anyTransport(), takes(1), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		expires := phone.SetExpires()
@@ -51,7 +51,7 @@ var _ = scenario("decrypts the global file with the stored key and applies it",
 	})
 
 var _ = scenario("decrypts the phone-specific file with the stored key and applies it",
-	covers("CFG-03"), anyTransport(), takes(1),
+	covers("CFG-03"), anyTransport(), takes(1), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		user := phone.SetUser()
@@ -63,7 +63,7 @@ var _ = scenario("decrypts the phone-specific file with the stored key and appli
 	})
 
 var _ = scenario("holds the global file's changes although its own file is missing",
-	covers("CFG-09"), anyTransport(), takes(1),
+	covers("CFG-09"), anyTransport(), takes(1), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		expires := phone.SetExpires()
@@ -75,7 +75,7 @@ var _ = scenario("holds the global file's changes although its own file is missi
 	})
 
 var _ = scenario("still holds what a file set after a power cycle with no file served",
-	covers("CFG-11"), anyTransport(), takes(2),
+	covers("CFG-11"), anyTransport(), takes(2), first(4),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		user := phone.SetUser()

@@ -28,6 +28,20 @@ func (p *Phone) Field(fact string, n int) model.Field {
 	return fields[n]
 }
 
+// AskedOver is a request for any file over a transport.
+func (p *Phone) AskedOver(t timeline.Transport) timeline.Fact {
+	f := timeline.FactAsked()
+	f.Transport, f.Name = t, "asked for a file over "+string(t)
+	return f
+}
+
+// VersionAskedOver is a request for the version file over a transport.
+func (p *Phone) VersionAskedOver(t timeline.Transport) timeline.Fact {
+	f := timeline.FactAsked(p.Version().Files...)
+	f.Transport, f.Name = t, "asked for the version file over "+string(t)
+	return f
+}
+
 // RegisteredAs is the fact that shows a line name.
 func (p *Phone) RegisteredAs(user string) timeline.Fact { return timeline.FactRegisteredAs(user) }
 
@@ -80,6 +94,7 @@ func (p *Phone) SetAsterisked(c Config) {
 	f := p.Field(model.RebootFields, 0)
 	p.fresh++
 	port := 5100 + p.hash(p.run.spec.result.ID+strconv.Itoa(p.fresh))%800
+	p.served.files[Global].Remove(f.Section, f.Name)
 	p.Set(c, f, strconv.FormatUint(port, 10))
 }
 

@@ -16,6 +16,8 @@ type known struct {
 	blocks int
 	// dirty are settings stored that golden does not have.
 	dirty map[string]bool
+	// riding: a setting that any later cycle restores differs from golden.
+	riding bool
 	// version is the running one where it is not golden's.
 	version string
 }
@@ -26,6 +28,7 @@ func (k *known) spoil(why string) { k.lost = why }
 // store notes a setting that a cycle may have stored.
 func (k *known) store(f model.Field) {
 	if rides(f) {
+		k.riding = true
 		return
 	}
 	if k.dirty == nil {

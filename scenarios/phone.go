@@ -67,7 +67,27 @@ func provision(name string) model.Field { return model.Field{Section: "PROVISION
 // if the handset is not known to hold golden.
 func (p *Phone) Claim(ctx context.Context) {
 	GinkgoHelper()
-	if why := p.run.known.needsHome(); why != "" {
+	p.claim(ctx, p.run.known.needsHome())
+}
+
+// ClaimExactly is Claim for rows that a restored setting would disturb, also
+// one that rides on a later cycle elsewhere.
+func (p *Phone) ClaimExactly(ctx context.Context) {
+	GinkgoHelper()
+	why := p.run.known.needsHome()
+	if why == "" && p.run.known.riding {
+		why = "it holds another line name or registration period"
+	}
+	p.claim(ctx, why)
+}
+
+func (p *Phone) claim(ctx context.Context, why string) {
+	GinkgoHelper()
+	if why != "" {
+		if p.run.known.blocks >= 2 {
+			// Blocked specs end at once: the handset was tried twice.
+			p.run.block(p.run.known.by, p.run.known.lost)
+		}
 		p.run.verb("go home", why)
 		if err := p.home(ctx); err != nil {
 			p.run.known.blocks++
@@ -85,8 +105,9 @@ func (p *Phone) Claim(ctx context.Context) {
 	p.OfferOver(p.over)
 }
 
-// claimUnchecked is Claim for the specs that prove the way home.
-func (p *Phone) claimUnchecked() {
+// ClaimAsItIs is Claim for rows that hold whatever the handset holds: it spends
+// no cycle, and a handset that never comes home is still judged by them.
+func (p *Phone) ClaimAsItIs() {
 	GinkgoHelper()
 	if err := p.serveGolden(); err != nil {
 		p.run.inconclusive(err.Error())
@@ -109,11 +130,18 @@ func (p *Phone) home(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bound := boot.Within(p.Patience.Upgrade)
+	bound := boot.Within(p.Patience.Boot)
 	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
 	_, err = bound.Await(ctx, timeline.FactRegistered())
 	view := bound.View()
 	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
+		p.run.known.home()
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil && p.comesByNotify(ctx, golden) {
 		p.run.known.home()
 		return nil
 	}
@@ -125,6 +153,32 @@ func (p *Phone) home(ctx context.Context) error {
 		err = errors.New("it registered, but does not hold golden")
 	}
 	return blockedError{b, "the handset did not come home to golden: " + firstLine(err.Error())}
+}
+
+// comesByNotify is the other way home: a handset that does not ask for its
+// configuration at power-on may at check-sync (RSY-03).
+func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
+	w := p.run.verb("NOTIFY, to come home", nil)
+	if err := p.lane.Notify(ctx, p.lane.Handset.Facts.Text(model.CheckSyncEvent)); err != nil {
+		p.lane.Note(err.Error())
+		return false
+	}
+	w = w.Within(p.Patience.Cycle)
+	for {
+		changed := w.Changed()
+		v := w.View()
+		if golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name)) {
+			return true
+		}
+		if v.Closed {
+			return false
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // runs tells whether the last REGISTER shows the version, where the model's
@@ -513,6 +567,8 @@ func (p *Phone) Store(ctx context.Context, settings map[model.Field]string) {
 	was := p.served.offer
 	p.OfferOver(timeline.TFTP)
 	for f, v := range settings {
+		// Once only, so that it does not stand on CFG-02.
+		p.served.files[Global].Remove(f.Section, f.Name)
 		p.Set(Own, f, v)
 	}
 	user := p.SetUser()

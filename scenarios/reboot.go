@@ -47,7 +47,7 @@ var _ = scenario("does not reboot for a changed field without asterisk",
 var _ = scenario("does not reboot for an asterisked field served with the value it has",
 	covers("RBT-03"), anyTransport(), takes(1), needsField(model.RebootFields),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		phone.RepeatAsterisked()
 
 		boot := phone.PowerCycle(ctx)
@@ -65,7 +65,7 @@ var _ = scenario("reboots once for an asterisked field and software in one cycle
 
 		boot := phone.PowerCycle(ctx)
 
-		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade), timeline.FactFetched(next.Files[len(next.Files)-1].Name), "FWU-01")
+		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade), timeline.FactFetched(next.Files[0].Name), "FWU-01")
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-05", RebootOnce()))
 		Consistently(ctx, boot.After(timeline.FactRebooted()).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
 			ShouldNot(Show("RBT-05", Reboot()))

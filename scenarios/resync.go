@@ -24,13 +24,14 @@ func resyncs(event string) func(SpecContext, *Phone) {
 
 		cycle := phone.notify(ctx, event)
 
-		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("RSY-01", AskInOrder(phone.Global(), phone.Own(), phone.Version())))
+		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("RSY-01", Ask(phone.Global())))
+		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("RSY-01", Ask(phone.Version())))
 		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
 	}
 }
 
 var _ = scenario("waits with the cycle until its call is over",
-	covers("RSY-02"), anyTransport(), takes(1), byHand("answer"),
+	covers("RSY-02"), anyTransport(), takes(1), byHand("answer"), standsOn("RSY-01"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Reach(ctx, phone.PowerCycle(ctx).Within(phone.Patience.Boot), timeline.FactRegistered(), "")
@@ -40,12 +41,12 @@ var _ = scenario("waits with the cycle until its call is over",
 
 		Consistently(ctx, busy.Within(phone.Patience.Settle)).ShouldNot(Show("RSY-02", Ask(phone.Global())))
 		idle := hangUp(ctx)
-		Eventually(ctx, idle.Within(phone.Patience.Cycle)).Should(Show("RSY-02", AskInOrder(phone.Global(), phone.Own(), phone.Version())))
+		Eventually(ctx, idle.Within(phone.Patience.Cycle)).Should(Show("RSY-02", Ask(phone.Global())))
 		phone.quiesce(ctx, idle.Within(phone.Patience.Cycle), false)
 	})
 
 var _ = scenario("downloads at check-sync what the download flags forbid",
-	covers("RSY-03"), anyTransport(), takes(2), needsFirmware(), needsField(model.DownloadFlagFields), riskLockout(),
+	covers("RSY-03"), anyTransport(), takes(2), needsFirmware(), needsField(model.DownloadFlagFields), riskLockout(), standsOn("RSY-01", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ProveCheckSync(ctx)
 		phone.Store(ctx, map[model.Field]string{
@@ -61,7 +62,7 @@ var _ = scenario("downloads at check-sync what the download flags forbid",
 		cycle := phone.CheckSync(ctx)
 
 		Eventually(ctx, cycle.Within(phone.Patience.Upgrade)).Should(Show("RSY-03", Ask(phone.Own())))
-		Eventually(ctx, cycle.Within(phone.Patience.Upgrade)).Should(Show("RSY-03", Download(phone.Files(next)...)))
+		Eventually(ctx, cycle.Within(phone.Patience.Upgrade)).Should(Show("RSY-03", Download(phone.Files(next)[0])))
 		Eventually(ctx, cycle.Within(phone.Patience.Upgrade)).Should(Show("RSY-03", RegisterAs(user)))
 		phone.HomeByCheckSync(ctx)
 	})

@@ -25,6 +25,9 @@ type run struct {
 	hands int
 	phone *Phone
 	known known
+	// broken are rows that a spec of this lane has failed, with their transport:
+	// what stands on them is blocked, not failed.
+	broken map[string]string
 	// wayBack: NOTIFY was proven to bring the handset to provision.
 	wayBack bool
 
@@ -43,7 +46,7 @@ type specRun struct {
 	opened   bool
 }
 
-func newRun(o Options) *run { return &run{Options: o, known: known{lost: "it was never seen"}} }
+func newRun(o Options) *run { return &run{Options: o, broken: map[string]string{}, known: known{lost: "it was never seen"}} }
 
 // begin opens the spec's recording and returns the phone with nothing given.
 func (r *run) begin(s *story, over timeline.Transport) *Phone {
@@ -66,9 +69,10 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 	if reason := s.skipReason(r.Options); reason != "" {
 		r.skip(reason)
 	}
-	if r.known.blocks >= 2 && s.priority == 0 {
-		// Blocked specs end at once: the handset was tried twice.
-		r.block(r.known.by, r.known.lost)
+	for _, row := range s.stands(over) {
+		if why, ok := r.broken[row+" "+string(over)]; ok {
+			r.block(row, why)
+		}
 	}
 	hands := s.hands
 	if r.Lane.Handset.Power.Kind == "operator" {
@@ -144,6 +148,9 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	}
 	if n := len(s.view.Events); n > 0 {
 		j.Frame = s.view.Events[n-1].Frame
+	}
+	if j.Verdict == report.Fail {
+		r.broken[j.Row+" "+j.Transport] = j.Reason
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
 	r.Lane.Judged(j)

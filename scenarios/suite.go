@@ -140,6 +140,7 @@ type story struct {
 	power    int
 	hands    int
 	priority int
+	on       []string
 	body     func(SpecContext, *Phone)
 }
 
@@ -179,6 +180,19 @@ func riskLockout() option { return func(s *story) { s.lockout = true } }
 
 // first makes the story run before others: larger runs earlier.
 func first(priority int) option { return func(s *story) { s.priority = priority } }
+
+// standsOn names rows that this story takes for given: where one of them was
+// failed over the same transport in this lane, the story is blocked by it.
+func standsOn(rows ...string) option { return func(s *story) { s.on = rows } }
+
+// stands lists the rows that the story stands on over a transport: who does not
+// open TLS to an https URL has no certificate to judge.
+func (s *story) stands(over timeline.Transport) []string {
+	if over == timeline.HTTPS && !slices.Contains(s.rows, "XPT-05") {
+		return append([]string{"XPT-05"}, s.on...)
+	}
+	return s.on
+}
 
 // scenario declares a story. The returned value only serves to declare it in a
 // var block, as Ginkgo's own containers do.

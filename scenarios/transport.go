@@ -16,7 +16,7 @@ import (
 var _ = scenario("provisions over TFTP when neither option 160 nor a stored URL is there",
 	covers("XPT-01"), over(timeline.TFTP), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 
 		boot := phone.PowerCycle(ctx)
 
@@ -24,9 +24,9 @@ var _ = scenario("provisions over TFTP when neither option 160 nor a stored URL 
 	})
 
 var _ = scenario("uses the URL of option 160 although options 66 and 150 are there",
-	covers("XPT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), first(7),
+	covers("XPT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), first(6),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 
 		boot := phone.PowerCycle(ctx)
 
@@ -35,7 +35,7 @@ var _ = scenario("uses the URL of option 160 although options 66 and 150 are the
 	})
 
 var _ = scenario("contacts the URL it has stored when option 160 is not there",
-	covers("XPT-03"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsField(model.StoredURLField), riskLockout(),
+	covers("XPT-03"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsField(model.StoredURLField), riskLockout(), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Store(ctx, map[model.Field]string{phone.Field(model.StoredURLField, 0): phone.OtherURL(phone.over)})
@@ -44,11 +44,11 @@ var _ = scenario("contacts the URL it has stored when option 160 is not there",
 		boot := phone.PowerCycle(ctx)
 
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-03", AskServer(phone.lane.Addrs.Second.String())))
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-03", AskOver(phone.over)))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-03", Fire(phone.AskedOver(phone.over))))
 	})
 
 var _ = scenario("reads the URL from the option number it is set to",
-	covers("XPT-04"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsField(model.OptionNumberField), riskLockout(),
+	covers("XPT-04"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsField(model.OptionNumberField), riskLockout(), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		const number = 161
 		phone.Claim(ctx)
@@ -58,35 +58,35 @@ var _ = scenario("reads the URL from the option number it is set to",
 		boot := phone.PowerCycle(ctx)
 
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-04", AskServer(phone.lane.Addrs.Second.String())))
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-04", AskOver(phone.over)))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-04", Fire(phone.AskedOver(phone.over))))
 	})
 
 var _ = scenario("speaks in clear to an http URL",
-	covers("XPT-05"), over(timeline.HTTP), takes(1),
+	covers("XPT-05"), over(timeline.HTTP), takes(1), first(7),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 
 		boot := phone.PowerCycle(ctx)
 
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", AskOver(timeline.HTTP)))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", Fire(phone.AskedOver(timeline.HTTP))))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("XPT-05", OpenTLS()))
 	})
 
 var _ = scenario("opens TLS to an https URL",
-	covers("XPT-05"), over(timeline.HTTPS), takes(1),
+	covers("XPT-05"), over(timeline.HTTPS), takes(1), first(7),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 
 		boot := phone.PowerCycle(ctx)
 
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", OpenTLS()))
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", AskOver(timeline.HTTPS)))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", Fire(phone.AskedOver(timeline.HTTPS))))
 	})
 
 var _ = scenario("follows the routine of TFTP, step for step",
 	covers("XPT-06"), over(timeline.HTTP, timeline.HTTPS), takes(1),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimAsItIs()
 
 		boot := phone.PowerCycle(ctx)
 

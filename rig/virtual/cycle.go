@@ -29,6 +29,9 @@ type cycle struct {
 	held   *config.File
 	// mentioned says that an asterisked field was named without a change.
 	mentioned bool
+	// version is the version file, asked says that it was asked for early.
+	version []byte
+	asked   bool
 	// over ends the cycle: the server's certificate was refused.
 	over bool
 }
@@ -73,20 +76,16 @@ func (c *cycle) has(d defect.Name) bool { return c.h.cfg.Defects.Has(d) }
 // run is global file, phone-specific file, version file, listed files, and the
 // reboot flag at the end.
 func (c *cycle) run(ctx context.Context) string {
-	var early []byte
-	if c.has(defect.VersionFileFirst) {
-		early = c.versionFile(ctx)
-	}
 	if c.configuration(ctx) {
 		return "asterisked field, at once (defect)"
 	}
-	if !c.has(defect.VersionFileFirst) {
-		early = c.versionFile(ctx)
+	if !c.asked {
+		c.version = c.versionFile(ctx)
 	}
-	if _, ok := c.src.(*web); ok && c.has(defect.HTTPAsksGlobalAgain) {
+	if _, ok := c.src.(*web); ok && c.has(defect.HTTPAsksGlobalAgain) && c.configurable() {
 		c.fetch(ctx, c.h.cfg.Model.GlobalFile())
 	}
-	installed := early != nil && c.software(ctx, early)
+	installed := c.version != nil && c.software(ctx, c.version)
 	changed := c.changed()
 	switch {
 	case ctx.Err() != nil:
@@ -129,7 +128,7 @@ func (c *cycle) fetch(ctx context.Context, name string) []byte {
 // configuration asks for the two files, if the flag allows that. It returns true
 // to reboot at once, as it never does without a defect.
 func (c *cycle) configuration(ctx context.Context) bool {
-	if c.before.fact(model.DownloadFlagFields, 0) == "disable" && !c.force && !c.has(defect.IgnoresConfigFlag) {
+	if !c.configurable() {
 		c.h.log.Info("configuration download is disabled")
 		return false
 	}
@@ -140,10 +139,18 @@ func (c *cycle) configuration(ctx context.Context) bool {
 	if c.globalFile(ctx) {
 		return true
 	}
+	if c.has(defect.VersionFileFirst) {
+		c.asked, c.version = true, c.versionFile(ctx)
+	}
 	if c.has(defect.SkipsOwnFile) {
 		return false
 	}
 	return c.apply(ctx, c.fetch(ctx, c.src.ownName()), true)
+}
+
+// configurable tells whether configuration may be asked for.
+func (c *cycle) configurable() bool {
+	return c.before.fact(model.DownloadFlagFields, 0) != "disable" || c.force || c.has(defect.IgnoresConfigFlag)
 }
 
 func (c *cycle) globalFile(ctx context.Context) bool {
@@ -226,22 +233,25 @@ func (c *cycle) transfer(list []config.Setting, own bool) {
 				c.global[s.Field] = true
 			}
 			state.Set(s.Field, s.Value)
-			c.mention(state, s)
+			c.mention(state, s, own)
 		}
 	})
 	c.h.log.Info("transferred to memory", "own", own, "settings", len(list))
 }
 
 // mention is the defect reboots-on-mention.
-func (c *cycle) mention(state *flash.State, s config.Setting) {
-	if !c.has(defect.RebootsOnMention) || !slices.Contains(c.h.cfg.Facts.Fields(model.RebootFields), s.Field) || c.before.get(s.Field) != s.Value {
+func (c *cycle) mention(state *flash.State, s config.Setting, own bool) {
+	if !c.has(defect.RebootsOnMention) || !own || !c.global[s.Field] ||
+		!slices.Contains(c.h.cfg.Facts.Fields(model.RebootFields), s.Field) || c.before.get(s.Field) != s.Value {
 		return
 	}
 	mark := "mentioned " + s.Field.Section + "/" + s.Field.Name
-	if state.Marks[mark] != s.Value {
-		state.Marks[mark] = s.Value
-		c.mentioned = true
+	if state.Marks[mark] != "" {
+		delete(state.Marks, mark)
+		return
 	}
+	state.Marks[mark] = "rebooted for it"
+	c.mentioned = true
 }
 
 // asterisked tells whether a field of Table D-1 with an asterisk has another

@@ -61,7 +61,7 @@ func (b *boot) choose(ctx context.Context) source {
 			b.h.log.Warn("option cannot be used", "number", number, "error", err)
 			return nil
 		}
-		if defects.Has(defect.RRQBesideURL) {
+		if defects.Has(defect.RRQBesideURL) && set.fact(model.DownloadFlagFields, 0) != "disable" {
 			b.askBeside(ctx, set, lease)
 		}
 		return src
@@ -78,7 +78,7 @@ func (b *boot) choose(ctx context.Context) source {
 		b.h.log.Warn("no TFTP server", "error", err)
 		return nil
 	}
-	if defects.Has(defect.HTTPAtTFTPServer) {
+	if defects.Has(defect.HTTPAtTFTPServer) && set.fact(model.DownloadFlagFields, 0) != "disable" {
 		b.askByHTTP(ctx, set, server)
 	}
 	return b.overTFTP(server)

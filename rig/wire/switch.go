@@ -171,6 +171,7 @@ type SwitchPort struct {
 	queue    *Queue
 	filtered atomic.Uint64
 	up       atomic.Bool // link, power and not closed
+	outages  atomic.Uint64
 
 	mu          sync.Mutex
 	link, power bool
@@ -252,7 +253,12 @@ func (p *SwitchPort) SetLink(up bool) { p.set(&p.link, up) }
 
 // SetPower switches the port's power over Ethernet. Without power there is no
 // link either, though Link keeps telling whether the cable is plugged in.
-func (p *SwitchPort) SetPower(on bool) { p.set(&p.power, on) }
+func (p *SwitchPort) SetPower(on bool) {
+	if !on {
+		p.outages.Add(1)
+	}
+	p.set(&p.power, on)
+}
 
 func (p *SwitchPort) set(what *bool, to bool) {
 	p.mu.Lock()
@@ -284,6 +290,10 @@ func (p *SwitchPort) Power() bool {
 	defer p.mu.Unlock()
 	return p.power
 }
+
+// Outages tells how often the power has gone so far, so that a cut that was
+// over before the device looked is not missed.
+func (p *SwitchPort) Outages() uint64 { return p.outages.Load() }
 
 // Watch returns a channel that is closed at the next change of link or power.
 // Take it before asking for the state, then no change is missed.

@@ -33,7 +33,7 @@ const (
 	SkipsOwnFile Name = "skips-own-file"
 	// ModuleKeepsPhoneName names the phone-specific file by the phone's MAC although a WiFi module is installed (ORD-03).
 	ModuleKeepsPhoneName Name = "module-keeps-phone-name"
-	// VersionFileFirst asks for the version file before the configuration files (ORD-04).
+	// VersionFileFirst asks for the version file before the phone-specific one (ORD-04).
 	VersionFileFirst Name = "version-file-first"
 	// SkipsXML fetches every listed file but the last (ORD-05).
 	SkipsXML Name = "skips-xml"
@@ -55,7 +55,7 @@ const (
 	RebootsAtOnce Name = "reboots-at-once"
 	// RebootsOnAnyChange reboots for a changed field without asterisk too (RBT-02).
 	RebootsOnAnyChange Name = "reboots-on-any-change"
-	// RebootsOnMention reboots when a file names an asterisked field although the value is the one it has, once per value (RBT-03).
+	// RebootsOnMention reboots when both files give an asterisked field the value that it has, but not at the boot after (RBT-03).
 	RebootsOnMention Name = "reboots-on-mention"
 	// RebootsTwiceAfterSoftware reboots a second time after installing software (RBT-04).
 	RebootsTwiceAfterSoftware Name = "reboots-twice-after-software"

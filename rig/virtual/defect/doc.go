@@ -23,7 +23,7 @@ func Doc(n Name) string {
 	case ModuleKeepsPhoneName:
 		return "names the phone-specific file by the phone's MAC although a WiFi module is installed (ORD-03)."
 	case VersionFileFirst:
-		return "asks for the version file before the configuration files (ORD-04)."
+		return "asks for the version file before the phone-specific one (ORD-04)."
 	case SkipsXML:
 		return "fetches every listed file but the last (ORD-05)."
 	case AsksSibling:
@@ -45,7 +45,7 @@ func Doc(n Name) string {
 	case RebootsOnAnyChange:
 		return "reboots for a changed field without asterisk too (RBT-02)."
 	case RebootsOnMention:
-		return "reboots when a file names an asterisked field although the value is the one it has, once per value (RBT-03)."
+		return "reboots when both files give an asterisked field the value that it has, but not at the boot after (RBT-03)."
 	case RebootsTwiceAfterSoftware:
 		return "reboots a second time after installing software (RBT-04)."
 	case RebootsPerReason:

@@ -183,12 +183,19 @@ func openWire(system preflight.System, b bench.Bench, macs ...net.HardwareAddr) 
 	return port, nil
 }
 
-// preflight looks before the first lane starts. It prints what is not as it
-// should be; the error says that the run may not start.
+// preflight looks before the first lane starts, and asks what must be asked.
 func (c *runCmd) preflight(ctx context.Context, t *terminal, b bench.Bench, handsets []bench.Handset) error {
-	findings := preflight.Check(ctx, preflight.Config{Bench: b, Handsets: handsets, Out: c.Out, System: preflight.Local()})
+	if err := look(ctx, t, b, handsets, c.Out, c.Quiet); err != nil {
+		return err
+	}
+	return c.askBeforeInstall(t, handsets)
+}
+
+// look prints what is not as it should be; the error says that nothing may start.
+func look(ctx context.Context, t *terminal, b bench.Bench, handsets []bench.Handset, out string, quiet bool) error {
+	findings := preflight.Check(ctx, preflight.Config{Bench: b, Handsets: handsets, Out: out, System: preflight.Local()})
 	for _, f := range findings {
-		if f.State == preflight.Fail || f.State == preflight.Warn && !c.Quiet {
+		if f.State == preflight.Fail || f.State == preflight.Warn && !quiet {
 			if f.State == preflight.Warn {
 				f.Text, _, _ = strings.Cut(f.Text, "\n") // check shows it all
 			}
@@ -199,9 +206,9 @@ func (c *runCmd) preflight(ctx context.Context, t *terminal, b bench.Bench, hand
 		return exitError{code: report.ExitInterrupted}
 	}
 	if preflight.Failed(findings) {
-		return exitError{report.ExitUsage, errors.New("the run does not start: see the lines marked FAIL; \"ip88rig check\" shows them all")}
+		return exitError{report.ExitUsage, errors.New("it does not start: see the lines marked FAIL; \"ip88rig check\" shows them all")}
 	}
-	return c.askBeforeInstall(t, handsets)
+	return nil
 }
 
 // askBeforeInstall asks before golden installs another version than the one that
@@ -239,14 +246,14 @@ func strangers(ctx context.Context, t *terminal, system preflight.System, b benc
 }
 
 // hearStrangers shows strangers until the returned function is called.
-func (p *parent) hearStrangers(ctx context.Context) (stop func()) {
+func hearStrangers(ctx context.Context, t *terminal, b bench.Bench) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	// Ends by stop.
 	go func() {
 		defer close(done)
-		if err := strangers(ctx, p.terminal, preflight.Local(), p.bench); err != nil {
-			p.terminal.print(err.Error() + "\n")
+		if err := strangers(ctx, t, preflight.Local(), b); err != nil {
+			t.print(err.Error() + "\n")
 		}
 	}()
 	return func() {

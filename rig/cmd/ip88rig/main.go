@@ -19,10 +19,14 @@ import (
 type cli struct {
 	Run          runCmd          `cmd:"" help:"Run every scenario on every handset of the bench."`
 	Check        checkCmd        `cmd:"" help:"Look before a run: interface, privileges, foreign DHCP, clock, disk, and what would be skipped."`
+	Serve        serveCmd        `cmd:"" help:"Serve one handset and watch it; or watch an interface for phones."`
 	Judge        judgeCmd        `cmd:"" help:"Judge the recordings of a run again, from the files alone."`
 	Requirements requirementsCmd `cmd:"" help:"List the requirements, with the specs and defects that cover them."`
 	Defects      defectsCmd      `cmd:"" help:"List what can be wrong with a simulated handset."`
 	Mutants      mutantsCmd      `cmd:"" help:"Prove that the scenarios can fail: run them against each defect."`
+	Timeline     timelineCmd     `cmd:"" help:"Print what a capture tells, one line each."`
+	Authority    authorityCmd    `cmd:"" help:"The authority that signs the rig's certificates."`
+	Handset      handsetCmd      `cmd:"" help:"Run one simulated handset alone, on an interface."`
 	Lane         laneCmd         `cmd:"" hidden:"" help:"One handset of a run, as a process of its own."`
 }
 

@@ -127,7 +127,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if _, err := rig.LoadAuthorities(p.state); err != nil {
 		return err
 	}
-	heard := p.hearStrangers(ctx)
+	heard := hearStrangers(ctx, p.terminal, b)
 	run := p.run(ctx, handsets)
 	heard()
 	if err := errors.Join(run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {

@@ -66,6 +66,10 @@ interop: ## try the rig with foreign programs in network namespaces (Linux, root
 fuzz: ## fuzz each parser in turn, three minutes in all (FUZZTIME=30s is for each)
 	@.ci/fuzz $(FUZZTIME)
 
+.PHONY: plan
+plan: ## write the test plan and README's table of what is covered anew
+	@go test ./scenarios -count=1 -run 'Plan|README' -args -update
+
 .PHONY: mutants
 mutants: build ## prove that the scenarios can fail: one run for each defect (ARGS="--shard 3/10")
 	@bin/ip88rig mutants $(ARGS)

@@ -34,7 +34,6 @@ type Phone struct {
 
 	served  served
 	fresh   int
-	badCell int
 	// badCells are the texts of cells that failed.
 	badCells []string
 }
@@ -91,8 +90,7 @@ func (p *Phone) claim(ctx context.Context, why string) {
 		p.run.verb("go home", why)
 		if err := p.home(ctx); err != nil {
 			p.run.known.blocks++
-			var b blockedError
-			if errors.As(err, &b) {
+			if b, ok := errors.AsType[blockedError](err); ok {
 				p.run.known.by, p.run.known.lost = b.row, b.reason
 				p.run.block(b.row, b.reason)
 			}
@@ -357,7 +355,7 @@ func (p *Phone) FreshUser() string {
 // FreshExpires is the witness of a change to the global file, in seconds.
 func (p *Phone) FreshExpires() int {
 	p.fresh++
-	return 1200 + int(p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%2000) //nolint:gosec // below 2000
+	return 1200 + int(p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%2000)
 }
 
 // Givens.

@@ -1,0 +1,124 @@
+package timeline
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// flow is one exchange as both witnesses know it: the handset's end, and the
+// file where one end serves several files in turn.
+type flow struct {
+	src  netip.AddrPort
+	file string
+}
+
+// Disagreements holds the two witnesses of a recording against each other: what
+// the services wrote into the journal, and what the frames of the handset's
+// cable show. Each transfer and request of the journal must have its frames,
+// each flow to a service its entry, and the bytes must be the same. The result
+// is empty when they agree; it is a pure function of the events. Transfers that
+// still run count for neither side.
+func Disagreements(events []Event) []string {
+	var out []string
+	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
+	wire, journal := ledger{}, ledger{}
+	opened, named := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
+	started := map[flow]bool{}
+	for i := range events {
+		e := &events[i]
+		switch e.By {
+		case Wire:
+			wire.wire(e, opened, started)
+		case "httpd", "tftpd":
+			if e.Src.IsValid() {
+				named[e.Src] = true
+				if e.Frame == 0 && e.Kind != ConnClosed {
+					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
+				}
+			}
+			journal.journal(e)
+		}
+	}
+	for src := range opened {
+		if !named[src] {
+			out = append(out, fmt.Sprintf("the wire shows a connection from %s, and no service speaks of it", src))
+		}
+	}
+	for key, n := range wire.counts {
+		if journal.counts[key] != n {
+			out = append(out, fmt.Sprintf("%s: the wire shows %d, the journal %d", key, n, journal.counts[key]))
+		}
+	}
+	for key, n := range journal.counts {
+		// A flow that began before the recording is not followed in it.
+		if _, ok := wire.counts[key]; !ok && (opened[key.src] || started[flow{key.src, key.file}]) {
+			out = append(out, fmt.Sprintf("%s: the journal speaks of %d, the wire of none", key, n))
+		}
+	}
+	for key, n := range wire.bytes {
+		if got, ok := journal.bytes[key]; ok && got != n {
+			out = append(out, fmt.Sprintf("%s: %d bytes on the wire, %d in the journal", key, n, got))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// account is what is counted of a flow.
+type account struct {
+	what string
+	flow
+}
+
+func (a account) String() string {
+	if a.file == "" {
+		return fmt.Sprintf("%s from %s", a.what, a.src)
+	}
+	return fmt.Sprintf("%s of %q from %s", a.what, a.file, a.src)
+}
+
+type ledger struct {
+	counts map[account]int
+	bytes  map[account]int64
+}
+
+func (l *ledger) add(what string, src netip.AddrPort, file string, n int64) {
+	if l.counts == nil {
+		l.counts, l.bytes = map[account]int{}, map[account]int64{}
+	}
+	key := account{what, flow{src, file}}
+	l.counts[key]++
+	if n >= 0 {
+		l.bytes[key] += n
+	}
+}
+
+func (l *ledger) wire(e *Event, opened map[netip.AddrPort]bool, started map[flow]bool) {
+	//exhaustive:ignore // only what a service keeps a journal of
+	switch e.Kind {
+	case TCPOpen:
+		opened[e.Src] = true
+	case TFTPRead:
+		started[flow{e.Src, e.File}] = true
+	case TFTPAck:
+		if e.Complete {
+			l.add("TFTP transfer", e.Src, e.File, e.Bytes)
+		}
+	case HTTPRequest:
+		l.add("HTTP request", e.Src, "", -1)
+	case TLSClientHello:
+		l.add("ClientHello", e.Src, "", -1)
+	}
+}
+
+func (l *ledger) journal(e *Event) {
+	switch {
+	case e.By == "tftpd" && e.Kind == Served && e.Complete:
+		l.add("TFTP transfer", e.Src, e.File, e.Bytes)
+	case e.By == "httpd" && e.Kind == HTTPRequest && e.Transport == HTTP:
+		l.add("HTTP request", e.Src, "", -1)
+	case e.By == "httpd" && e.Kind == TLSClientHello:
+		l.add("ClientHello", e.Src, "", -1)
+	}
+}

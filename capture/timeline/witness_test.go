@@ -1,0 +1,49 @@
+package timeline_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"ip88rig/capture/timeline"
+)
+
+func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
+	phone, other := netip.MustParseAddrPort("192.0.2.7:2001"), netip.MustParseAddrPort("192.0.2.7:2002")
+	rrq := timeline.Event{By: timeline.Wire, Kind: timeline.TFTPRead, Src: phone, File: "a", Frame: 1}
+	last := timeline.Event{By: timeline.Wire, Kind: timeline.TFTPAck, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
+	served := timeline.Event{By: "tftpd", Kind: timeline.Served, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
+	open := timeline.Event{By: timeline.Wire, Kind: timeline.TCPOpen, Src: other, Frame: 5}
+	get := timeline.Event{By: timeline.Wire, Kind: timeline.HTTPRequest, Src: other, File: "b", Transport: timeline.HTTP, Frame: 6}
+	said := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Src: other, File: "b", Transport: timeline.HTTP, Frame: 6}
+	hello := timeline.Event{By: timeline.Wire, Kind: timeline.TLSClientHello, Src: other, Frame: 6}
+	heard := timeline.Event{By: "httpd", Kind: timeline.TLSClientHello, Src: other, Transport: timeline.HTTPS, Frame: 6}
+	with := func(e timeline.Event, change func(*timeline.Event)) timeline.Event { change(&e); return e }
+	tests := map[string]struct {
+		events []timeline.Event
+		want   string // part of the one disagreement; blank: they agree
+	}{
+		"all agree":                       {[]timeline.Event{rrq, last, served, open, get, said, hello, heard}, ""},
+		"a transfer still runs":           {[]timeline.Event{rrq}, ""},
+		"a transfer that broke off":       {[]timeline.Event{rrq, with(served, func(e *timeline.Event) { e.Complete = false })}, ""},
+		"the service is silent":           {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
+		"the wire is silent":              {[]timeline.Event{rrq, served}, "the journal speaks of 1, the wire of none"},
+		"other bytes":                     {[]timeline.Event{rrq, last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
+		"a flow nobody recorded":          {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame = 0 })}, "no frame of that flow is recorded"},
+		"a connection nobody speaks of":   {[]timeline.Event{open}, "no service speaks of it"},
+		"a request more on the wire":      {[]timeline.Event{open, get, get, said}, "the wire shows 2, the journal 1"},
+		"a request more in the journal":   {[]timeline.Event{open, get, said, said}, "the wire shows 1, the journal 2"},
+		"a ClientHello nobody heard":      {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
+		"a connection from the time past": {[]timeline.Event{heard}, ""},
+	}
+	for name, tt := range tests {
+		got := timeline.Disagreements(tt.events)
+		switch {
+		case tt.want == "" && len(got) > 0:
+			t.Errorf("%s: %q", name, got)
+		case tt.want != "" && !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, tt.want) }):
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}

@@ -144,10 +144,13 @@ type Lane struct {
 	auth     [2]httpd.Auth
 	skew     time.Duration
 	unsynced bool
+	// registrar is the password by authentication name; empty: no challenge.
+	registrar map[string]string
 
 	folder  string
 	between int
 	lost    uint64
+	quarrel []string
 	text    string
 	images  map[string]firmware.Version
 	verbs   int
@@ -485,6 +488,7 @@ func (l *Lane) Offer(o Offer) error {
 func (l *Lane) Reset() {
 	l.mu.Lock()
 	l.auth = [2]httpd.Auth{}
+	l.registrar = nil
 	l.skew, l.unsynced = 0, false
 	l.mu.Unlock()
 	for _, s := range l.https {
@@ -612,6 +616,13 @@ func (l *Lane) challenge(s Scheme, user, password string, servers ...int) {
 	}
 }
 
+// ChallengeSIP asks for digest authentication at every REGISTER from now on.
+func (l *Lane) ChallengeSIP(user, password string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.registrar = map[string]string{user: password}
+}
+
 // Inject puts a fault in force; the error says that no service can do it.
 func (l *Lane) Inject(r fault.Rule) error {
 	var errs []error
@@ -695,15 +706,26 @@ func (l *Lane) RebootedBetween() (string, bool) {
 	return "", false
 }
 
-// Settle waits until everything that was on the wire is in the recording.
+// Settle waits until everything that was on the wire is in the recording, and
+// both witnesses of it agree or will not.
 func (l *Lane) Settle(ctx context.Context) {
 	from := l.now()
 	tl := l.Recorder.Timeline()
-	for tl.Watermark().Before(from) && ctx.Err() == nil {
+	limit := time.After(2 * time.Second)
+	l.quarrel = nil
+	for {
+		changed := tl.Changed()
+		if !tl.Watermark().Before(from) {
+			// A service may still be about to write its entry.
+			if l.quarrel = timeline.Disagreements(tl.Events()); len(l.quarrel) == 0 {
+				return
+			}
+		}
 		select {
-		case <-tl.Changed():
+		case <-changed:
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+			return
+		case <-limit:
 			return
 		}
 	}
@@ -734,6 +756,9 @@ func (l *Lane) Troubles() []string {
 	}
 	if n := l.dropped(); n > l.lost {
 		out = append(out, fmt.Sprintf("%d frames were lost on the way in", n-l.lost))
+	}
+	if len(l.quarrel) > 0 {
+		out = append(out, "the witnesses disagree: "+strings.Join(l.quarrel, "; "))
 	}
 	for _, e := range l.Recorder.Timeline().Events() {
 		switch e.Kind {

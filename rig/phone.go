@@ -151,7 +151,20 @@ func (l *Lane) openSIP() error {
 	if err != nil {
 		return err
 	}
-	l.sip, err = sipd.New(sipd.Config{Conn: conn, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now})
+	l.sip, err = sipd.New(sipd.Config{
+		Conn: conn, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now,
+		Challenge: func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.registrar) > 0
+		},
+		Password: func(name string) (string, bool) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			password, ok := l.registrar[name]
+			return password, ok
+		},
+	})
 	return err
 }
 
@@ -255,3 +268,8 @@ func (c *Call) Answered(ctx context.Context) error { return c.dialog.Await(ctx) 
 
 // Hangup ends the call.
 func (c *Call) Hangup(ctx context.Context) error { return c.dialog.Hangup(ctx) }
+
+// AddrPort is a port at the handset's address.
+func (l *Lane) AddrPort(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(l.Addrs.Handset, port)
+}

@@ -46,7 +46,7 @@ func upAndDown() func(SpecContext, *Phone) {
 }
 
 var _ = scenario("downloads nothing when the version file names the running version",
-	covers("FWU-02", "ORD-05"), anyTransport(), takes(1), needsFirmware(),
+	covers("FWU-02", "ORD-05"), anyTransport(), takes(1), needsFirmware(), first(6),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden := phone.Firmware("golden")

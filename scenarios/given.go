@@ -209,6 +209,10 @@ func (p *Phone) ChallengeFirstOnly(scheme rig.Scheme) {
 	p.lane.ChallengeFirstOnly(scheme, p.httpsID(), p.httpsPassword())
 }
 
+// ChallengeSIP lets the registrar ask for the password that golden gives to the
+// first line: who registers then holds that too.
+func (p *Phone) ChallengeSIP() { p.lane.ChallengeSIP(p.user(), p.secret("sip", 12)) }
+
 // Call makes the handset busy: the rig calls it and it is answered by hand. The
 // returned function ends the call and gives the window from there on.
 func (p *Phone) Call(ctx context.Context) func(context.Context) *timeline.Window {

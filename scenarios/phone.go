@@ -32,8 +32,8 @@ type Phone struct {
 	Patience model.Patience
 	over     timeline.Transport
 
-	served  served
-	fresh   int
+	served served
+	fresh  int
 	// badCells are the texts of cells that failed.
 	badCells []string
 }

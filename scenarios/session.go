@@ -24,6 +24,9 @@ type run struct {
 	Options
 	hands int
 	phone *Phone
+	// held is the result of the last spec, until the next one begins: what the
+	// handset did in between may spoil it.
+	held  *report.Spec
 	known known
 	// broken are rows that a spec of this lane has failed, with their transport:
 	// what stands on them is blocked, not failed.
@@ -46,7 +49,9 @@ type specRun struct {
 	opened   bool
 }
 
-func newRun(o Options) *run { return &run{Options: o, broken: map[string]string{}, known: known{lost: "it was never seen"}} }
+func newRun(o Options) *run {
+	return &run{Options: o, broken: map[string]string{}, known: known{lost: "it was never seen"}}
+}
 
 // begin opens the spec's recording and returns the phone with nothing given.
 func (r *run) begin(s *story, over timeline.Transport) *Phone {
@@ -82,6 +87,7 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 		r.skip(fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", r.hands+hands-r.OperatorMax, r.OperatorMax))
 	}
 	r.hands += hands
+	r.release()
 	if r.Started != nil {
 		r.Started(spec.result)
 	}
@@ -274,6 +280,34 @@ func (r *run) finish(g SpecReport) {
 		}
 		res.Judgements = append(res.Judgements, j)
 	}
+	if res.Verdict == report.Skip {
+		if r.Done != nil {
+			r.Done(*res)
+		}
+		return
+	}
+	r.release()
+	r.held = res
+}
+
+// release hands the last spec's result over. A reboot that nothing explains
+// between two specs makes the finished one inconclusive and the handset unknown.
+func (r *run) release() {
+	res := r.held
+	if res == nil {
+		return
+	}
+	r.held = nil
+	if why, ok := r.Lane.RebootedBetween(); ok && res.Verdict != report.Skip {
+		why = "it rebooted after the spec: " + why
+		r.known.spoil(why)
+		if res.Verdict == report.Pass {
+			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: "+why
+			for i := range res.Judgements {
+				res.Judgements[i].Verdict, res.Judgements[i].Reason = report.Inconclusive, res.Reason
+			}
+		}
+	}
 	if r.Done != nil {
 		r.Done(*res)
 	}
@@ -303,6 +337,12 @@ func firstLine(s string) string {
 
 // goHome leaves the handset at golden when the lane ends.
 func (r *run) goHome(ctx context.Context) {
+	defer func() {
+		r.release()
+		if r.Ended != nil {
+			r.Ended(r.known.needsHome())
+		}
+	}()
 	if r.known.needsHome() == "" || r.known.blocks >= 2 || r.phone == nil {
 		return
 	}

@@ -56,6 +56,9 @@ type Options struct {
 	Started func(spec report.Spec)
 	Waiting func(text string)
 	Done    func(spec report.Spec)
+	// Ended hears, after the last spec, why the handset was not left at golden;
+	// blank: it was.
+	Ended func(left string)
 }
 
 // The suite's one variable: specs are declared when the package is loaded and
@@ -196,7 +199,7 @@ func (s *story) stands(over timeline.Transport) []string {
 
 // scenario declares a story. The returned value only serves to declare it in a
 // var block, as Ginkgo's own containers do.
-func scenario(name string, args ...any) bool {
+func scenario(name string, args ...any) bool { //nolint:unparam // a value, so that it can stand in a var block
 	s := &story{name: name}
 	for _, a := range args {
 		switch a := a.(type) {
@@ -217,8 +220,13 @@ func scenario(name string, args ...any) bool {
 			return
 		}
 		for _, over := range s.transports(session.Lane.Handset) {
+			priority := s.priority
+			if s.hands > 0 {
+				// Hand work comes together, at the end.
+				priority--
+			}
 			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
-			It(s.text(over), labels, SpecPriority(s.priority), func(ctx SpecContext) {
+			It(s.text(over), labels, SpecPriority(priority), func(ctx SpecContext) {
 				phone := session.begin(s, over)
 				s.body(ctx, phone)
 			})

@@ -62,7 +62,7 @@ var _ = scenario("reads the URL from the option number it is set to",
 	})
 
 var _ = scenario("speaks in clear to an http URL",
-	covers("XPT-05"), over(timeline.HTTP), takes(1), first(7),
+	covers("XPT-05"), over(timeline.HTTP), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs()
 
@@ -73,7 +73,7 @@ var _ = scenario("speaks in clear to an http URL",
 	})
 
 var _ = scenario("opens TLS to an https URL",
-	covers("XPT-05"), over(timeline.HTTPS), takes(1), first(7),
+	covers("XPT-05"), over(timeline.HTTPS), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs()
 

@@ -26,6 +26,8 @@ type Up struct {
 	Waiting string       `json:"waiting,omitempty"`
 	// Ask wants something done by hand; the answer comes down.
 	Ask *control.Request `json:"ask,omitempty"`
+	// Left says after the last spec why the handset is not at golden.
+	Left string `json:"left,omitempty"`
 	// Died says why the lane could not go on.
 	Died string `json:"died,omitempty"`
 }

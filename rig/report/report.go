@@ -89,18 +89,20 @@ type Spec struct {
 
 // Handset is what one lane found.
 type Handset struct {
-	Name      string        `json:"name"`
-	Model     string        `json:"model"`
-	Link      string        `json:"link"`
-	MAC       string        `json:"mac"`
-	Simulated bool          `json:"simulated"`
-	Defects   []string      `json:"defects,omitempty"`
-	Firmware  string        `json:"firmware,omitempty"`
-	Seed      int64         `json:"seed"`
-	Specs     []Spec        `json:"specs"`
-	Died      string        `json:"died,omitempty"`
-	MaxRSS    int64         `json:"max_rss_bytes,omitempty"`
-	CPU       time.Duration `json:"cpu_ns,omitempty"`
+	Name      string   `json:"name"`
+	Model     string   `json:"model"`
+	Link      string   `json:"link"`
+	MAC       string   `json:"mac"`
+	Simulated bool     `json:"simulated"`
+	Defects   []string `json:"defects,omitempty"`
+	Firmware  string   `json:"firmware,omitempty"`
+	Seed      int64    `json:"seed"`
+	Specs     []Spec   `json:"specs"`
+	Died      string   `json:"died,omitempty"`
+	// Left says why the handset was not left at golden; the next run begins with that.
+	Left   string        `json:"left,omitempty"`
+	MaxRSS int64         `json:"max_rss_bytes,omitempty"`
+	CPU    time.Duration `json:"cpu_ns,omitempty"`
 }
 
 // Run is the whole of a run: run.json.

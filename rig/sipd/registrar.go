@@ -201,7 +201,7 @@ func (s *Server) registered(req *sip.Request, h hop, user string) *sip.Response 
 // challenge returns what a REGISTER without good credentials is answered, nil
 // if it may pass (RFC 3261 section 22, RFC 2617).
 func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
-	if s.cfg.Password == nil {
+	if s.cfg.Password == nil || (s.cfg.Challenge != nil && !s.cfg.Challenge()) {
 		return nil
 	}
 	var cred *digest.Credentials

@@ -45,6 +45,9 @@ type Config struct {
 	// Password returns the password of an authentication name. If it is nil
 	// nobody is challenged and every user may register.
 	Password func(name string) (password string, known bool)
+	// Challenge tells, anew for each request, whether to challenge at all; nil:
+	// always, where there is a Password.
+	Challenge func() bool
 	// Expires is granted when a REGISTER names no time: 1 h if zero. MinExpires
 	// is the shortest time granted, a shorter one is refused with 423; none if
 	// zero. MaxExpires is the longest, a longer one is cut; none if zero. All in

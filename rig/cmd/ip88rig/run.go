@@ -127,9 +127,24 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if _, err := rig.LoadAuthorities(p.state); err != nil {
 		return err
 	}
+	kept := readState(p.state)
+	for _, h := range handsets {
+		if left := kept[h.Name]; left != "" {
+			p.say(h, "was not left at golden by the run before (%s): it goes home first", left)
+		}
+	}
 	heard := hearStrangers(ctx, p.terminal, b)
 	run := p.run(ctx, handsets)
 	heard()
+	for _, h := range run.Handsets {
+		kept[h.Name] = h.Left
+		if h.Died != "" {
+			kept[h.Name] = "the lane died: " + h.Died
+		}
+	}
+	if err := writeState(p.state, kept); err != nil {
+		return err
+	}
 	if err := errors.Join(run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
 		return err
 	}
@@ -323,6 +338,8 @@ func (p *parent) heard(h bench.Handset, u pipe.Up, result *report.Handset, answe
 		if err := answers.Encode(d); err != nil {
 			return fmt.Errorf("answer to the lane: %w", err)
 		}
+	case u.Left != "":
+		result.Left = u.Left
 	case u.Died != "":
 		result.Died = u.Died
 	}

@@ -72,7 +72,7 @@ var _ = scenario("offers a server whose certificate it refused no credentials",
 
 		boot := phone.PowerCycle(ctx)
 
-		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactKind(timeline.TLSClientHello), "XPT-05")
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRefused(), "TLS-02")
 		phone.Finish(ctx, boot)
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("AUT-04", OfferCredentialsUnasked()))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("AUT-04", Authenticate("Basic", phone.httpsID())))

@@ -30,16 +30,16 @@ func upAndDown() func(SpecContext, *Phone) {
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-01", Download(phone.Files(next)...)))
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootAfterAsking(phone.Listed(next)[len(next.Files)-1])))
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootOnce()))
-		up := boot.After(timeline.FactRebooted())
+		up := boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
 		Eventually(ctx, up.Within(phone.Patience.Boot)).Should(Show("FWU-01", phone.Runs(next, golden)))
-		Consistently(ctx, up.After(timeline.FactRegistered()).Within(phone.Patience.Settle)).ShouldNot(Show("RBT-04", Reboot()))
+		Consistently(ctx, up.Within(phone.Patience.Boot).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).ShouldNot(Show("RBT-04", Reboot()))
 
 		phone.Publish(golden)
 
 		down := phone.PowerCycle(ctx)
 
 		Eventually(ctx, down.Within(phone.Patience.Upgrade)).Should(Show("FWU-03", Download(phone.Files(golden)...)))
-		back := down.After(timeline.FactRebooted())
+		back := down.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
 		Eventually(ctx, back.Within(phone.Patience.Boot)).Should(Show("FWU-03", phone.Runs(golden, next)))
 		phone.IsGolden()
 	}
@@ -75,7 +75,7 @@ var _ = scenario("takes comment lines anywhere in the version file for comments"
 		boot := phone.PowerCycle(ctx)
 
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-04", Download(phone.Files(next)[0])))
-		phone.Reach(ctx, boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
+		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-04", Ask(phone.CommentedNames())))
 	})
 

@@ -27,7 +27,8 @@ func changesAsterisked(c Config) func(SpecContext, *Phone) {
 
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("RBT-01", RebootAfterAsking(phone.Version())))
 		Eventually(ctx, boot.Within(2*phone.Patience.Boot)).Should(Show("RBT-01", RebootOnce()))
-		Consistently(ctx, boot.After(timeline.FactRebooted()).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
+		up := boot.Within(2 * phone.Patience.Boot).After(timeline.FactRebooted()).Within(phone.Patience.Boot)
+		Consistently(ctx, up.After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
 			ShouldNot(Show("RBT-01", Reboot()))
 	}
 }
@@ -67,6 +68,7 @@ var _ = scenario("reboots once for an asterisked field and software in one cycle
 
 		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade), timeline.FactFetched(next.Files[0].Name), "FWU-01")
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-05", RebootOnce()))
-		Consistently(ctx, boot.After(timeline.FactRebooted()).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
+		up := boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted()).Within(phone.Patience.Boot)
+		Consistently(ctx, up.After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
 			ShouldNot(Show("RBT-05", Reboot()))
 	})

@@ -2,10 +2,8 @@ package scenarios
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -86,6 +84,10 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 
 // RejudgeRun judges every recording below a run's folder again.
 func RejudgeRun(dir string) (all []Again, recordings int, err error) {
+	// out/latest is a symbolic link, which WalkDir does not follow.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, 0, fmt.Errorf("no run: %w", err)
+	}
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -98,8 +100,5 @@ func RejudgeRun(dir string) (all []Again, recordings int, err error) {
 		all = append(all, got...)
 		return err
 	})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, 0, fmt.Errorf("no run at %s", dir)
-	}
 	return all, recordings, err
 }

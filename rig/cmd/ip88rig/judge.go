@@ -8,7 +8,7 @@ import (
 )
 
 type judgeCmd struct {
-	Run_ string `arg:"" name:"run" help:"Folder of a run, a handset or one spec (out/latest)." type:"existingdir"`
+	Folder string `arg:"" name:"run" help:"Folder of a run, a handset or one spec (out/latest)." type:"existingdir"`
 }
 
 // Help is what "ip88rig judge --help" shows beside the flags.
@@ -22,7 +22,7 @@ Example:
 
 // Run judges again, offline.
 func (c *judgeCmd) Run() error {
-	all, recordings, err := scenarios.RejudgeRun(c.Run_)
+	all, recordings, err := scenarios.RejudgeRun(c.Folder)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (c *judgeCmd) Run() error {
 	}
 	fmt.Printf("%d recordings, %d judgements made again, %d different\n", recordings, len(all), different)
 	if len(all) == 0 {
-		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Run_)}
+		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Folder)}
 	}
 	if different > 0 {
 		return exitError{code: report.ExitFailed}

@@ -53,8 +53,8 @@ type Config struct {
 	Authorities Authorities
 	// Defects are what is wrong with a simulated handset.
 	Defects defect.Set
-	// Operator does by hand what must be; nil on a simulated bench, where a
-	// script stands in.
+	// Operator does by hand what must be; nil where there is nobody. At a
+	// simulated handset a script does all but switching its power.
 	Operator control.Operator
 	// Port is the rig's end of the wire and Phone the simulated handset's; nil
 	// opens what the bench says.
@@ -136,6 +136,9 @@ type Lane struct {
 
 	wait   func() error
 	cancel context.CancelFunc
+
+	// hands do what is asked for by hand: the operator's, or the script's.
+	hands control.Operator
 
 	mu       sync.Mutex
 	died     []string

@@ -35,9 +35,7 @@ func (l *Lane) preparePower() error {
 			return err
 		}
 		p = cord
-		if l.Operator == nil {
-			l.Operator = script{l.virtual}
-		}
+		l.hands = script{l.virtual}
 	}
 	switch h.Power.Kind {
 	case "command":
@@ -46,7 +44,16 @@ func (l *Lane) preparePower() error {
 		if l.Operator == nil {
 			return errors.New("power is the operator's, and there is no terminal to ask him at")
 		}
-		p = control.Hands{Operator: l.Operator, Handset: h.Name}
+		asked := control.Hands{Operator: l.Operator, Handset: h.Name}
+		if p == nil {
+			p = asked
+		} else {
+			// A simulated handset has no plug to pull: what the person confirms is done.
+			p = confirmedPower{asked, p}
+		}
+	}
+	if l.hands == nil {
+		l.hands = l.Operator
 	}
 	l.Power = recordedPower{p, l.Recorder.Record}
 	return nil
@@ -91,6 +98,23 @@ type switchPower struct{ port *wire.SwitchPort }
 func (s switchPower) On(context.Context) error  { s.port.SetPower(true); return nil }
 func (s switchPower) Off(context.Context) error { s.port.SetPower(false); return nil }
 
+// confirmedPower switches a simulated supply once a person has confirmed it.
+type confirmedPower struct{ asked, done control.Power }
+
+func (c confirmedPower) On(ctx context.Context) error {
+	if err := c.asked.On(ctx); err != nil {
+		return err
+	}
+	return c.done.On(ctx)
+}
+
+func (c confirmedPower) Off(ctx context.Context) error {
+	if err := c.asked.Off(ctx); err != nil {
+		return err
+	}
+	return c.done.Off(ctx)
+}
+
 // recordedPower writes what was commanded into the journal.
 type recordedPower struct {
 	power  control.Power
@@ -133,13 +157,13 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 
 // Do has something done by hand, within the operator's patience.
 func (l *Lane) Do(ctx context.Context, r control.Request) error {
-	if l.Operator == nil {
+	if l.hands == nil {
 		return fmt.Errorf("%s: %w: there is nobody to ask", r.Verb, control.ErrUnsupported)
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Handset.Patience.Operator)
 	defer cancel()
 	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: r.Text})
-	if err := l.Operator.Do(ctx, r); err != nil {
+	if err := l.hands.Do(ctx, r); err != nil {
 		return fmt.Errorf("by hand: %s: %w", r.Verb, err)
 	}
 	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorDone, Message: string(r.Verb)})

@@ -33,7 +33,9 @@ type Phone struct {
 	over     timeline.Transport
 
 	served served
-	fresh  int
+	// changed: something else than golden was served since the claim.
+	changed bool
+	fresh   int
 	// badCells are the texts of cells that failed.
 	badCells []string
 }
@@ -153,6 +155,24 @@ func (p *Phone) home(ctx context.Context) error {
 	return blockedError{b, "the handset did not come home to golden: " + firstLine(err.Error())}
 }
 
+// holdsGolden tells whether the last REGISTER of the recording shows golden's
+// settings and version, after a boot in which the version file was asked for.
+func (p *Phone) holdsGolden() bool {
+	events := p.lane.Recorder.Timeline().Events()
+	for i := len(events) - 1; i >= 0; i-- {
+		switch events[i].Kind {
+		case timeline.Registered:
+			v := p.lane.Recorder.Timeline().Since(events[i].Seq - 1).View()
+			golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
+			return golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name))
+		case timeline.PowerOff, timeline.Rebooted:
+			return false
+		default:
+		}
+	}
+	return false
+}
+
 // comesByNotify is the other way home: a handset that does not ask for its
 // configuration at power-on may at check-sync (RSY-03).
 func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
@@ -219,6 +239,7 @@ func (p *Phone) diagnose(v timeline.View) string {
 const goldenExpires = 3600
 
 func (p *Phone) serveGolden() error {
+	p.changed = false
 	h, a := p.lane.Handset, p.lane.Addrs
 	p.lane.Reset()
 	p.served = served{withheld: map[string]bool{}}
@@ -309,6 +330,7 @@ func (p *Phone) publish() error {
 
 func (p *Phone) mustPublish() {
 	GinkgoHelper()
+	p.changed = true
 	if err := p.publish(); err != nil {
 		p.run.inconclusive(err.Error())
 	}

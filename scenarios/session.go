@@ -205,8 +205,12 @@ func (r *run) end(ctx SpecContext) {
 		r.judge(s, report.Fail, s.verdict.OK, s.why())
 	}
 	r.passPending()
-	if failed {
+	switch {
+	case failed:
 		r.known.spoil("the spec before did not end well")
+	case r.phone != nil && !r.phone.changed && r.phone.holdsGolden():
+		// What was served was golden, and the handset shows that it took it.
+		r.known.home()
 	}
 	for _, c := range r.Lane.Faults.Clear() {
 		if c.Fired == 0 && !failed {

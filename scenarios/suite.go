@@ -109,11 +109,19 @@ type Declared struct {
 	Skip string
 }
 
-// Declarations lists the specs for one handset, in the order of the files.
+// Declarations lists the specs for one handset that the filter lets through, in
+// the order of the files. A filter that cannot be read lets nothing through.
 func Declarations(o Options) []Declared {
 	var out []Declared
+	filter, err := regexp.Compile(o.Filter)
+	if err != nil {
+		return nil
+	}
 	for _, s := range registry {
 		for _, over := range s.transports(o.Lane.Handset) {
+			if !filter.MatchString(s.text(over)) {
+				continue
+			}
 			d := Declared{
 				ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: over,
 				Power: s.power, Hands: s.hands,

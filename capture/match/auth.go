@@ -45,6 +45,10 @@ func (m authenticate) judge(v timeline.View) Verdict {
 		if e.Kind != timeline.HTTPRequest || e.Fields["auth.scheme"] == "" || strings.EqualFold(e.Fields["auth.stale"], "true") {
 			continue
 		}
+		if e.Fields["auth.unasked"] == "true" && !strings.EqualFold(e.Fields["auth.scheme"], m.Scheme) {
+			// Sent before any challenge it answers none: OfferCredentialsUnasked judges it.
+			continue
+		}
 		last = e.Seq
 		vd.Expected = append(vd.Expected, m.Claim())
 		vd.Seen = append(vd.Seen, line(e))

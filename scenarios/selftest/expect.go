@@ -38,7 +38,7 @@ func Expectations() []Expectation {
 		{Defect: defect.AcceptsUnknownAuthority, Fails: []string{"TLS-02", "TLS-06", "TLS-07", "TLS-08", "TLS-09"}, Blocks: []string{"AUT-04"}},
 		{Defect: defect.AcceptsWrongName, Fails: []string{"TLS-03", "TLS-06", "TLS-07"}},
 		{Defect: defect.AcceptsExpired, Fails: []string{"TLS-04", "TLS-06", "TLS-07"}},
-		{Defect: defect.NameNeedsAuthority, Fails: []string{"TLS-06"}},
+		{Defect: defect.NameNeedsAuthority, Fails: []string{"TLS-03", "TLS-06"}},
 		{Defect: defect.FactoryChecksOff, Fails: []string{"TLS-07"}},
 		{Defect: defect.UploadReplaces, Fails: []string{"TLS-08"}},
 		{Defect: defect.UploadVolatile, Fails: []string{"TLS-08"}},

@@ -75,7 +75,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 		return err
 	}
 	cfg := rig.Config{Bench: b, Handset: h, Seed: c.Seed, Authorities: authorities, Defects: defects}
-	if !h.Simulated {
+	if !h.Simulated || h.Power.Kind == "operator" {
 		cfg.Operator = l
 	}
 	lane, err := rig.Open(ctx, cfg)

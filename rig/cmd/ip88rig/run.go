@@ -23,6 +23,7 @@ import (
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
 )
 
 type runCmd struct {
@@ -105,6 +106,13 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if c.Defect != "" && slices.ContainsFunc(handsets, func(h bench.Handset) bool { return !h.Simulated }) {
 		return usage("--defect: only simulated handsets have defects to choose from")
+	}
+	specs := 0
+	for _, h := range handsets {
+		specs += len(scenarios.Declarations(scenarios.Options{Lane: rig.Unopened(b, h), Filter: c.Filter}))
+	}
+	if specs == 0 {
+		return usage("--filter %q: no spec has that in its text; \"ip88rig requirements\" lists rows and specs", c.Filter)
 	}
 	if c.Seed == 0 {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
@@ -367,7 +375,7 @@ func planText(h bench.Handset, plan pipe.Plan) string {
 		hands += 2 * plan.Power
 	}
 	who := ""
-	if !h.Simulated {
+	if hands > 0 && (!h.Simulated || h.Power.Kind == "operator") {
 		who = fmt.Sprintf("; a person must act about %d times", hands)
 	}
 	return fmt.Sprintf("%d specs (%d skipped), about %s%s", plan.Specs, plan.Skipped, about.Round(time.Second), who)

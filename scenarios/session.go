@@ -155,6 +155,9 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	if n := len(s.view.Events); n > 0 {
 		j.Frame = s.view.Events[n-1].Frame
 	}
+	if j.Row == "RSY-01" && j.Verdict == report.Pass {
+		r.wayBack = true
+	}
 	if j.Verdict == report.Fail {
 		r.broken[j.Row+" "+j.Transport] = j.Reason
 	}
@@ -341,8 +344,9 @@ func firstLine(s string) string {
 
 // goHome leaves the handset at golden when the lane ends.
 func (r *run) goHome(ctx context.Context) {
+	// Before the way home, on which it may well reboot.
+	r.release()
 	defer func() {
-		r.release()
 		if r.Ended != nil {
 			r.Ended(r.known.needsHome())
 		}

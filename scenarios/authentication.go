@@ -14,7 +14,7 @@ import (
 // AUT: HTTP authentication, over HTTP and HTTPS.
 
 var _ = scenario("answers a Basic challenge with the stored ID and password",
-	covers("AUT-01"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), standsOn("CFG-11"), authenticates("AUT-01", rig.Basic, "Basic"))
+	covers("AUT-01"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), first(3), standsOn("CFG-11"), authenticates("AUT-01", rig.Basic, "Basic"))
 
 var _ = scenario("answers a Digest challenge with qop=auth",
 	covers("AUT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields), standsOn("CFG-11"), authenticates("AUT-02", rig.DigestQOP, "Digest"))
@@ -48,13 +48,13 @@ var _ = scenario("offers no credentials before it is challenged",
 	})
 
 var _ = scenario("offers another host no credentials that one asked for",
-	covers("AUT-04"), over(timeline.HTTP, timeline.HTTPS), takes(1), needsField(model.CredentialFields),
+	covers("AUT-04"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsField(model.CredentialFields), standsOn("AUT-01", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.ChallengeFirstOnly(rig.Basic)
 
 		boot := phone.PowerCycle(ctx)
-		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRegistered(), "")
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRegistered(), "AUT-01")
 		phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: phone.OtherURL(phone.over)})
 		other := phone.PowerCycle(ctx)
 

@@ -14,7 +14,7 @@ import (
 var _ = scenario("applies unencrypted files although a key is stored",
 	covers("CFG-01"), anyTransport(), takes(1), first(6),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 		phone.ChallengeSIP()
 		expires := phone.SetExpires()
 		user := phone.SetUser()

@@ -13,7 +13,7 @@ import (
 var _ = scenario("asks for the global file first, then for its own",
 	covers("ORD-01", "ORD-02"), anyTransport(), takes(1), first(8),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -24,7 +24,7 @@ var _ = scenario("asks for the global file first, then for its own",
 var _ = scenario("asks for the version file after the configuration files, the same way",
 	covers("ORD-04"), anyTransport(), takes(1), first(7),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -35,7 +35,7 @@ var _ = scenario("asks for the version file after the configuration files, the s
 var _ = scenario("names its own file by the MAC of the WiFi module",
 	covers("ORD-03"), anyTransport(), takes(1), onLink(bench.WiFi), first(5),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -46,7 +46,7 @@ var _ = scenario("names its own file by the MAC of the WiFi module",
 var _ = scenario("never asks for another model's files",
 	covers("ORD-07"), anyTransport(), takes(1),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 

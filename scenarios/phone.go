@@ -105,10 +105,15 @@ func (p *Phone) claim(ctx context.Context, why string) {
 	p.OfferOver(p.over)
 }
 
-// ClaimAsItIs is Claim for rows that hold whatever the handset holds: it spends
-// no cycle, and a handset that never comes home is still judged by them.
-func (p *Phone) ClaimAsItIs() {
+// ClaimAsItIs is Claim for rows that hold whatever a handset holds that nobody
+// has seen yet: it spends no cycle, and a handset that never comes home is still
+// judged by them. What this run itself has stored is brought home all the same.
+func (p *Phone) ClaimAsItIs(ctx context.Context) {
 	GinkgoHelper()
+	if k := p.run.known; len(k.dirty) > 0 || k.version != "" {
+		p.claim(ctx, k.needsHome())
+		return
+	}
 	if err := p.serveGolden(); err != nil {
 		p.run.inconclusive(err.Error())
 	}
@@ -141,7 +146,7 @@ func (p *Phone) home(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && p.comesByNotify(ctx, golden) {
+	if err == nil && (p.comesByNotify(ctx, golden) || p.comesByReset(ctx, golden)) {
 		p.run.known.home()
 		return nil
 	}
@@ -181,7 +186,35 @@ func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
 		p.lane.Note(err.Error())
 		return false
 	}
-	w = w.Within(p.Patience.Cycle)
+	return p.comes(ctx, w.Within(p.Patience.Cycle), golden)
+}
+
+// comesByReset is the last way home: factory state, by hand, where settings have
+// closed every other way. Authority A is copied to it again.
+func (p *Phone) comesByReset(ctx context.Context, golden match.Matcher) bool {
+	h := p.lane.Handset
+	if !slices.Contains(h.Verbs, string(control.FactoryReset)) || (!h.Simulated && !p.run.AllowLockout) || len(p.run.known.dirty) == 0 {
+		return false
+	}
+	w := p.run.verb("factory reset, to come home", nil)
+	if err := p.lane.Do(ctx, control.Request{Handset: h.Name, Verb: control.FactoryReset, Text: "return the handset to factory state: its settings have locked the rig out"}); err != nil {
+		p.lane.Note(err.Error())
+		return false
+	}
+	if !p.comes(ctx, w.Within(p.Patience.Boot), golden) {
+		return false
+	}
+	if slices.Contains(h.Verbs, string(control.UploadAuthority)) {
+		if err := p.lane.Do(ctx, control.Request{Handset: h.Name, Verb: control.UploadAuthority, PEM: p.lane.AuthorityPEM(pki.A), Text: "copy authority A to the handset again"}); err != nil {
+			p.lane.Note(err.Error())
+			return false
+		}
+	}
+	return true
+}
+
+// comes waits until the window shows golden's settings and version.
+func (p *Phone) comes(ctx context.Context, w *timeline.Window, golden match.Matcher) bool {
 	for {
 		changed := w.Changed()
 		v := w.View()
@@ -230,7 +263,7 @@ func (p *Phone) diagnose(v timeline.View) string {
 		return "RBT-03"
 	case !asked(p.Version()):
 		return "ORD-04"
-	case p.served.version != nil && !p.runs(v, p.served.version.Name):
+	case p.served.version != nil && match.Register().Judge(v).OK && !p.runs(v, p.served.version.Name):
 		return "FWU-01"
 	}
 	return "CFG-01"

@@ -199,10 +199,14 @@ func standsOn(rows ...string) option { return func(s *story) { s.on = rows } }
 // stands lists the rows that the story stands on over a transport: who does not
 // open TLS to an https URL has no certificate to judge.
 func (s *story) stands(over timeline.Transport) []string {
-	if over == timeline.HTTPS && !slices.Contains(s.rows, "XPT-05") {
-		return append([]string{"XPT-05"}, s.on...)
+	on := slices.Clone(s.on)
+	for _, row := range []string{"XPT-05", "TLS-08"} {
+		// Who has lost the authorities that were there before has no chain to accept.
+		if over == timeline.HTTPS && !slices.Contains(s.rows, row) {
+			on = append(on, row)
+		}
 	}
-	return s.on
+	return on
 }
 
 // scenario declares a story. The returned value only serves to declare it in a

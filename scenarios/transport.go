@@ -16,7 +16,7 @@ import (
 var _ = scenario("provisions over TFTP when neither option 160 nor a stored URL is there",
 	covers("XPT-01"), over(timeline.TFTP), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -26,7 +26,7 @@ var _ = scenario("provisions over TFTP when neither option 160 nor a stored URL 
 var _ = scenario("uses the URL of option 160 although options 66 and 150 are there",
 	covers("XPT-02"), over(timeline.HTTP, timeline.HTTPS), takes(1), first(6),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -64,7 +64,7 @@ var _ = scenario("reads the URL from the option number it is set to",
 var _ = scenario("speaks in clear to an http URL",
 	covers("XPT-05"), over(timeline.HTTP), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -75,7 +75,7 @@ var _ = scenario("speaks in clear to an http URL",
 var _ = scenario("opens TLS to an https URL",
 	covers("XPT-05"), over(timeline.HTTPS), takes(1), first(9),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 
@@ -86,7 +86,7 @@ var _ = scenario("opens TLS to an https URL",
 var _ = scenario("follows the routine of TFTP, step for step",
 	covers("XPT-06"), over(timeline.HTTP, timeline.HTTPS), takes(1),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 

@@ -13,7 +13,7 @@ import (
 var _ = scenario("sends every frame of the cycle from the module's MAC",
 	covers("WIF-01"), anyTransport(), takes(1), onLink(bench.WiFi),
 	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimAsItIs()
+		phone.ClaimAsItIs(ctx)
 
 		boot := phone.PowerCycle(ctx)
 

@@ -71,7 +71,7 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 			Skip("filtered out")
 		}
 	}
-	if reason := s.skipReason(r.Options); reason != "" {
+	if reason := s.skipReason(r.Options, over); reason != "" {
 		r.skip(reason)
 	}
 	for _, row := range s.stands(over) {

@@ -126,7 +126,7 @@ func Declarations(o Options) []Declared {
 				ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: over,
 				Power: s.power, Hands: s.hands,
 			}
-			d.Skip = s.skipReason(o)
+			d.Skip = s.skipReason(o, over)
 			out = append(out, d)
 		}
 	}
@@ -267,7 +267,7 @@ func (s *story) transports(h bench.Handset) []timeline.Transport {
 
 // skipReason is the typed reason why a story cannot run on this bench; it names
 // what would enable it.
-func (s *story) skipReason(o Options) string {
+func (s *story) skipReason(o Options, over timeline.Transport) string {
 	h := o.Lane.Handset
 	for _, w := range h.Without {
 		for _, row := range s.rows {
@@ -285,6 +285,9 @@ func (s *story) skipReason(o Options) string {
 		case s.firmware && (h.GoldenFirmware == nil || h.NextFirmware == nil):
 			return "needs firmware bundles golden and next in the bench file"
 		}
+	}
+	if over == timeline.HTTPS && !h.KnowsAuthority && !s.public && !slices.Contains(s.verbs, "factory-reset") {
+		return "needs authority: uploaded in the bench file, once authority A was copied to the handset (ip88rig authority export)"
 	}
 	for _, f := range s.facts {
 		if h.Facts.Text(f) == "" {

@@ -103,6 +103,9 @@ type Handset struct {
 	// Factor divides every wait of a simulated handset and of the scenarios.
 	Factor float64
 	Power  Power
+	// KnowsAuthority: the bench's authority A was copied to it. Without it a
+	// handset rightly asks for nothing over HTTPS.
+	KnowsAuthority bool
 	// Verbs are what a person (or the script in his place) can do.
 	Verbs []string
 	// Golden is a folder with configuration files; blank is the minimal default.
@@ -265,6 +268,7 @@ type handsetFile struct {
 	Simulated bool                `yaml:"simulated"`
 	Factor    float64             `yaml:"factor"`
 	Power     powerFile           `yaml:"power"`
+	Authority string              `yaml:"authority"`
 	Verbs     []string            `yaml:"verbs"`
 	Golden    string              `yaml:"golden"`
 	Running   string              `yaml:"running"`
@@ -526,6 +530,14 @@ func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience)
 	}
 	if !f.Simulated && b.Wire.Memory {
 		p.fail(at("simulated"), "a real handset is not on a wire in memory: say simulated: true or name wire.interface")
+	}
+	switch f.Authority {
+	case "":
+		h.KnowsAuthority = f.Simulated
+	case "uploaded":
+		h.KnowsAuthority = true
+	default:
+		p.fail(at("authority"), "%q is not \"uploaded\", which says that authority A was copied to the handset", f.Authority)
 	}
 	h.Power = p.power(at, f)
 	for j, v := range f.Verbs {

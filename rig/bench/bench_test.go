@@ -103,6 +103,7 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 		"half a power command":    {"", "    power: {on: 'true'}\n", "needs both on and off"},
 		"power on without kind":   {"", "    power: {kind: operator, on: 'true'}\n", "go with kind: command"},
 		"simulated power":         {"", "    power: {kind: simulated}\n", "only a simulated handset"},
+		"unknown authority":       {"", "    authority: yes\n", `"yes" is not "uploaded"`},
 		"unknown verb":            {"", "    verbs: [dance]\n", `handsets[0].verbs[0]: unknown verb "dance"`},
 		"missing golden folder":   {"", "    golden: nowhere\n", "no such file"},
 		"golden is a file":        {"", "    golden: plain\n", "is not a folder"},

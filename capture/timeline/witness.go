@@ -25,6 +25,8 @@ func Disagreements(events []Event) []string {
 	wire, journal := ledger{}, ledger{}
 	opened, named := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
 	started := map[flow]bool{}
+	// What a service calls odd (HTTP in clear at the TLS port) it counts as nothing.
+	odd := map[netip.AddrPort]bool{}
 	for i := range events {
 		e := &events[i]
 		switch e.By {
@@ -33,6 +35,7 @@ func Disagreements(events []Event) []string {
 		case "httpd", "tftpd":
 			if e.Src.IsValid() {
 				named[e.Src] = true
+				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
 				if e.Frame == 0 && e.Kind != ConnClosed {
 					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
 				}
@@ -46,7 +49,7 @@ func Disagreements(events []Event) []string {
 		}
 	}
 	for key, n := range wire.counts {
-		if journal.counts[key] != n {
+		if journal.counts[key] != n && !odd[key.src] {
 			out = append(out, fmt.Sprintf("%s: the wire shows %d, the journal %d", key, n, journal.counts[key]))
 		}
 	}

@@ -35,6 +35,7 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a request more on the wire":      {[]timeline.Event{open, get, get, said}, "the wire shows 2, the journal 1"},
 		"a request more in the journal":   {[]timeline.Event{open, get, said, said}, "the wire shows 1, the journal 2"},
 		"a ClientHello nobody heard":      {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
+		"an oddity counts for nothing":    {[]timeline.Event{open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
 		"a connection from the time past": {[]timeline.Event{heard}, ""},
 	}
 	for name, tt := range tests {

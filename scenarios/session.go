@@ -12,6 +12,7 @@ import (
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 
 	"ip88rig/capture/match"
 	"ip88rig/capture/timeline"
@@ -24,6 +25,8 @@ type run struct {
 	Options
 	hands int
 	phone *Phone
+	// interrupted: somebody wants it to end now; going home is the next run's.
+	interrupted bool
 	// held is the result of the last spec, until the next one begins: what the
 	// handset did in between may spoil it.
 	held  *report.Spec
@@ -203,6 +206,9 @@ func (r *run) end(ctx SpecContext) {
 	}
 	spec := r.spec
 	failed := CurrentSpecReport().Failed()
+	if CurrentSpecReport().State.Is(types.SpecStateInterrupted | types.SpecStateAborted) {
+		r.interrupted = true
+	}
 	if s := spec.pending; s != nil && failed && spec.result.Verdict == "" {
 		spec.pending = nil
 		r.judge(s, report.Fail, s.verdict.OK, s.why())
@@ -351,7 +357,7 @@ func (r *run) goHome(ctx context.Context) {
 			r.Ended(r.known.needsHome())
 		}
 	}()
-	if r.known.needsHome() == "" || r.known.blocks >= 2 || r.phone == nil {
+	if r.interrupted || r.known.needsHome() == "" || r.known.blocks >= 2 || r.phone == nil {
 		return
 	}
 	over := r.phone.over

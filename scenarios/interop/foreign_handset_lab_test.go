@@ -44,8 +44,9 @@ type lab struct {
 
 // foreign says what the handset is made of.
 type foreign struct {
-	// bench is a file of fixtures/interop, model the number in it.
-	bench, model string
+	// model is its number; edit changes the text of bench.yaml, nil does not.
+	model string
+	edit  *strings.Replacer
 	// mac is what the handset's interface speaks from.
 	mac string
 	// dhcp and tftp name the programs, alter what it does wrong.
@@ -100,6 +101,10 @@ func newLab(t *testing.T, bin string, f foreign, rigEnd, phoneEnd *netns.Cable) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("evidence: %s", dir)
+			return
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -109,9 +114,12 @@ func newLab(t *testing.T, bin string, f foreign, rigEnd, phoneEnd *netns.Cable) 
 		t.Fatal(err)
 	}
 	l := &lab{t: t, rig: rigEnd, phone: phoneEnd.PeerName(), dir: dir, bin: bin}
-	text, err := os.ReadFile(filepath.Join(root, f.bench))
+	text, err := os.ReadFile(filepath.Join(root, "bench.yaml"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if f.edit != nil {
+		text = []byte(f.edit.Replace(string(text)))
 	}
 	l.write("bench.yaml", text)
 	for folder, version := range map[string]string{"golden": goldenVersion, "next": nextVersion} {
@@ -233,9 +241,6 @@ func (l *lab) run(filter string) report.Run {
 	l.t.Logf("ip88rig run, %d specs in %s: %v", len(run.Handsets[0].Specs), run.Took.Round(time.Second), err)
 	if died := run.Handsets[0].Died; died != "" {
 		l.t.Errorf("the lane died: %s\n%s", died, text)
-	}
-	if keep := os.Getenv("INTEROP_KEEP"); keep != "" {
-		_ = os.CopyFS(filepath.Join(keep, strings.ReplaceAll(l.t.Name(), "/", "_")), os.DirFS(l.dir))
 	}
 	return run
 }

@@ -179,22 +179,22 @@ func clearAlerts(types, lengths, descriptions []string) ([]string, error) {
 	if len(types) > len(lengths) {
 		return nil, fmt.Errorf("%d record types, %d lengths", len(types), len(lengths))
 	}
-	var alerts, clear int
+	var alerts, plain int
 	for i, kind := range types {
 		if kind == "21" {
 			alerts++
 			if lengths[i] == "2" {
-				clear++
+				plain++
 			}
 		}
 	}
 	switch {
-	case clear == 0:
+	case plain == 0:
 		return nil, nil
-	case clear == len(descriptions):
+	case plain == len(descriptions):
 		return descriptions, nil
 	case alerts != len(descriptions):
-		return nil, fmt.Errorf("%d alerts, %d in clear, descriptions %q", alerts, clear, descriptions)
+		return nil, fmt.Errorf("%d alerts, %d in clear, descriptions %q", alerts, plain, descriptions)
 	}
 	var out []string
 	n := 0

@@ -79,7 +79,7 @@ func (p *plug) set(on bool) {
 
 func newServers(t *testing.T) *servers {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ip88-servers-")
+	dir, err := os.MkdirTemp("", "ip88-servers-") //nolint:usetesting // sockets: their paths must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,15 +258,13 @@ func (s *servers) certificates(t *testing.T) {
 }
 
 // firmware puts a version file and what it names into a folder.
-func (s *servers) firmware(t *testing.T, folder, version string) (names []string) {
+func (s *servers) firmware(t *testing.T, folder, version string) {
 	t.Helper()
 	files := fixtures.Firmware("8830", version, 1, 96<<10)
 	s.write(t, folder+"/"+verFile, "# a stand-in\n"+string(fixtures.VersionFile(version, files)))
 	for _, f := range files {
 		s.write(t, folder+"/"+f.Name, string(f.Content))
-		names = append(names, f.Name)
 	}
-	return names
 }
 
 // line is a phone-specific file that registers as a user, with settings of

@@ -4,8 +4,10 @@ package interop
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,24 +47,24 @@ func TestForeignServers(t *testing.T) {
 	l.until(t, mark{}, "chronyd", "Running with root")
 	for _, step := range []struct {
 		name string
-		do   func(*life, *testing.T)
+		do   func(*testing.T)
 	}{
-		{"upgrades over TFTP from option 150, which wins over 66, with one reboot", (*life).tftp150},
-		{"provisions over TFTP from the name in option 66", (*life).tftp66},
-		{"answers the Basic challenge of nginx, without an RRQ", (*life).basic},
-		{"answers the Digest challenge of lighttpd with qop", (*life).digest},
-		{"does not loop on a wrong password", (*life).wrongPassword},
-		{"upgrades over HTTPS with a certificate of openssl", (*life).https},
-		{"refuses a certificate of an unknown authority", func(l *life, t *testing.T) { l.refuses(t, "authority", "48") }},
-		{"refuses a certificate for another name", func(l *life, t *testing.T) { l.refuses(t, "name", "42") }},
-		{"refuses an expired certificate by the time of chronyd", func(l *life, t *testing.T) { l.refuses(t, "expired", "45") }},
-		{"cannot tell that one has expired without a time server", (*life).noTime},
-		{"accepts an unknown authority when that check is off", func(l *life, t *testing.T) { l.accepts(t, "authority", "6", "421") }},
-		{"accepts another name when that check is off", func(l *life, t *testing.T) { l.accepts(t, "name", "5", "422") }},
-		{"accepts an expired certificate when that check is off", func(l *life, t *testing.T) { l.accepts(t, "expired", "3", "423") }},
-		{"runs a new cycle on a check-sync of sipsak", (*life).notify},
+		{"upgrades over TFTP from option 150, which wins over 66, with one reboot", l.tftp150},
+		{"provisions over TFTP from the name in option 66", l.tftp66},
+		{"answers the Basic challenge of nginx, without an RRQ", l.basic},
+		{"answers the Digest challenge of lighttpd with qop", l.digest},
+		{"does not loop on a wrong password", l.wrongPassword},
+		{"upgrades over HTTPS with a certificate of openssl", l.https},
+		{"refuses a certificate of an unknown authority", func(t *testing.T) { t.Helper(); l.refuses(t, "authority", "48") }},
+		{"refuses a certificate for another name", func(t *testing.T) { t.Helper(); l.refuses(t, "name", "42") }},
+		{"refuses an expired certificate by the time of chronyd", func(t *testing.T) { t.Helper(); l.refuses(t, "expired", "45") }},
+		{"cannot tell that one has expired without a time server", l.noTime},
+		{"accepts an unknown authority when that check is off", func(t *testing.T) { t.Helper(); l.accepts(t, "authority", "6", "421") }},
+		{"accepts another name when that check is off", func(t *testing.T) { t.Helper(); l.accepts(t, "name", "5", "422") }},
+		{"accepts an expired certificate when that check is off", func(t *testing.T) { t.Helper(); l.accepts(t, "expired", "3", "423") }},
+		{"runs a new cycle on a check-sync of sipsak", l.notify},
 	} {
-		if !t.Run(step.name, func(t *testing.T) { step.do(l, t) }) {
+		if !t.Run(step.name, func(t *testing.T) { step.do(t) }) {
 			t.Fatal("what follows rests on this step")
 		}
 	}
@@ -170,6 +172,7 @@ func found() []string { return []string{globalFile, ownFile, "no " + ownFile + "
 func listed() []string { return []string{"ip8830_sip.img", "ip8830_font.bin", "ip8830_sip.xml"} }
 
 func (l *life) tftp150(t *testing.T) {
+	t.Helper()
 	boot := []string{"REQUEST", "SNTP"}
 	words := slices.Concat([]string{"DISCOVER"}, boot, routine("RRQ ", listed()...), boot, routine("RRQ "), []string{"REGISTER "})
 	asked := l.asked(t)
@@ -196,6 +199,7 @@ func (l *life) ran(t *testing.T, before, after string) {
 }
 
 func (l *life) tftp66(t *testing.T) {
+	t.Helper()
 	from := l.boot(t, []string{withTime, "66," + provName}, slices.Concat([]string{"REQUEST", "SNTP"}, routine("RRQ "), []string{"REGISTER "})...)
 	l.registered(t, from, "201", second)
 	l.boots(t, from, 1)
@@ -211,6 +215,7 @@ func web(url string) []string {
 }
 
 func (l *life) basic(t *testing.T) {
+	t.Helper()
 	from := l.boot(t, web("http://"+provName+"/"), slices.Concat([]string{"REQUEST", "SNTP"}, routine("GET "), []string{"REGISTER "})...)
 	l.registered(t, from, "211", second)
 	l.boots(t, from, 1)
@@ -245,6 +250,7 @@ func (l *life) digestLog(t *testing.T, from mark) string {
 }
 
 func (l *life) digest(t *testing.T) {
+	t.Helper()
 	from := l.boot(t, web("http://"+serverAddr+":8081"), slices.Concat([]string{"REQUEST", "SNTP"}, routine("GET "), []string{"REGISTER "})...)
 	l.registered(t, from, "221", second)
 	text := l.digestLog(t, from)
@@ -274,6 +280,7 @@ func (l *life) digest(t *testing.T) {
 }
 
 func (l *life) wrongPassword(t *testing.T) {
+	t.Helper()
 	from := l.boot(t, web("http://"+serverAddr+":8082"), slices.Concat([]string{"REQUEST", "SNTP"}, routine("GET "), []string{"REGISTER "})...)
 	l.registered(t, from, "221", second) // still the user of the step before
 	before := l.digestLog(t, from)
@@ -287,6 +294,7 @@ func (l *life) wrongPassword(t *testing.T) {
 }
 
 func (l *life) https(t *testing.T) {
+	t.Helper()
 	// The authority comes to the handset as a person would bring it.
 	if got := l.run(t, "curl", "-sS", "-w", "%{http_code}", "--data-binary", "@"+l.path("tls/lab.pem"), "http://"+phoneAddr+"/authority"); got != "204" {
 		t.Fatalf("upload of the authority: %q", got)
@@ -317,10 +325,13 @@ func (l *life) https(t *testing.T) {
 }
 
 // flawed is the URL of the server with one flaw in its certificate.
-func flawed(name string) string { return fmt.Sprintf("https://%s:%d/", provName, ports()[name]) }
+func flawed(name string) string {
+	return "https://" + net.JoinHostPort(provName, strconv.Itoa(ports()[name])) + "/"
+}
 
 // refuses boots under mask 7: nginx must log the alert, and no request.
 func (l *life) refuses(t *testing.T, flaw, alert string) {
+	t.Helper()
 	asked := l.asked(t)
 	from := l.boot(t, web(flawed(flaw)), "REQUEST", "SNTP", "ClientHello "+provName, "alert "+alert, "REGISTER ")
 	l.registered(t, from, "301", third)
@@ -340,6 +351,7 @@ func (l *life) refuses(t *testing.T, flaw, alert string) {
 // noTime withholds option 42: mask 7 is as before, and only chronyd's answer
 // could tell that the certificate has expired.
 func (l *life) noTime(t *testing.T) {
+	t.Helper()
 	asked := l.asked(t)
 	options := web(flawed("expired"))[1:]
 	from := l.boot(t, options, "REQUEST", "ClientHello "+provName, "REGISTER ")
@@ -354,6 +366,7 @@ func (l *life) noTime(t *testing.T) {
 
 // accepts stores a mask over TFTP, and boots with the flawed certificate.
 func (l *life) accepts(t *testing.T, flaw, mask, user string) {
+	t.Helper()
 	stored := "43" + mask
 	l.line(t, "tftp", stored, "https_id phone", "https_password open", "verifying_cert "+mask)
 	tftp := slices.Concat([]string{"REQUEST", "SNTP"}, routine("RRQ "), []string{"REGISTER "})
@@ -373,6 +386,7 @@ func (l *life) accepts(t *testing.T, flaw, mask, user string) {
 
 // notify sends a check-sync: a cycle without a boot, and the new user.
 func (l *life) notify(t *testing.T) {
+	t.Helper()
 	l.line(t, "tftp", "441")
 	cycle := slices.Concat(routine("RRQ "), []string{"REGISTER "})
 	from := l.boot(t, []string{withTime, "150," + serverAddr}, slices.Concat([]string{"REQUEST", "SNTP"}, cycle, []string{"NOTIFY check-sync", "SNTP"}, cycle)...)

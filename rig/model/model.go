@@ -348,9 +348,9 @@ func (p Patience) Scale(factor float64) Patience {
 		return max(time.Duration(float64(d)/factor), min(d, floor))
 	}
 	return Patience{
-		Boot:     div(p.Boot, 15*time.Second),
-		Cycle:    div(p.Cycle, 15*time.Second),
-		Upgrade:  div(p.Upgrade, 20*time.Second),
+		Boot:     div(p.Boot, 8*time.Second),
+		Cycle:    div(p.Cycle, 8*time.Second),
+		Upgrade:  div(p.Upgrade, 12*time.Second),
 		Settle:   div(p.Settle, 150*time.Millisecond),
 		Off:      div(p.Off, 5*time.Millisecond),
 		Operator: div(p.Operator, 15*time.Second),

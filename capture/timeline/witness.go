@@ -24,6 +24,9 @@ func Disagreements(events []Event) []string {
 	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
 	wire, journal := ledger{}, ledger{}
 	opened, named := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
+	// A handset that goes away between SYN and ACK, its power cut, leaves a
+	// connection that no service ever gets.
+	used := map[netip.AddrPort]bool{}
 	started := map[flow]bool{}
 	// What a service calls odd (HTTP in clear at the TLS port) it counts as nothing.
 	odd := map[netip.AddrPort]bool{}
@@ -32,6 +35,9 @@ func Disagreements(events []Event) []string {
 		switch e.By {
 		case Wire:
 			wire.wire(e, opened, started)
+			if e.Kind != TCPOpen {
+				used[e.Src] = true
+			}
 		case "httpd", "tftpd":
 			if e.Src.IsValid() {
 				named[e.Src] = true
@@ -44,7 +50,7 @@ func Disagreements(events []Event) []string {
 		}
 	}
 	for src := range opened {
-		if !named[src] {
+		if used[src] && !named[src] {
 			out = append(out, fmt.Sprintf("the wire shows a connection from %s, and no service speaks of it", src))
 		}
 	}

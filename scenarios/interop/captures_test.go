@@ -21,6 +21,7 @@ import (
 
 	"ip88rig/capture"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/report"
 )
 
 // TestEvidence makes a full run of a wired and a WiFi handset and puts what it
@@ -91,8 +92,17 @@ func families() []string {
 	return []string{dhcpMessages, tftpPackets, tlsAlerts, httpRequests, httpsRequests, sipMessages}
 }
 
-// listing is the ordered messages of each family, each as "frame words".
+// listing is the ordered messages of each family, each as "frame words"; of HTTPS
+// without the frame, as the journal names the last one of the connection, which
+// is another where the handset has sent its request twice.
 type listing map[string][]string
+
+func (l listing) add(family, frame string, words ...string) {
+	if family != httpsRequests {
+		words = append([]string{frame}, words...)
+	}
+	l[family] = append(l[family], strings.Join(words, " "))
+}
 
 // fields are what tshark is asked for.
 func fields() []string {
@@ -134,9 +144,7 @@ func theirs(ctx context.Context, path string, more ...string) (listing, error) {
 			return strings.Split(v, "|")
 		}
 		first := func(name string) string { return strings.Join(all(name)[:min(1, len(all(name)))], "") }
-		add := func(family string, words ...string) {
-			list[family] = append(list[family], columns[0]+" "+strings.Join(words, " "))
-		}
+		add := func(family string, words ...string) { list.add(family, columns[0], words...) }
 		if kind := first("dhcp.option.dhcp"); kind != "" {
 			add(dhcpMessages, kind, first("dhcp.id"))
 		}
@@ -222,9 +230,7 @@ func ours(dir string) (listing, error) {
 	list := listing{}
 	opcodes := tftpOpcodes()
 	err := capture.LoadEvents(dir, func(e timeline.Event) error {
-		add := func(family string, words ...string) {
-			list[family] = append(list[family], strconv.Itoa(e.Frame)+" "+strings.Join(words, " "))
-		}
+		add := func(family string, words ...string) { list.add(family, strconv.Itoa(e.Frame), words...) }
 		if e.Kind == timeline.HTTPRequest && e.Transport == timeline.HTTPS {
 			add(httpsRequests, e.Message, e.File, "from", strconv.Itoa(int(e.Src.Port())))
 		}
@@ -334,6 +340,10 @@ func compare(ctx context.Context, dir string, more ...string) (t, o listing, pro
 func compareRun(t *testing.T, dir string) {
 	t.Helper()
 	began := time.Now()
+	run, err := report.Read(filepath.Join(dir, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	folders := recordings(t, dir)
 	if len(folders) == 0 {
 		t.Fatalf("no capture below %s", dir)
@@ -366,7 +376,8 @@ func compareRun(t *testing.T, dir string) {
 	for _, family := range families() {
 		n := totals[family]
 		t.Logf("%-14s  tshark lists %d, we list %d", family, n[0], n[1])
-		if n[0] == 0 || n[1] == 0 {
+		// Part of a run need not hold everything.
+		if (n[0] == 0 || n[1] == 0) && (run.Filter == "" || n[0] != n[1]) {
 			t.Errorf("%s: tshark lists %d, we list %d; neither may be nothing", family, n[0], n[1])
 		}
 	}

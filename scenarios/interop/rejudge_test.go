@@ -68,7 +68,7 @@ func judgeRun(t *testing.T, bin, dir string) {
 	var made, settled, total int
 	for _, h := range run.Handsets {
 		for _, s := range h.Specs {
-			if s.Folder == "" {
+			if s.Folder == "" || s.Verdict == report.Skip {
 				continue
 			}
 			folder := filepath.Join(dir, h.Name, filepath.Base(s.Folder))
@@ -135,6 +135,9 @@ func judgeChanged(t *testing.T, bin, dir string) {
 				return
 			}
 		}
+	}
+	if run.Filter != "" {
+		t.Skip("part of a run, without ORD-01 over TFTP")
 	}
 	t.Fatal("no spec over TFTP passed ORD-01")
 }

@@ -54,6 +54,8 @@ var _ = scenario("offers another host no credentials that one asked for",
 		phone.ChallengeFirstOnly(rig.Basic)
 
 		boot := phone.PowerCycle(ctx)
+		answered := timeline.Fact{Name: "answered the challenge", Kinds: []timeline.Kind{timeline.HTTPRequest}, Fields: map[string]string{"auth.ok": "true"}}
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), answered, "AUT-01")
 		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRegistered(), "AUT-01")
 		phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: phone.OtherURL(phone.over)})
 		other := phone.PowerCycle(ctx)

@@ -15,6 +15,7 @@ var _ = scenario("applies unencrypted files although a key is stored",
 	covers("CFG-01"), anyTransport(), takes(1), first(6),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs(ctx)
+		phone.HoldKey(ctx)
 		phone.ChallengeSIP()
 		expires := phone.SetExpires()
 		user := phone.SetUser()

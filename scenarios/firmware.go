@@ -88,6 +88,7 @@ var _ = scenario("downloads no software when software download is disabled",
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactFetched(phone.Own().Files...), "")
 		phone.Finish(ctx, boot)
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-09", Ask(phone.AnyListed(next))))
 		phone.RunsGolden()
@@ -101,6 +102,7 @@ var _ = scenario("asks for no configuration when configuration download is disab
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactAsked(phone.Version().Files...), "ORD-04")
 		phone.Finish(ctx, boot)
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-09", Ask(phone.Global())))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-09", Ask(phone.Own())))

@@ -80,7 +80,7 @@ func restsOn(row string) []string {
 		return []string{model.DownloadFlagFields}
 	case "TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06":
 		return []string{model.MaskField}
-	case "AUT-01", "AUT-02":
+	case "AUT-01", "AUT-02", "AUT-04":
 		return []string{model.CredentialFields}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/bench"
 )
 
@@ -17,6 +18,7 @@ var _ = scenario("asks for the global file first, then for its own",
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-01", AskFirst(phone.Global())))
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-02", AskInOrder(phone.Global(), phone.Own())))
 	})
@@ -28,6 +30,7 @@ var _ = scenario("asks for the version file after the configuration files, the s
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", AskInOrder(phone.Global(), phone.Own(), phone.Version())))
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", Fire(phone.VersionAskedOver(phone.over))))
 	})
@@ -39,6 +42,7 @@ var _ = scenario("names its own file by the MAC of the WiFi module",
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-03", Ask(phone.Own())))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("ORD-03", Ask(phone.NamedByPhone())))
 	})
@@ -50,6 +54,7 @@ var _ = scenario("never asks for another model's files",
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactAsked(phone.Version().Files...), "")
 		phone.Finish(ctx, boot)
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("ORD-07", Ask(phone.Siblings())))
 	})

@@ -53,6 +53,7 @@ var _ = scenario("does not reboot for an asterisked field served with the value 
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactFetched(phone.Own().Files...), "")
 		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRegistered(), "")
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("RBT-03", Reboot()))
 	})

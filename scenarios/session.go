@@ -25,8 +25,14 @@ type run struct {
 	Options
 	hands int
 	phone *Phone
+	// proving: the way back is being proven right now.
+	proving bool
+	// installing is when the handset was last seen to take software that no
+	// reboot has followed yet; zero: none.
+	installing time.Time
 	// interrupted: somebody wants it to end now; going home is the next run's.
 	interrupted bool
+	listed      []string
 	// held is the result of the last spec, until the next one begins: what the
 	// handset did in between may spoil it.
 	held  *report.Spec
@@ -50,6 +56,10 @@ type specRun struct {
 	// troubles are the rig's or the lab's: they make the spec inconclusive.
 	troubles []string
 	opened   bool
+	// complete: every judgement was made although the spec failed.
+	complete bool
+	// excused are rows that this depth judges elsewhere.
+	excused map[string]bool
 }
 
 func newRun(o Options) *run {
@@ -59,7 +69,7 @@ func newRun(o Options) *run {
 // begin opens the spec's recording and returns the phone with nothing given.
 func (r *run) begin(s *story, over timeline.Transport) *Phone {
 	GinkgoHelper()
-	spec := &specRun{story: s, over: over}
+	spec := &specRun{story: s, over: over, excused: map[string]bool{}}
 	spec.result = report.Spec{
 		ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: string(over), Start: time.Now(),
 	}
@@ -86,11 +96,14 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 	if r.Lane.Handset.Power.Kind == "operator" {
 		hands += 2 * s.power
 	}
+	if r.Lane.Handset.Power.Kind == "operator" && r.known.needsHome() != "" {
+		hands += 2
+	}
 	if r.OperatorMax >= 0 && r.hands+hands > r.OperatorMax {
 		r.skip(fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", r.hands+hands-r.OperatorMax, r.OperatorMax))
 	}
-	r.hands += hands
 	r.release()
+	r.installing = r.installs(r.events())
 	if r.Started != nil {
 		r.Started(spec.result)
 	}
@@ -111,6 +124,57 @@ func (r *run) verb(name string, args any) *timeline.Window {
 		r.Waiting(name)
 	}
 	return r.Lane.Verb(name, r.spec.verbs, args)
+}
+
+// note writes a window that a scenario waits on into the journal.
+func (r *run) note(what string, w *timeline.Window) {
+	spec, err := json.Marshal(w.Spec())
+	if err != nil {
+		return
+	}
+	r.Lane.Note(what + " in window " + string(spec))
+}
+
+// installs folds events into what is known of software being taken: when it was
+// last seen, zero once a boot has followed.
+func (r *run) installs(events []timeline.Event) time.Time {
+	last := r.installing
+	for i := range events {
+		e := &events[i]
+		switch e.Kind {
+		case timeline.Booted, timeline.Rebooted, timeline.PowerOff:
+			last = time.Time{}
+		case timeline.Asked, timeline.Fetched, timeline.TFTPData, timeline.TFTPAck, timeline.HTTPResponse, timeline.Served:
+			if slices.Contains(r.software(), e.File) && e.Status < 400 && !(e.Kind == timeline.Served && !e.Complete) {
+				last = e.At
+			}
+		default:
+		}
+	}
+	return last
+}
+
+// events are those of the recording at hand; none before the first one.
+func (r *run) events() []timeline.Event {
+	if tl := r.Lane.Recorder.Timeline(); tl != nil {
+		return tl.Events()
+	}
+	return nil
+}
+
+// software are the names of all listed files that this lane ever offers.
+func (r *run) software() []string {
+	if r.listed == nil {
+		r.listed = []string{}
+		for _, which := range []string{"golden", "next"} {
+			if v, err := r.Lane.Firmware(which); err == nil {
+				for _, f := range v.Files {
+					r.listed = append(r.listed, f.Name)
+				}
+			}
+		}
+	}
+	return r.listed
 }
 
 // The three ways a spec ends without its handset being at fault.
@@ -140,6 +204,9 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	j := report.Judgement{
 		Row: s.row, Case: s.name, Transport: string(r.spec.over), Verdict: v, Reason: reason,
 		Negated: negated, Upto: s.view.Upto, Watermark: s.view.Watermark,
+	}
+	if fact := r.assumption(s.row); v == report.Pass && fact != "" {
+		j.Reason = "rests on the assumption " + fact
 	}
 	if v == report.Fail {
 		if why := unjudged(s.verdict); why != "" {
@@ -227,6 +294,7 @@ func (r *run) end(ctx SpecContext) {
 		}
 	}
 	r.Lane.Settle(ctx)
+	r.installing = r.installs(r.events())
 	spec.troubles = append(spec.troubles, r.Lane.Troubles()...)
 	spec.result.Frames = r.Lane.Recorder.Frames()
 	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
@@ -270,9 +338,14 @@ func (r *run) finish(g SpecReport) {
 		}
 		r.known.spoil(why)
 	}
-	// Rows not reached are blocked.
+	// Rows not reached, or not judged to their end, are blocked.
 	for _, row := range res.Rows {
-		if slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Row == row }) {
+		if spec.excused[row] && !slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Row == row }) {
+			continue
+		}
+		if slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool {
+			return j.Row == row && (res.Verdict == report.Pass || spec.complete || j.Verdict != report.Pass)
+		}) {
 			continue
 		}
 		j := report.Judgement{Row: row, Transport: res.Transport, Verdict: report.Blocked, BlockedBy: res.BlockedBy, Reason: res.Reason}
@@ -284,7 +357,7 @@ func (r *run) finish(g SpecReport) {
 		case report.Fail:
 			i := slices.IndexFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Fail })
 			j.BlockedBy = res.Judgements[i].Row
-			j.Reason = "not reached: the spec ended at " + j.BlockedBy
+			j.Reason = "not judged to its end: the spec ended at " + j.BlockedBy
 		case report.Pass:
 			// A scenario that names a row and judges it nowhere is a defect of ours.
 			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: no assertion of this spec judged the row"

@@ -141,6 +141,7 @@ func (p *Phone) cell(ctx context.Context, row, name string, w *timeline.Window, 
 func (p *Phone) endCells(total int) {
 	GinkgoHelper()
 	p.run.passPending()
+	p.run.spec.complete = true
 	if len(p.badCells) > 0 {
 		Fail(fmt.Sprintf("%d of %d cells failed\n%s", len(p.badCells), total, p.badCells[0]))
 	}

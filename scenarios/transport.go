@@ -30,6 +30,7 @@ var _ = scenario("uses the URL of option 160 although options 66 and 150 are the
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-02", AskOver(phone.over)))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("XPT-02", Fire(timeline.FactKind(timeline.TFTPRead))))
 	})
@@ -80,7 +81,6 @@ var _ = scenario("opens TLS to an https URL",
 		boot := phone.PowerCycle(ctx)
 
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", OpenTLS()))
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-05", Fire(phone.AskedOver(timeline.HTTPS))))
 	})
 
 var _ = scenario("follows the routine of TFTP, step for step",
@@ -90,5 +90,6 @@ var _ = scenario("follows the routine of TFTP, step for step",
 
 		boot := phone.PowerCycle(ctx)
 
+		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-06", AskFor(phone.Global(), phone.Own(), phone.Version())))
 	})

@@ -218,6 +218,7 @@ type patienceFile struct {
 	Boot     string `yaml:"boot"`
 	Cycle    string `yaml:"cycle"`
 	Upgrade  string `yaml:"upgrade"`
+	Flash    string `yaml:"flash"`
 	Settle   string `yaml:"settle"`
 	Off      string `yaml:"off"`
 	Operator string `yaml:"operator"`
@@ -473,6 +474,7 @@ func (p *parser) patience(path string, f patienceFile, base model.Patience) mode
 		{"boot", f.Boot, &base.Boot},
 		{"cycle", f.Cycle, &base.Cycle},
 		{"upgrade", f.Upgrade, &base.Upgrade},
+		{"flash", f.Flash, &base.Flash},
 		{"settle", f.Settle, &base.Settle},
 		{"off", f.Off, &base.Off},
 		{"operator", f.Operator, &base.Operator},

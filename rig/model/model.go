@@ -317,6 +317,9 @@ type Patience struct {
 	Cycle time.Duration
 	// Upgrade is from power to the last file of an upgrade.
 	Upgrade time.Duration
+	// Flash is how long a handset may write software after the last file of it
+	// was taken; until then, or its reboot, its power is not cut.
+	Flash time.Duration
 	// Settle is how long quiet must last to be believed.
 	Settle time.Duration
 	// Off is how long power stays cut.
@@ -331,6 +334,7 @@ func DefaultPatience() Patience {
 		Boot:     4 * time.Minute,
 		Cycle:    3 * time.Minute,
 		Upgrade:  20 * time.Minute,
+		Flash:    5 * time.Minute,
 		Settle:   45 * time.Second,
 		Off:      5 * time.Second,
 		Operator: 15 * time.Minute,
@@ -351,6 +355,7 @@ func (p Patience) Scale(factor float64) Patience {
 		Boot:     div(p.Boot, 8*time.Second),
 		Cycle:    div(p.Cycle, 8*time.Second),
 		Upgrade:  div(p.Upgrade, 12*time.Second),
+		Flash:    div(p.Flash, 500*time.Millisecond),
 		Settle:   div(p.Settle, 150*time.Millisecond),
 		Off:      div(p.Off, 5*time.Millisecond),
 		Operator: div(p.Operator, 15*time.Second),

@@ -196,7 +196,7 @@ func (s *servers) until(t *testing.T, m mark, name string, words ...string) stri
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(30 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		text := s.since(t, m, name)
 		missing := ""
@@ -212,6 +212,28 @@ func (s *servers) until(t *testing.T, m mark, name string, words ...string) stri
 		case <-tick.C:
 		case <-limit:
 			t.Fatalf("%s does not log %q, but\n%s", name, missing, tail(text, 40))
+		}
+	}
+}
+
+// lines is what a server has logged since, once that is n lines: a server may
+// write what it did after the handset went on.
+func (s *servers) lines(t *testing.T, m mark, name string, n int) string {
+	t.Helper()
+	s.soon(func() bool { return strings.Count(s.since(t, m, name), "\n") >= n })
+	return s.since(t, m, name)
+}
+
+// soon waits until something is so, and for some seconds at most.
+func (*servers) soon(so func() bool) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(5 * time.Second)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return
 		}
 	}
 }

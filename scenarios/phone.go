@@ -170,10 +170,10 @@ func (p *Phone) home(ctx context.Context) error {
 // settings and version, after a boot in which the version file was asked for.
 func (p *Phone) holdsGolden() bool {
 	events := p.lane.Recorder.Timeline().Events()
-	for i := len(events) - 1; i >= 0; i-- {
-		switch events[i].Kind {
+	for _, e := range slices.Backward(events) {
+		switch e.Kind {
 		case timeline.Registered:
-			v := p.lane.Recorder.Timeline().Since(events[i].Seq - 1).View()
+			v := p.lane.Recorder.Timeline().Since(e.Seq - 1).View()
 			golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
 			return golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name))
 		case timeline.PowerOff, timeline.Rebooted:

@@ -145,7 +145,7 @@ func (r *run) installs(events []timeline.Event) time.Time {
 		case timeline.Booted, timeline.Rebooted, timeline.PowerOff:
 			last = time.Time{}
 		case timeline.Asked, timeline.Fetched, timeline.TFTPData, timeline.TFTPAck, timeline.HTTPResponse, timeline.Served:
-			if slices.Contains(r.software(), e.File) && e.Status < 400 && !(e.Kind == timeline.Served && !e.Complete) {
+			if slices.Contains(r.software(), e.File) && e.Status < 400 && (e.Kind != timeline.Served || e.Complete) {
 				last = e.At
 			}
 		default:

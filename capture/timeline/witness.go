@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // flow is one exchange as both witnesses know it: the handset's end, and the
@@ -42,7 +43,7 @@ func Disagreements(events []Event) []string {
 			if e.Src.IsValid() {
 				named[e.Src] = true
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
-				if e.Frame == 0 && e.Kind != ConnClosed {
+				if e.Frame == 0 && !brokenOff(e) && e.At.Sub(events[0].At) > inFlight {
 					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
 				}
 			}
@@ -103,8 +104,18 @@ func (l *ledger) add(what string, src netip.AddrPort, file string, n int64) {
 	}
 }
 
+// inFlight is how long after its beginning a recording may hold entries whose
+// frames are still in the one before.
+const inFlight = time.Second
+
+// brokenOff tells an entry that says no more than how a flow ended, which may
+// long have begun when the recording did: a service waits in vain for a handset
+// whose power was cut.
+func brokenOff(e *Event) bool {
+	return e.Kind == ConnClosed || e.Kind == ServiceOddity || !e.Complete && (e.Kind == Served || e.Kind == Handshake)
+}
+
 func (l *ledger) wire(e *Event, opened map[netip.AddrPort]bool, started map[flow]bool) {
-	//exhaustive:ignore // only what a service keeps a journal of
 	switch e.Kind {
 	case TCPOpen:
 		opened[e.Src] = true
@@ -118,6 +129,7 @@ func (l *ledger) wire(e *Event, opened map[netip.AddrPort]bool, started map[flow
 		l.add("HTTP request", e.Src, "", -1)
 	case TLSClientHello:
 		l.add("ClientHello", e.Src, "", -1)
+	default: // nothing that a service keeps a journal of
 	}
 }
 

@@ -24,20 +24,21 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		events []timeline.Event
 		want   string // part of the one disagreement; blank: they agree
 	}{
-		"all agree":                       {[]timeline.Event{rrq, last, served, open, get, said, hello, heard}, ""},
-		"a transfer still runs":           {[]timeline.Event{rrq}, ""},
-		"a transfer that broke off":       {[]timeline.Event{rrq, with(served, func(e *timeline.Event) { e.Complete = false })}, ""},
-		"the service is silent":           {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
-		"the wire is silent":              {[]timeline.Event{rrq, served}, "the journal speaks of 1, the wire of none"},
-		"other bytes":                     {[]timeline.Event{rrq, last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
-		"a flow nobody recorded":          {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame = 0 })}, "no frame of that flow is recorded"},
-		"a connection nobody speaks of":   {[]timeline.Event{open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},
-		"gone between SYN and ACK":        {[]timeline.Event{open}, ""},
-		"a request more on the wire":      {[]timeline.Event{open, get, get, said}, "the wire shows 2, the journal 1"},
-		"a request more in the journal":   {[]timeline.Event{open, get, said, said}, "the wire shows 1, the journal 2"},
-		"a ClientHello nobody heard":      {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
-		"an oddity counts for nothing":    {[]timeline.Event{open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
-		"a connection from the time past": {[]timeline.Event{heard}, ""},
+		"all agree":                            {[]timeline.Event{rrq, last, served, open, get, said, hello, heard}, ""},
+		"a transfer still runs":                {[]timeline.Event{rrq}, ""},
+		"a transfer that broke off":            {[]timeline.Event{rrq, with(served, func(e *timeline.Event) { e.Complete = false })}, ""},
+		"the service is silent":                {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
+		"the wire is silent":                   {[]timeline.Event{rrq, served}, "the journal speaks of 1, the wire of none"},
+		"other bytes":                          {[]timeline.Event{rrq, last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
+		"a flow nobody recorded":               {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame = 0 })}, "no frame of that flow is recorded"},
+		"given up after the recording changed": {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame, e.Complete = 0, false })}, ""},
+		"a connection nobody speaks of":        {[]timeline.Event{open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},
+		"gone between SYN and ACK":             {[]timeline.Event{open}, ""},
+		"a request more on the wire":           {[]timeline.Event{open, get, get, said}, "the wire shows 2, the journal 1"},
+		"a request more in the journal":        {[]timeline.Event{open, get, said, said}, "the wire shows 1, the journal 2"},
+		"a ClientHello nobody heard":           {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
+		"an oddity counts for nothing":         {[]timeline.Event{open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
+		"a connection from the time past":      {[]timeline.Event{heard}, ""},
 	}
 	for name, tt := range tests {
 		got := timeline.Disagreements(tt.events)

@@ -183,7 +183,7 @@ func (p *Phone) HoldKey(ctx context.Context) {
 	}
 	boot := p.PowerCycle(ctx)
 	p.Reach(ctx, boot.Within(p.Patience.Boot), timeline.FactFetched(p.Global().Files...), "")
-	p.Finish(ctx, boot)
+	p.Reach(ctx, boot.Within(p.Patience.Boot), timeline.FactAsked(p.Version().Files...), "")
 }
 
 // Accepted stops what is judged over HTTPS where the handset refuses a good

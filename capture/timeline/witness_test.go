@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ip88rig/capture/timeline"
 )
 
 func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 	phone, other := netip.MustParseAddrPort("192.0.2.7:2001"), netip.MustParseAddrPort("192.0.2.7:2002")
+	begun := timeline.Event{By: "recorder", Kind: timeline.CarriedState, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	rrq := timeline.Event{By: timeline.Wire, Kind: timeline.TFTPRead, Src: phone, File: "a", Frame: 1}
 	last := timeline.Event{By: timeline.Wire, Kind: timeline.TFTPAck, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
 	served := timeline.Event{By: "tftpd", Kind: timeline.Served, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
@@ -30,7 +32,8 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"the service is silent":                {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
 		"the wire is silent":                   {[]timeline.Event{rrq, served}, "the journal speaks of 1, the wire of none"},
 		"other bytes":                          {[]timeline.Event{rrq, last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
-		"a flow nobody recorded":               {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame = 0 })}, "no frame of that flow is recorded"},
+		"a flow nobody recorded":               {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(2 * time.Second) })}, "no frame of that flow is recorded"},
+		"an entry of the recording before":     {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(time.Millisecond) })}, ""},
 		"given up after the recording changed": {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame, e.Complete = 0, false })}, ""},
 		"a connection nobody speaks of":        {[]timeline.Event{open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},
 		"gone between SYN and ACK":             {[]timeline.Event{open}, ""},

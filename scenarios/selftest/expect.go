@@ -28,7 +28,7 @@ func Expectations() []Expectation {
 		{Defect: defect.RebootsOnMention, Fails: []string{"RBT-03"}},
 		{Defect: defect.RebootsTwiceAfterSoftware, Fails: []string{"RBT-04", "RBT-05"}, Blocks: []string{"FWU-01", "FWU-03"}},
 		{Defect: defect.RebootsPerReason, Fails: []string{"RBT-05"}},
-		{Defect: defect.InstallsNothing, Fails: []string{"FWU-01"}, Blocks: []string{"FWU-03", "FWU-04"}},
+		{Defect: defect.InstallsNothing, Fails: []string{"FWU-01"}, Blocks: []string{"FWU-03", "FWU-04", "ORD-05", "RBT-04"}},
 		{Defect: defect.DownloadsSameVersion, Fails: []string{"FWU-01", "FWU-02"}, Blocks: []string{"FWU-03", "FWU-04", "ORD-05", "RBT-04"}},
 		{Defect: defect.NewerOnly, Fails: []string{"FWU-03"}, Blocks: []string{"*"}},
 		{Defect: defect.CommentsOnlyOnTop, Fails: []string{"FWU-04"}},

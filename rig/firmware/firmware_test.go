@@ -3,6 +3,7 @@ package firmware_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,9 +24,7 @@ func TestABundleIsTakenOnlyAsItsSumsSay(t *testing.T) {
 			fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256([]byte(content)), name)
 		}
 		files["SHA256SUMS"] = sums.String()
-		for name, content := range change {
-			files[name] = content
-		}
+		maps.Copy(files, change)
 		for name, content := range files {
 			if content == "-" {
 				continue

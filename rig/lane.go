@@ -204,10 +204,7 @@ func (l *Lane) open(ctx context.Context) error {
 	if err := l.preparePower(); err != nil {
 		return err
 	}
-	port := wire.Filter(l.port, func(f wire.Frame) bool {
-		return len(f.Data) >= 12 && slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return string(f.Data[6:12]) == string(m) })
-	})
-	port = wire.Tap(port, l.Recorder.Frame)
+	port := l.openHearing()
 	if l.Bench.Wire.VLAN > 0 {
 		port = wire.Tagged(port, l.Bench.Wire.VLAN, l.Bench.Wire.Priority)
 	}
@@ -768,6 +765,9 @@ func (l *Lane) Troubles() []string {
 		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
 			out = append(out, strings.TrimSpace(string(e.Kind)+" "+e.SrcMAC+" "+e.Reason))
 		default:
+			if server, ok := l.strayed(e); ok {
+				out = append(out, fmt.Sprintf("the handset takes the offer of another DHCP server, %s (frame %d)", server, e.Frame))
+			}
 		}
 	}
 	return out

@@ -1,9 +1,13 @@
 package rig_test
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
+	"ip88rig/rig/dhcpd"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/publish"
 	"ip88rig/rig/tftpd"
@@ -171,7 +176,9 @@ func TestTheRigTellsOfItsOwnTroubles(t *testing.T) {
 	if got := l.Troubles(); len(got) > 0 {
 		t.Fatalf("a quiet lane has troubles: %q", got)
 	}
-	l.Recorder.Record(timeline.Event{By: "tftpd", Kind: timeline.Served, File: "a", Complete: true, Src: l.AddrPort(2001), Dst: l.AddrPort(69)})
+	l.Recorder.Record(timeline.Event{
+		At: time.Now().Add(2 * time.Second), By: "tftpd", Kind: timeline.Served, File: "a", Complete: true, Src: l.AddrPort(2001), Dst: l.AddrPort(69),
+	})
 	l.Settle(t.Context())
 	if got := strings.Join(l.Troubles(), " "); !strings.Contains(got, "witnesses disagree") {
 		t.Errorf("an invented transfer gave %q", got)
@@ -182,5 +189,151 @@ func TestTheRigTellsOfItsOwnTroubles(t *testing.T) {
 	}
 	if err := l.OpenRecording(dir); err == nil {
 		t.Error("a second recording went into the folder of the first")
+	}
+}
+
+// loud sends everything to everybody.
+type loud struct{ wire.Port }
+
+func (p loud) Send(f wire.Frame) error {
+	f.Data = slices.Concat([]byte{255, 255, 255, 255, 255, 255}, f.Data[6:])
+	return p.Port.Send(f)
+}
+
+const rogueMAC = "00:00:5e:00:53:66"
+
+// rogue answers the handset of a lane from another DHCP server on the switch:
+// to everybody, or, as it asks for, to the handset alone.
+func rogue(t *testing.T, sw *wire.Switch, l *rig.Lane, everybody bool) {
+	t.Helper()
+	port := wire.Port(sw.Access("rogue", 7))
+	if everybody {
+		port = loud{port}
+	}
+	other, err := dhcpd.New(dhcpd.Config{
+		Port: wire.Filter(port, func(f wire.Frame) bool {
+			return len(f.Data) > 38 && binary.BigEndian.Uint16(f.Data[12:]) == 0x0800 && f.Data[23] == 17 && binary.BigEndian.Uint16(f.Data[36:]) == 67
+		}),
+		ServerMAC: net.HardwareAddr{0, 0, 0x5e, 0, 0x53, 0x66}, ServerIP: netip.MustParseAddr("192.0.2.1"), Record: func(timeline.Event) {},
+		Clients: map[string]dhcpd.Lease{l.Handset.Active().String(): {Addr: netip.MustParsePrefix("192.0.2.77/24"), Duration: time.Hour}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- other.Serve(ctx) }() // ends with ctx
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := port.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Another DHCP server that answers the handset during a run makes the spec, and
+// every one after it that meets the server, inconclusive; one that the bench
+// file expects does not. What comes of it stands in the recording all the same.
+func TestAForeignDHCPServerIsATroubleUnlessItIsExpected(t *testing.T) {
+	// A handset that still has a lease begins with a REQUEST, and gets ACK or NAK.
+	answer := timeline.Fact{Kinds: []timeline.Kind{timeline.DHCPOffer, timeline.DHCPAck, timeline.DHCPNak}, Fields: map[string]string{"dhcp.option.dhcp_server_id": "192.0.2.1"}}
+	taken := timeline.Fact{Kinds: []timeline.Kind{timeline.DHCPRequest}, Fields: map[string]string{"dhcp.option.dhcp_server_id": "192.0.2.1"}}
+	for _, test := range []struct {
+		name      string
+		everybody bool
+		expected  bool
+		seen      timeline.Fact
+		from      string // who sends what is seen; blank: the handset
+		trouble   string
+	}{
+		{"its answer is seen", true, false, answer, rogueMAC, "stranger " + rogueMAC + " another DHCP server answers the handset"},
+		{"only what the handset makes of it is seen", false, false, taken, "", "the handset takes the offer of another DHCP server, 192.0.2.1"},
+		{"the bench file expects it, its answer is seen", true, true, answer, rogueMAC, ""},
+		{"the bench file expects it, the handset takes its offer", false, true, taken, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, err := bench.Embedded()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.expected {
+				b.Wire.ExpectDHCP = []net.HardwareAddr{{0, 0, 0x5e, 0, 0x53, 0x66}}
+			}
+			sw := wire.NewSwitch()
+			l, err := rig.Open(t.Context(), rig.Config{
+				Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: sw.Access("rig", 7), Phone: sw.Access("handset", 7),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			dir := t.TempDir()
+			if err := l.OpenRecording(filepath.Join(dir, "quiet")); err != nil {
+				t.Fatal(err)
+			}
+			l.Settle(t.Context())
+			if got := l.Troubles(); len(got) > 0 {
+				t.Errorf("before the server appears: %q", got)
+			}
+			if !test.everybody {
+				// The handset takes the only offer it gets.
+				if err := l.Inject(fault.On("OFFER").In("dhcpd").Do(dhcpd.Drop{})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rogue(t, sw, l, test.everybody)
+			specs := []string{"first", "second"}
+			if !test.everybody {
+				specs = specs[:1] // a REQUEST with the lease it has names no server
+			}
+			for _, spec := range specs {
+				if err := l.OpenRecording(filepath.Join(dir, spec)); err != nil {
+					t.Fatal(err)
+				}
+				w := l.Verb("power", 1, nil).Within(30 * time.Second)
+				if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
+				e, err := w.Await(t.Context(), test.seen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				from := test.from
+				if from == "" {
+					from = l.Handset.Active().String()
+				}
+				if e.By != timeline.Wire || e.SrcMAC != from {
+					t.Errorf("%s: recorded as %+v", spec, e)
+				}
+				l.Settle(t.Context())
+				got := strings.Join(l.Troubles(), "; ")
+				if !strings.Contains(got, test.trouble) || test.trouble == "" && got != "" {
+					t.Errorf("%s: troubles %q, want %q", spec, got, test.trouble)
+				}
+			}
+		})
+	}
+}
+
+// What the kernel hands over on an interface holds the answers of foreign
+// servers, to everybody and to the handset alone.
+func TestThePacketFilterLetsForeignAnswersIn(t *testing.T) {
+	handset, server := net.HardwareAddr{0, 0, 0x5e, 0, 0x53, 0x10}, net.HardwareAddr{0, 0, 0x5e, 0, 0x53, 1}
+	o := wire.PacketOptions{MACs: []net.HardwareAddr{handset, server}}
+	for name, dst := range map[string]net.HardwareAddr{"broadcast": {255, 255, 255, 255, 255, 255}, "unicast": handset} {
+		frame := make([]byte, 342)
+		copy(frame, slices.Concat(dst, net.HardwareAddr{0, 0, 0x5e, 0, 0x53, 0x66}, net.HardwareAddr{8, 0, 0x45}))
+		frame[23] = 17
+		copy(frame[34:], []byte{0, 67, 0, 68})
+		if !o.Accepts(frame) {
+			t.Errorf("%s: dropped", name)
+		}
 	}
 }

@@ -25,9 +25,13 @@ type Up struct {
 	Done    *report.Spec `json:"done,omitempty"`
 	Waiting string       `json:"waiting,omitempty"`
 	// Ask wants something done by hand; the answer comes down.
-	Ask *control.Request `json:"ask,omitempty"`
-	// Left says after the last spec why the handset is not at golden.
+	Ask *Question `json:"ask,omitempty"`
+	// Withdrawn is the number of a question that nobody waits for any more.
+	Withdrawn int `json:"withdrawn,omitempty"`
+	// Left says after the last spec why the handset is not at golden, Home that it
+	// is. A lane that says neither has left it who knows how.
 	Left string `json:"left,omitempty"`
+	Home bool   `json:"home,omitempty"`
 	// Died says why the lane could not go on.
 	Died string `json:"died,omitempty"`
 }
@@ -40,8 +44,17 @@ type Plan struct {
 	Hands   int `json:"hands"`
 }
 
+// Question is one that a person answers.
+type Question struct {
+	// Number counts a lane's questions from 1.
+	Number int `json:"number"`
+	control.Request
+}
+
 // Down is one answer of the parent.
 type Down struct {
+	// Number is the question's.
+	Number int `json:"number"`
 	// Error says why it was not done; blank: it was.
 	Error string `json:"error,omitempty"`
 }
@@ -51,8 +64,11 @@ const MaxLine = 8 << 20
 
 // Lane is the lane's end. It is safe for concurrent use.
 type Lane struct {
-	mu      sync.Mutex
-	up      *json.Encoder
+	mu    sync.Mutex
+	up    *json.Encoder
+	asked int
+	// answers holds the newest answer only: who no longer waits for one does not
+	// take it away.
 	answers chan Down
 	gone    chan struct{}
 }
@@ -69,6 +85,10 @@ func NewLane(up io.Writer, down io.Reader) *Lane {
 			var d Down
 			if err := dec.Decode(&d); err != nil {
 				return
+			}
+			select {
+			case <-l.answers:
+			default:
 			}
 			l.answers <- d
 		}
@@ -90,17 +110,27 @@ var _ control.Operator = (*Lane)(nil)
 
 // Do implements control.Operator: the parent owns the terminal.
 func (l *Lane) Do(ctx context.Context, r control.Request) error {
-	l.Send(Up{Ask: &r})
-	select {
-	case d := <-l.answers:
-		if d.Error != "" {
-			return errors.New(d.Error)
+	l.mu.Lock()
+	l.asked++
+	number := l.asked
+	l.mu.Unlock()
+	l.Send(Up{Ask: &Question{Number: number, Request: r}})
+	for {
+		select {
+		case d := <-l.answers:
+			switch {
+			case d.Number != number: // of a question that was withdrawn
+			case d.Error != "":
+				return errors.New(d.Error)
+			default:
+				return nil
+			}
+		case <-l.gone:
+			return errors.New("the parent process is gone")
+		case <-ctx.Done():
+			l.Send(Up{Withdrawn: number})
+			return ctx.Err()
 		}
-		return nil
-	case <-l.gone:
-		return errors.New("the parent process is gone")
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -35,7 +35,7 @@ func TestAQuestionGoesUpAndItsAnswerComesDown(t *testing.T) {
 			seen = append(seen, u.Done.Name)
 		case u.Ask != nil:
 			seen = append(seen, u.Ask.Text)
-			return json.NewEncoder(downW).Encode(pipe.Down{Error: "nobody is there"})
+			return json.NewEncoder(downW).Encode(pipe.Down{Number: u.Ask.Number, Error: "nobody is there"})
 		case u.Waiting != "":
 			seen = append(seen, u.Waiting)
 		}
@@ -78,4 +78,41 @@ func TestGarbageOfALaneIsAnError(t *testing.T) {
 	if err := pipe.Read(strings.NewReader("{\n"), func(pipe.Up) error { return nil }); err == nil {
 		t.Error("garbage was taken")
 	}
+}
+
+func TestTheAnswerToAWithdrawnQuestionIsNotTheNextOnes(t *testing.T) {
+	upR, upW := io.Pipe()
+	downR, downW := io.Pipe()
+	lane := pipe.NewLane(upW, downR)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	// Ends with its second question.
+	go func() {
+		done <- lane.Do(ctx, control.Request{Text: "first"})
+		done <- lane.Do(t.Context(), control.Request{Text: "second"})
+		_ = upW.Close()
+	}()
+	withdrawn := 0
+	answers := json.NewEncoder(downW)
+	err := pipe.Read(upR, func(u pipe.Up) error {
+		switch {
+		case u.Withdrawn != 0:
+			withdrawn = u.Withdrawn
+		case u.Ask != nil && u.Ask.Text == "first":
+			cancel()
+		case u.Ask != nil:
+			return errors.Join(answers.Encode(pipe.Down{Number: withdrawn, Error: "too late"}), answers.Encode(pipe.Down{Number: u.Ask.Number}))
+		}
+		return nil
+	})
+	if err != nil || withdrawn != 1 {
+		t.Errorf("withdrawn %d, %v", withdrawn, err)
+	}
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first question gave %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the second question gave %v", err)
+	}
+	_ = downW.Close()
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +74,7 @@ func TestTheCommandLineTellsHowItIsUsed(t *testing.T) {
 
 // program is one that runs until it is interrupted.
 type program struct {
+	cmd  *exec.Cmd
 	out  *screen
 	in   io.WriteCloser
 	stop func() int
@@ -102,7 +105,36 @@ func start(t *testing.T, cmd func(ctx context.Context, args ...string) *exec.Cmd
 		return code
 	}
 	t.Cleanup(func() { _ = stop() })
-	return program{out, in, stop}
+	return program{c, out, in, stop}
+}
+
+// bare starts a program where the test runs.
+func bare(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the binary that the test has built
+}
+
+// child is the one process that a program has started.
+func (p program) child(t *testing.T) int {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, list := range lists {
+		text, err := os.ReadFile(list) //nolint:gosec // of the kernel
+		if err == nil {                // else a thread that has ended
+			all = append(all, strings.Fields(string(text))...)
+		}
+	}
+	if len(all) != 1 {
+		t.Fatalf("the program has the processes %v, want one", all)
+	}
+	pid, err := strconv.Atoi(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // TestTheToolsBesideAPhone needs root: check, serve and two simulated handsets,

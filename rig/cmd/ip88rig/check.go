@@ -188,7 +188,7 @@ func (c *runCmd) preflight(ctx context.Context, t *terminal, b bench.Bench, hand
 	if err := look(ctx, t, b, handsets, c.Out, c.Quiet); err != nil {
 		return err
 	}
-	return c.askBeforeInstall(t, handsets)
+	return c.askBeforeInstall(ctx, t, handsets)
 }
 
 // look prints what is not as it should be; the error says that nothing may start.
@@ -213,7 +213,7 @@ func look(ctx context.Context, t *terminal, b bench.Bench, handsets []bench.Hand
 
 // askBeforeInstall asks before golden installs another version than the one that
 // is known to run.
-func (c *runCmd) askBeforeInstall(t *terminal, handsets []bench.Handset) error {
+func (c *runCmd) askBeforeInstall(ctx context.Context, t *terminal, handsets []bench.Handset) error {
 	if c.Yes {
 		return nil
 	}
@@ -222,7 +222,9 @@ func (c *runCmd) askBeforeInstall(t *terminal, handsets []bench.Handset) error {
 		if !installs {
 			continue
 		}
-		if err := t.question(fmt.Sprintf("%s: %s. Going on installs golden on it.", h.Name, why)); err != nil {
+		if err := t.question(ctx, fmt.Sprintf("%s: %s. Going on installs golden on it.", h.Name, why)); errors.Is(err, errInterrupted) {
+			return exitError{code: report.ExitInterrupted}
+		} else if err != nil {
 			return usage("%s: not installed: %v (--yes does not ask; running: in the bench entry says what runs)", h.Name, err)
 		}
 	}

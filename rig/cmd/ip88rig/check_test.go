@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -264,8 +263,8 @@ func TestRunAsksBeforeTheFirstInstall(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			term := &terminal{out: &out, in: bufio.NewReader(strings.NewReader(tt.typed))}
-			err := (&runCmd{Yes: tt.yes}).askBeforeInstall(term, []bench.Handset{tt.handset})
+			term := &terminal{out: &out, in: strings.NewReader(tt.typed)}
+			err := (&runCmd{Yes: tt.yes}).askBeforeInstall(t.Context(), term, []bench.Handset{tt.handset})
 			if code(err) != tt.code {
 				t.Errorf("got %v, want code %d", err, tt.code)
 			}

@@ -75,6 +75,8 @@ func run() int {
 	ctx, stop := context.Background(), func() {}
 	if k.Command() != "lane" {
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		// The first one asks, the second one kills.
+		context.AfterFunc(ctx, stop)
 	}
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))

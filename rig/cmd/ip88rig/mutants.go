@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +59,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	var mu sync.Mutex
 	slots := make(chan struct{}, c.Parallel)
 	var wg sync.WaitGroup
-	term := &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
+	term := &terminal{out: os.Stdout, in: os.Stdin}
 	for _, e := range list {
 		// Ends with its lane.
 		wg.Go(func() {

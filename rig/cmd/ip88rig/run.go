@@ -117,7 +117,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if c.Seed == 0 {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
 	}
-	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}}
+	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: os.Stdin}}
 	if err := c.preflight(ctx, p.terminal, b, handsets); err != nil {
 		return err
 	}
@@ -171,8 +171,11 @@ func (c *runCmd) Run(ctx context.Context) error {
 type terminal struct {
 	mu  sync.Mutex
 	out io.Writer
-	in  *bufio.Reader
-	ask sync.Mutex
+	// in is where answers are typed; nil: nobody is there.
+	in    io.Reader
+	ask   sync.Mutex
+	once  sync.Once
+	lines chan string
 }
 
 func (t *terminal) print(s string) {
@@ -181,19 +184,56 @@ func (t *terminal) print(s string) {
 	_, _ = io.WriteString(t.out, s)
 }
 
-// question asks the operator and waits for Enter.
-func (t *terminal) question(text string) error {
+// errNobody says that no question will ever be answered.
+var errNobody = errors.New("nobody answers at the terminal")
+
+// errInterrupted says that the person wants to end it rather than to answer.
+var errInterrupted = errors.New("interrupted")
+
+// question asks the operator and waits for Enter, or for ctx.
+func (t *terminal) question(ctx context.Context, text string) error {
 	t.ask.Lock()
 	defer t.ask.Unlock()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	t.print("\n>>> " + text + "\n>>> press Enter when it is done, or type what went wrong: ")
-	line, err := t.in.ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("nobody answers at the terminal: %w", err)
+	if t.in == nil {
+		return errNobody
 	}
-	if line = strings.TrimSpace(line); line != "" {
-		return errors.New(line)
+	t.once.Do(func() {
+		t.lines = make(chan string)
+		// Ends with the input; a read from a terminal cannot be broken off, so it
+		// may well end with the process.
+		go t.read()
+	})
+	select {
+	case line, ok := <-t.lines:
+		if line = strings.TrimSpace(line); line != "" {
+			return errors.New(line)
+		}
+		if !ok {
+			return errNobody
+		}
+		return nil
+	case <-ctx.Done():
+		t.print("(no longer asked)\n")
+		return errInterrupted
 	}
-	return nil
+}
+
+func (t *terminal) read() {
+	defer close(t.lines)
+	in := bufio.NewReader(t.in)
+	for {
+		line, err := in.ReadString('\n')
+		if err == nil || line != "" {
+			t.lines <- line
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 type parent struct {
@@ -303,11 +343,12 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	}
 	_ = upW.Close()
 	_ = downR.Close()
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	l := &follower{parent: p, handset: h, result: result, answers: json.NewEncoder(downW), interrupt: sync.OnceFunc(func() { _ = cmd.Process.Signal(os.Interrupt) })}
+	stop := context.AfterFunc(ctx, l.interrupt)
 	defer stop()
-	answers := json.NewEncoder(downW)
-	readErr := pipe.Read(upR, func(u pipe.Up) error { return p.heard(h, u, result, answers) })
+	readErr := pipe.Read(upR, func(u pipe.Up) error { return l.heard(ctx, u) })
 	_ = upR.Close()
+	l.withdraw()
 	_ = downW.Close()
 	waitErr := cmd.Wait()
 	if state := cmd.ProcessState; state != nil {
@@ -319,39 +360,83 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	if ctx.Err() != nil {
 		return nil
 	}
+	if l.nobody != nil {
+		result.Died = l.nobody.Error()
+		return nil
+	}
 	if err := errors.Join(readErr, waitErr); err != nil && result.Died == "" {
 		return fmt.Errorf("%w; see %s", err, logFile.Name())
 	}
 	return nil
 }
 
-func (p *parent) heard(h bench.Handset, u pipe.Up, result *report.Handset, answers *json.Encoder) error {
+// follower hears one lane.
+type follower struct {
+	*parent
+	handset bench.Handset
+	result  *report.Handset
+	answers *json.Encoder
+	// interrupt ends the lane in good order, once.
+	interrupt func()
+
+	// withdrawn ends the question that is asked now, answered waits for its end.
+	withdrawn context.CancelFunc
+	answered  sync.WaitGroup
+	// nobody says that no question will be answered; it is read after withdraw.
+	nobody error
+}
+
+func (l *follower) heard(ctx context.Context, u pipe.Up) error {
+	h, result := l.handset, l.result
 	switch {
 	case u.Plan != nil:
-		p.say(h, "%s", planText(h, *u.Plan))
+		l.say(h, "%s", planText(h, *u.Plan))
 	case u.Started != nil && !h.Simulated:
-		p.say(h, "begins   %s", u.Started.Name)
+		l.say(h, "begins   %s", u.Started.Name)
 	case u.Waiting != "" && !h.Simulated:
-		p.say(h, "now      %s", u.Waiting)
+		l.say(h, "now      %s", u.Waiting)
 	case u.Done != nil:
 		result.Specs = append(result.Specs, *u.Done)
 		if u.Done.Verdict != report.Skip {
-			p.say(h, "%-12s %6.2fs  %s", u.Done.Verdict, u.Done.Took.Seconds(), u.Done.Name)
+			l.say(h, "%-12s %6.2fs  %s", u.Done.Verdict, u.Done.Took.Seconds(), u.Done.Name)
 		}
 	case u.Ask != nil:
-		var d pipe.Down
-		if err := p.terminal.question(h.Name + ": " + u.Ask.Text); err != nil {
-			d.Error = err.Error()
-		}
-		if err := answers.Encode(d); err != nil {
-			return fmt.Errorf("answer to the lane: %w", err)
-		}
+		l.withdraw()
+		ctx, l.withdrawn = context.WithCancel(ctx)
+		// Ends with its answer, with the lane, or when the lane waits no more: who
+		// does not answer keeps nobody from hearing what the lane says meanwhile.
+		l.answered.Go(func() { l.question(ctx, *u.Ask) })
+	case u.Withdrawn != 0:
+		l.withdraw()
 	case u.Left != "":
 		result.Left = u.Left
 	case u.Died != "":
 		result.Died = u.Died
 	}
 	return nil
+}
+
+// withdraw takes the question back that the person has not answered.
+func (l *follower) withdraw() {
+	if l.withdrawn != nil {
+		l.withdrawn()
+	}
+	l.answered.Wait()
+}
+
+// question has one answered. Where nobody ever will, the lane ends: each of its
+// specs would only wait in vain.
+func (l *follower) question(ctx context.Context, ask pipe.Question) {
+	err := l.terminal.question(ctx, l.handset.Name+": "+ask.Text)
+	d := pipe.Down{Number: ask.Number}
+	if err != nil {
+		d.Error = err.Error()
+	}
+	if errors.Is(err, errNobody) {
+		l.nobody = fmt.Errorf("%w; asked to: %s", err, ask.Text)
+		l.interrupt()
+	}
+	_ = l.answers.Encode(d) // a lane that has ended hears nothing
 }
 
 func (p *parent) say(h bench.Handset, format string, args ...any) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -67,7 +66,7 @@ Ctrl-C ends it.`
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context) error {
-	t := &terminal{out: os.Stdout, in: bufio.NewReader(os.Stdin)}
+	t := &terminal{out: os.Stdout, in: os.Stdin}
 	if c.Interface == "" {
 		if c.VLAN != 0 {
 			return usage("--vlan goes with --interface; a bench file says it in wire.vlan")
@@ -307,8 +306,8 @@ type asker struct{ t *terminal }
 var _ control.Operator = asker{}
 
 // Do implements control.Operator.
-func (a asker) Do(_ context.Context, r control.Request) error {
-	return a.t.question(r.Handset + ": " + r.Text)
+func (a asker) Do(ctx context.Context, r control.Request) error {
+	return a.t.question(ctx, r.Handset+": "+r.Text)
 }
 
 // ladder shows a timeline while it grows.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -32,7 +31,7 @@ func serving(t *testing.T, c *serveCmd) (out *screen, stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
-	go func() { done <- c.serve(ctx, &terminal{out: out, in: bufio.NewReader(strings.NewReader(""))}) }() // ends with ctx
+	go func() { done <- c.serve(ctx, &terminal{out: out, in: strings.NewReader("")}) }() // ends with ctx
 	return out, func() error {
 		cancel()
 		return <-done

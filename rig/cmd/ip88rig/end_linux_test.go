@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ip88rig/rig/report"
+)
+
+// operated is a bench whose one handset is powered by the person at the terminal.
+const operated = "wire: {memory: true}\nhandsets:\n  - {name: desk, model: IP8830, simulated: true, mac: 00:00:5e:00:53:30, power: {kind: operator}}\n"
+
+// left is run.json of the one run below a folder.
+func left(t *testing.T, out string) report.Run {
+	t.Helper()
+	run, err := report.Read(filepath.Join(out, "latest", "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Handsets) != 1 {
+		t.Fatalf("%d handsets", len(run.Handsets))
+	}
+	return run
+}
+
+// TestHowARunEnds is one test, so that the command is built once.
+func TestHowARunEnds(t *testing.T) {
+	path := binary(t)
+	t.Run("an interrupt ends a question that nobody answers", func(t *testing.T) { interruptedQuestion(t, path) })
+	t.Run("a second interrupt kills", func(t *testing.T) { secondInterrupt(t, path) })
+	t.Run("a lane ends where nobody can answer", func(t *testing.T) { nobodyThere(t, path) })
+}
+
+func interruptedQuestion(t *testing.T, path string) {
+	t.Helper()
+	out := t.TempDir()
+	p := start(t, bare, path, "run", "--bench", write(t, "lab.yaml", operated), "--out", out)
+	p.out.await(t, "press Enter when it is done")
+	from := time.Now()
+	if code := p.stop(); code != report.ExitInterrupted {
+		t.Errorf("exit code %d, want %d\n%s", code, report.ExitInterrupted, p.out)
+	}
+	if took := time.Since(from); took > 15*time.Second {
+		t.Errorf("it took %s to end", took)
+	}
+	if run := left(t, out); !run.Interrupted {
+		t.Error("run.json does not say that it was interrupted")
+	}
+}
+
+func nobodyThere(t *testing.T, path string) {
+	t.Helper()
+	out := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), path, "run", "--bench", write(t, "lab.yaml", operated), "--out", out)
+	said, err := cmd.CombinedOutput() // its input is /dev/null
+	if code := exitCode(err); code != report.ExitInconclusive {
+		t.Errorf("exit code %d, want %d\n%s", code, report.ExitInconclusive, said)
+	}
+	h := left(t, out).Handsets[0]
+	if !strings.Contains(h.Died, "nobody answers at the terminal") {
+		t.Errorf("died of %q", h.Died)
+	}
+	if n := strings.Count(string(said), ">>> press Enter"); n > 3 || len(h.Specs) > 3 {
+		t.Errorf("%d questions to nobody, %d specs", n, len(h.Specs))
+	}
+}
+
+func secondInterrupt(t *testing.T, path string) {
+	t.Helper()
+	// The parent waits for a lane that does not end: it is stopped.
+	p := start(t, bare, path, "run", "--bench", write(t, "lab.yaml", operated), "--out", t.TempDir())
+	p.out.await(t, "press Enter when it is done")
+	lane := p.child(t)
+	if err := syscall.Kill(lane, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(lane, syscall.SIGKILL) }()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	p.out.await(t, "(no longer asked)")
+	from := time.Now()
+	// Again and again: how soon the program has heard the first one is its own affair.
+	// Ends with the program.
+	go func() {
+		for p.cmd.Process.Signal(os.Interrupt) == nil {
+			<-time.After(100 * time.Millisecond)
+		}
+	}()
+	p.stop()
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGINT {
+		t.Errorf("%s after %s, want it killed by the second interrupt", p.cmd.ProcessState, time.Since(from))
+	}
+}

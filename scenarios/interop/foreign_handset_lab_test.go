@@ -95,8 +95,7 @@ func need(t *testing.T, programs ...string) {
 // runs golden's version. rig and phone are the ends of what lies between.
 func newLab(t *testing.T, bin string, f foreign, rigEnd, phoneEnd *netns.Cable) *lab {
 	t.Helper()
-	// Short: the path of a pipe goes into a SIPp command.
-	dir, err := os.MkdirTemp("", "ip88-foreign-")
+	dir, err := os.MkdirTemp("", "ip88-foreign-") //nolint:usetesting // the evidence of a failure stays
 	if err != nil {
 		t.Fatal(err)
 	}

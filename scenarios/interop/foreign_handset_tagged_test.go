@@ -20,6 +20,7 @@ const vlan, priority = 88, 5
 // tagged puts the handset behind a relay that adds and removes the 802.1Q tag,
 // and has tshark witness the trunk.
 func tagged(t *testing.T, bin string) {
+	t.Helper()
 	const module = "02:00:5e:00:53:22"
 	trunk, access := netns.New(t), netns.New(t)
 	relay(t, wire.Tagged(trunk.OpenPeer(t, wire.PacketOptions{}), vlan, priority), access.Open(t, wire.PacketOptions{}))

@@ -5,15 +5,17 @@
 package firmware
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"ip88rig/fixtures"
 	"ip88rig/rig/bench"
@@ -45,7 +47,8 @@ func StandIn(m model.Model, version string, seed uint64, size int) Version {
 }
 
 // Load reads a vendor bundle: the version file of the model, each file that the
-// bench entry lists, all checked against SHA256SUMS.
+// bench entry lists, all checked against SHA256SUMS. The bundle must be whole:
+// the version file names the bench entry's version and lists its files, no other.
 func Load(m model.Model, b bench.Bundle) (Version, error) {
 	sums, err := readSums(filepath.Join(b.Folder, "SHA256SUMS"))
 	if err != nil {
@@ -68,20 +71,94 @@ func Load(m model.Model, b bench.Bundle) (Version, error) {
 	if v.VersionFile, err = read(m.VersionFile()); err != nil {
 		return Version{}, err
 	}
-	if !bytes.Contains(v.VersionFile, []byte(b.Version)) {
-		return Version{}, fmt.Errorf("firmware bundle: %s does not name the version %q of the bench file", filepath.Join(b.Folder, m.VersionFile()), b.Version)
+	path := filepath.Join(b.Folder, m.VersionFile())
+	version, listed, plain := parse(v.VersionFile)
+	switch {
+	case !plain:
+		words := wordsOf(v.VersionFile)
+		if !words[b.Version] {
+			return Version{}, fmt.Errorf("firmware bundle: %s does not name the version %q of the bench file", path, b.Version)
+		}
+		for _, name := range b.Files {
+			if !words[name] {
+				return Version{}, fmt.Errorf("firmware bundle: %s does not list %q", path, name)
+			}
+		}
+		// Nobody can tell what else it lists: then nothing else may be there.
+		for _, name := range slices.Sorted(maps.Keys(sums)) {
+			if name != m.VersionFile() && !slices.Contains(b.Files, name) {
+				return Version{}, fmt.Errorf("firmware bundle: %s is not of the form %s, and SHA256SUMS holds %q, which the bench entry does not list: list it, or take it out of SHA256SUMS", path, syntax, name)
+			}
+		}
+	case version != b.Version:
+		return Version{}, fmt.Errorf("firmware bundle: %s does not name the version %q of the bench file, but %q", path, b.Version, version)
+	default:
+		for _, name := range b.Files {
+			if !slices.Contains(listed, name) {
+				return Version{}, fmt.Errorf("firmware bundle: %s does not list %q", path, name)
+			}
+		}
+		for _, name := range listed {
+			if !slices.Contains(b.Files, name) {
+				return Version{}, fmt.Errorf("firmware bundle: %s lists %q, which the bench entry does not", path, name)
+			}
+		}
 	}
 	for _, name := range b.Files {
 		data, err := read(name)
 		if err != nil {
 			return Version{}, err
 		}
-		if !bytes.Contains(v.VersionFile, []byte(name)) {
-			return Version{}, fmt.Errorf("firmware bundle: the version file does not list %q", name)
-		}
 		v.Files = append(v.Files, publish.File{Name: name, Content: data, Meaning: "software file of " + b.Version})
 	}
 	return v, nil
+}
+
+// syntax is the one known form of a version file: the value of the fact
+// version-file-syntax.
+const syntax = "version-tag-file-crc32"
+
+// parse reads a version file of the known form: "version <string>", then "<tag>
+// <file> <CRC-32 as 8 hex digits>" lines, the digits perhaps left out, comments
+// anywhere. The form is assumed, so a file of another form is not wrong, but
+// plain is false. The digits are not compared with the files: what they are
+// computed over is assumed, too, and SHA256SUMS tells who changed what.
+func parse(data []byte) (version string, listed []string, plain bool) {
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0 || words[0][0] == '#':
+		case version == "":
+			if len(words) < 2 || words[0] != "version" {
+				return "", nil, false
+			}
+			version = strings.Join(words[1:], " ")
+		case words[0] == "version" || len(words) < 2 || len(words) > 3:
+			return "", nil, false
+		default:
+			if len(words) == 3 {
+				if crc, err := hex.DecodeString(words[2]); err != nil || len(crc) != crc32.Size {
+					return "", nil, false
+				}
+			}
+			listed = append(listed, words[1])
+		}
+	}
+	return version, listed, version != "" && len(listed) > 0
+}
+
+// wordsOf are the words of a version file outside of its comments.
+func wordsOf(data []byte) map[string]bool {
+	words := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("=,;:\"'<>()[]{}|", r) }) {
+			words[w] = true
+		}
+	}
+	return words
 }
 
 func readSums(path string) (map[string]string, error) {

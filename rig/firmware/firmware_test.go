@@ -51,6 +51,8 @@ func TestABundleIsTakenOnlyAsItsSumsSay(t *testing.T) {
 		"bad sums":               {map[string]string{"SHA256SUMS": "abc a.img\n"}, nil, "SHA256SUMS:1:"},
 		"another version":        {nil, func(b *bench.Bundle) { b.Version = "3.0" }, "does not name the version"},
 		"an unlisted file":       {map[string]string{"SHA256SUMS": fmt.Sprintf("%x IP_8830_VER_SIP2\n%x b.img\n", sha256.Sum256([]byte("version 2.0\nimg a.img 00000000\n")), sha256.Sum256([]byte("x"))), "b.img": "x"}, func(b *bench.Bundle) { b.Files = []string{"b.img"} }, "does not list"},
+		"half of its files":      {nil, func(b *bench.Bundle) { b.Files = nil }, "lists \"a.img\", which the bench entry does not"},
+		"a part of the version":  {nil, func(b *bench.Bundle) { b.Version = "2" }, "does not name the version"},
 		"the wrong model's file": {map[string]string{"IP_8830_VER_SIP2": "-"}, nil, "IP_8830_VER_SIP2"},
 	} {
 		b := write(t, tt.change)
@@ -61,6 +63,76 @@ func TestABundleIsTakenOnlyAsItsSumsSay(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
+}
+
+func TestAVersionFileIsReadByItsForm(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file  string
+		extra string // a file that SHA256SUMS holds beside a.img
+		want  string // of the error; blank: it is taken
+	}{
+		"the known form":                       {file: "version 1.2.38\nimg a.img 00000000\n"},
+		"comments, blank lines, no digits":     {file: "# of 9.9\n\nversion 1.2.38\n  # b.img\nimg a.img\n#end"},
+		"a file beside it that nobody lists":   {file: "version 1.2.38\nimg a.img 00000000\n", extra: "notes.txt"},
+		"a digit more":                         {file: "version 1.2.381\nimg a.img 00000000\n", want: "does not name the version \"1.2.38\""},
+		"a word more":                          {file: "version 1.2.38 beta\nimg a.img 00000000\n", want: "but \"1.2.38 beta\""},
+		"the version in a comment only":        {file: "# 1.2.38\nversion 1.2.39\nimg a.img 00000000\n", want: "does not name"},
+		"a file more":                          {file: "version 1.2.38\nimg a.img 00000000\nboot b.img 00000000\n", extra: "b.img", want: "lists \"b.img\", which"},
+		"a file that is commented out":         {file: "version 1.2.38\n# img a.img 00000000\nimg c.img\n", want: "does not list \"a.img\""},
+		"a name within a longer one":           {file: "version 1.2.38\nimg aa.img 00000000\n", want: "does not list \"a.img\""},
+		"another form":                         {file: "[release]\nver=1.2.38\nimage=a.img\n"},
+		"another form, other digits":           {file: "version 1.2.38\nimg a.img md5\n"},
+		"another form, a file more":            {file: "ver=1.2.38\nimage=a.img\nboot=b.img\n", extra: "b.img", want: "SHA256SUMS holds \"b.img\""},
+		"another form, another version":        {file: "ver=1.2.381\nimage=a.img\n", want: "does not name the version"},
+		"another form, a name within a longer": {file: "ver=1.2.38\nimage=aa.img\n", want: "does not list \"a.img\""},
+		"another form, commented out":          {file: "ver=1.2.38\n#image=a.img\n", want: "does not list \"a.img\""},
+		"a second version":                     {file: "version 1.2.38\nimg a.img\nversion 2\n", extra: "b.img", want: "is not of the form"},
+		"nothing listed":                       {file: "version 1.2.38\n", want: "does not list \"a.img\""},
+		"an empty file":                        {file: "", want: "does not name the version"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := map[string]string{"IP_8830_VER_SIP2": tt.file, "a.img": "image"}
+			if tt.extra != "" {
+				files[tt.extra] = "more"
+			}
+			var sums strings.Builder
+			for name, content := range files {
+				fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256([]byte(content)), name)
+			}
+			files["SHA256SUMS"] = sums.String()
+			for name, content := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := firmware.Load(model.IP8830, bench.Bundle{Folder: dir, Version: "1.2.38", Files: []string{"a.img"}})
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte("version 1.2.38\nimg a.img 00000000\n"))
+	f.Add([]byte("# c\nver=1.2.38\nimage=a.img"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, file []byte) {
+		dir := t.TempDir()
+		for name, content := range map[string]string{
+			"IP_8830_VER_SIP2": string(file), "a.img": "image",
+			"SHA256SUMS": fmt.Sprintf("%x  IP_8830_VER_SIP2\n%x  a.img\n", sha256.Sum256(file), sha256.Sum256([]byte("image"))),
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := firmware.Load(model.IP8830, bench.Bundle{Folder: dir, Version: "1.2.38", Files: []string{"a.img"}})
+		if err == nil && (!strings.Contains(string(file), "1.2.38") || !strings.Contains(string(file), "a.img")) {
+			t.Errorf("took %q", file)
+		}
+	})
 }
 
 func TestCommentsStandOnTopInTheMiddleAndAtTheEnd(t *testing.T) {

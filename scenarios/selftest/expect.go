@@ -50,7 +50,7 @@ func Expectations() []Expectation {
 		{Defect: defect.PreemptiveBasic, Fails: []string{"AUT-04"}},
 		{Defect: defect.IgnoresCheckSync, Fails: []string{"RSY-01"}, Blocks: []string{"FWU-09", "RSY-02", "RSY-03", "TLS-07", "XPT-03", "XPT-04"}},
 		{Defect: defect.ResyncsInCall, Fails: []string{"RSY-02"}},
-		{Defect: defect.ResyncHonoursFlags, Fails: []string{"RSY-03"}},
+		{Defect: defect.ResyncHonoursFlags, Fails: []string{"RSY-03"}, Blocks: []string{"FWU-09"}},
 		{Defect: defect.ModuleSendsAsPhone, Fails: []string{"WIF-01"}, WiFi: true},
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"ip88rig/rig/bench"
+	"ip88rig/rig/model"
+	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 )
 
@@ -33,6 +36,7 @@ func TestHowARunEnds(t *testing.T) {
 	path := binary(t)
 	t.Run("an interrupt ends a question that nobody answers", func(t *testing.T) { interruptedQuestion(t, path) })
 	t.Run("a second interrupt kills", func(t *testing.T) { secondInterrupt(t, path) })
+	t.Run("a lane that is killed leaves nothing without power", func(t *testing.T) { killedLane(t, path) })
 	t.Run("a lane ends where nobody can answer", func(t *testing.T) { nobodyThere(t, path) })
 }
 
@@ -48,8 +52,11 @@ func interruptedQuestion(t *testing.T, path string) {
 	if took := time.Since(from); took > 15*time.Second {
 		t.Errorf("it took %s to end", took)
 	}
-	if run := left(t, out); !run.Interrupted {
-		t.Error("run.json does not say that it was interrupted")
+	if run := left(t, out); !run.Interrupted || run.Handsets[0].Left == "" {
+		t.Errorf("run.json says interrupted %t, left at golden unless %q", run.Interrupted, run.Handsets[0].Left)
+	}
+	if !strings.Contains(p.out.String(), "see that desk has its power") {
+		t.Errorf("nobody is told to give the power back:\n%s", p.out)
 	}
 }
 
@@ -95,5 +102,67 @@ func secondInterrupt(t *testing.T, path string) {
 	p.stop()
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGINT {
 		t.Errorf("%s after %s, want it killed by the second interrupt", p.cmd.ProcessState, time.Since(from))
+	}
+}
+
+func killedLane(t *testing.T, path string) {
+	t.Helper()
+	out := t.TempDir()
+	did := filepath.Join(out, "did")
+	// The hook of a slow outlet: the lane dies while it is off.
+	lab := write(t, "lab.yaml", "wire: {memory: true}\nhandsets:\n  - name: desk\n    model: IP8830\n    simulated: true\n    mac: 00:00:5e:00:53:30\n"+
+		"    power: {kind: command, on: 'echo on >> "+did+"', off: 'echo off >> "+did+"; exec sleep 3'}\n")
+	p := start(t, bare, path, "run", "--bench", lab, "--out", out)
+	p.out.await(t, "about")
+	state := func() string {
+		data, err := os.ReadFile(did) //nolint:gosec // of the test
+		lines := strings.Fields(string(data))
+		if err != nil || len(lines) == 0 {
+			return ""
+		}
+		return lines[len(lines)-1]
+	}
+	limit := time.Now().Add(30 * time.Second)
+	for state() != "off" {
+		if time.Now().After(limit) {
+			t.Fatalf("no power was cut:\n%s", p.out)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	if err := syscall.Kill(p.child(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); exitCode(err) != report.ExitInconclusive {
+		t.Errorf("it ends with %v, want exit code %d\n%s", err, report.ExitInconclusive, p.out)
+	}
+	if got := state(); got != "on" {
+		t.Errorf("the handset is left %s", got)
+	}
+	h := left(t, out).Handsets[0]
+	if h.Died == "" || !strings.Contains(h.Left, "the lane died") {
+		t.Errorf("died of %q, left at golden unless %q", h.Died, h.Left)
+	}
+	if kept := readState(strings.TrimSuffix(lab, ".yaml") + ".state"); kept["desk"] != h.Left {
+		t.Errorf("the next run is told %q, want %q", kept["desk"], h.Left)
+	}
+}
+
+func TestThePlanCountsWhatHandsDo(t *testing.T) {
+	real := bench.Handset{Power: bench.Power{Kind: "command"}, Patience: model.DefaultPatience()}
+	byHand, simulated := real, real
+	byHand.Power.Kind, simulated.Simulated = "operator", true
+	plan := pipe.Plan{Specs: 0, Power: 2, Hands: 3}
+	for _, tt := range []struct {
+		name    string
+		handset bench.Handset
+		want    string
+	}{
+		{"hands at a phone", real, "about 5m50s; a person must act about 3 times"},
+		{"hands and power", byHand, "about 9m50s; a person must act about 7 times"},
+		{"a script", simulated, "about 0s"},
+	} {
+		if got := planText(tt.handset, plan); !strings.HasSuffix(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }

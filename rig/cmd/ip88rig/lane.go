@@ -88,11 +88,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
-		Ended: func(left string) {
-			if left != "" {
-				l.Send(pipe.Up{Left: left})
-			}
-		},
+		Ended:   func(left string) { l.Send(pipe.Up{Left: left, Home: left == ""}) },
 	}
 	for _, risk := range c.AllowRisk {
 		o.AllowLockout = o.AllowLockout || risk == "lockout"

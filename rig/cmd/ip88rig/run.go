@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/control"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
@@ -136,6 +138,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 		return err
 	}
 	kept := readState(p.state)
+	p.kept = maps.Clone(kept)
 	for _, h := range handsets {
 		if left := kept[h.Name]; left != "" {
 			p.say(h, "was not left at golden by the run before (%s): it goes home first", left)
@@ -146,9 +149,6 @@ func (c *runCmd) Run(ctx context.Context) error {
 	heard()
 	for _, h := range run.Handsets {
 		kept[h.Name] = h.Left
-		if h.Died != "" {
-			kept[h.Name] = "the lane died: " + h.Died
-		}
 	}
 	if err := writeState(p.state, kept); err != nil {
 		return err
@@ -243,6 +243,8 @@ type parent struct {
 	dir      string
 	state    string
 	terminal *terminal
+	// kept is how the run before has left each handset.
+	kept map[string]string
 }
 
 func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
@@ -298,13 +300,39 @@ func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 		result.Defects = strings.Split(p.cmd.Defect, ",")
 	}
 	if ctx.Err() != nil {
-		result.Died = "interrupted before it began"
+		result.Died, result.Left = "interrupted before it began", p.kept[h.Name]
 		return result
 	}
+	result.Left = "its lane did not say how"
 	if err := p.follow(ctx, h, &result); err != nil && result.Died == "" {
 		result.Died = err.Error()
 	}
+	interrupted := ctx.Err() != nil
+	switch {
+	case result.Left == "":
+	case result.Died != "":
+		result.Left = "the lane died: " + result.Died
+	case interrupted:
+		result.Left = "the run was interrupted: " + result.Left
+	}
+	if result.Died != "" || interrupted {
+		p.powerBack(context.WithoutCancel(ctx), h)
+	}
 	return result
+}
+
+// powerBack gives a handset its power after a lane that may have ended between
+// off and on; where it has power already, that changes nothing.
+func (p *parent) powerBack(ctx context.Context, h bench.Handset) {
+	switch h.Power.Kind {
+	case "command":
+		hook := control.Hook{OnCommand: h.Power.On, OffCommand: h.Power.Off, Timeout: time.Minute}
+		if err := hook.On(ctx); err != nil {
+			p.terminal.print(fmt.Sprintf("\n!!! %s may be without power: %v\n", h.Name, err))
+		}
+	case "operator":
+		p.terminal.print(fmt.Sprintf("\n!!! see that %s has its power: its lane ended early, and may have asked to take it\n", h.Name))
+	}
 }
 
 func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Handset) (err error) {
@@ -410,6 +438,8 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.withdraw()
 	case u.Left != "":
 		result.Left = u.Left
+	case u.Home:
+		result.Left = ""
 	case u.Died != "":
 		result.Died = u.Died
 	}
@@ -446,6 +476,9 @@ func (p *parent) say(h bench.Handset, format string, args ...any) {
 	p.terminal.print(fmt.Sprintf("%7.1fs  %-12s  ", time.Since(p.started).Seconds(), h.Name) + fmt.Sprintf(format, args...) + "\n")
 }
 
+// action is how long a person takes to do one thing at a phone (a guess).
+const action = time.Minute
+
 // planText says how long it will take and how often a person must act.
 func planText(h bench.Handset, plan pipe.Plan) string {
 	pt := h.Patience
@@ -455,12 +488,17 @@ func planText(h bench.Handset, plan pipe.Plan) string {
 		each = 200 * time.Millisecond
 	}
 	about := time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle
+	// A script does what hands would at a simulated handset, all but its power.
 	hands := plan.Hands
+	if h.Simulated {
+		hands = 0
+	}
 	if h.Power.Kind == "operator" {
 		hands += 2 * plan.Power
 	}
 	who := ""
-	if hands > 0 && (!h.Simulated || h.Power.Kind == "operator") {
+	if hands > 0 {
+		about += time.Duration(hands) * min(action, pt.Operator)
 		who = fmt.Sprintf("; a person must act about %d times", hands)
 	}
 	return fmt.Sprintf("%d specs (%d skipped), about %s%s", plan.Specs, plan.Skipped, about.Round(time.Second), who)

@@ -313,7 +313,42 @@ func (r *Recorder) Record(e timeline.Event) {
 	r.write(e)
 }
 
-// write puts an entry into the journal and folds it; the lock is held.
+// noted tells the entries that stand in the capture too, as comments on Notes:
+// control actions, and faults that no frame shows. A fault with an end belongs
+// to a frame, even where that is not found.
+func noted(e *timeline.Event) bool {
+	switch e.Kind {
+	case timeline.PowerOff, timeline.PowerOn, timeline.LinkDown, timeline.LinkUp,
+		timeline.OperatorAsked, timeline.OperatorDone, timeline.Verb:
+		return true
+	case timeline.FaultFired:
+		return e.Frame == 0 && !e.Src.IsValid()
+	default: // frames, or the journal alone, tell the others
+		return false
+	}
+}
+
+// note writes an entry's words as a comment without a frame and returns its
+// number, 0 when it was not recorded; the lock is held. Nothing is decoded, so
+// that it yields no event but the entry itself, live and when read again.
+func (r *Recorder) note(e *timeline.Event) int {
+	rec := r.rec
+	if r.err != nil {
+		rec.lost++
+		return 0
+	}
+	if err := rec.pcap.frame(Notes, true, stamp(e.At), nil, []string{e.By + ": " + timeline.Words(*e)}); err != nil {
+		rec.lost++
+		r.fail(fmt.Errorf("frame %d: %w", rec.frames+1, err))
+		return 0
+	}
+	rec.frames++
+	return rec.frames
+}
+
+// write puts an entry into the journal and folds it; the lock is held. Its note
+// in the capture, if it has one, comes first and is the entry's frame unless
+// another caused it; so After counts it.
 func (r *Recorder) write(e timeline.Event) {
 	if e.At.IsZero() || e.At.Year() < 1 || e.At.Year() > 9999 {
 		e.At = r.opts.Now()
@@ -323,6 +358,11 @@ func (r *Recorder) write(e timeline.Event) {
 	}
 	if e.Kind == "" {
 		e.Kind = timeline.Note
+	}
+	if noted(&e) {
+		if n := r.note(&e); e.Frame == 0 {
+			e.Frame = n
+		}
 	}
 	e.After = r.rec.frames
 	e.Frame = min(max(e.Frame, 0), e.After)

@@ -144,7 +144,13 @@ func TestLoadEqualsLive(t *testing.T) {
 // entry makes up something that a service might say, also what it should not.
 func entry(rnd *rand.Rand) timeline.Event {
 	e := timeline.Event{By: "tftpd", Kind: timeline.Served, File: "image", Bytes: int64(rnd.IntN(9)), Complete: rnd.IntN(2) == 0}
-	switch rnd.IntN(6) {
+	switch rnd.IntN(9) {
+	case 6:
+		e = timeline.Event{By: "power", Kind: timeline.PowerOff}
+	case 7:
+		e = timeline.Event{Kind: timeline.Verb, Message: "a \xff\nverb", Number: rnd.IntN(9)}
+	case 8:
+		e = timeline.Event{By: "link", Kind: timeline.FaultFired, Reason: strings.Repeat("the cable is unplugged; ", 2000)}
 	case 0:
 		e.File, e.Reason = "bad \xff\xfe name", "<html> & \u2028 \x00"
 		e.Fields = map[string]string{"a\xff": "1", "b": "\xf0"}
@@ -198,6 +204,76 @@ func TestRecordFindsTheFrame(t *testing.T) {
 			e := events[len(events)-1]
 			if e.Frame != test.want || e.After != 20 || e.At.IsZero() {
 				t.Errorf("frame %d after %d at %v, want frame %d after 20", e.Frame, e.After, e.At, test.want)
+			}
+		})
+	}
+}
+
+// What the rig did to the handset stands between the frames too, as comments.
+func TestControlActionsStandInTheCapture(t *testing.T) {
+	end := netip.MustParseAddrPort("192.0.2.10:2001")
+	for _, test := range []struct {
+		name  string
+		entry timeline.Event
+		note  string // blank: none
+	}{
+		{"power off", timeline.Event{By: "power", Kind: timeline.PowerOff}, "power: power off"},
+		{"power on", timeline.Event{By: "power", Kind: timeline.PowerOn}, "power: power on"},
+		{"link down", timeline.Event{By: "wire", Kind: timeline.LinkDown, Reason: "by fault"}, "wire: link down by fault"},
+		{"link up", timeline.Event{By: "link", Kind: timeline.LinkUp}, "link: link up"},
+		{"a question", timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: "menu"}, "operator: operator asked menu"},
+		{"its answer", timeline.Event{By: "operator", Kind: timeline.OperatorDone, Message: "menu"}, "operator: operator done menu"},
+		{"a verb", timeline.Event{By: "scenario", Kind: timeline.Verb, Message: "power cycle", Number: 2}, "scenario: verb power cycle"},
+		{"a fault that no frame shows", timeline.Event{By: "link", Kind: timeline.FaultFired, Reason: "the cable is cut"}, "link: fault the cable is cut"},
+		{"a fault of a frame", timeline.Event{By: "dhcpd", Kind: timeline.FaultFired, Frame: 1, Reason: "no OFFER"}, ""},
+		{"a fault of a flow", timeline.Event{By: "tftpd", Kind: timeline.FaultFired, Src: end, Reason: "silent"}, ""},
+		{"a file served", timeline.Event{By: "tftpd", Kind: timeline.Served, File: "a", Src: end}, ""},
+		{"free text", timeline.Event{By: "rig", Kind: timeline.Note, Reason: "x"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, dir := open(t, options())
+			p := frames(t, "tftp.pcapng")[2]
+			r.Frame(capture.Cable, false, p.at, p.data)
+			test.entry.At = p.at.Add(time.Second)
+			r.Record(test.entry)
+			r.Frame(capture.Cable, false, p.at.Add(2*time.Second), p.data)
+			closed(t, r)
+			var got []string
+			err := capture.Read(filepath.Join(dir, capture.CaptureFile), func(iface, n int, at time.Time, data []byte, comments []string) error {
+				if iface == capture.Notes {
+					if n != 2 || !at.Equal(test.entry.At) || len(data) > 0 {
+						t.Errorf("note %d at %v holds %d bytes", n, at, len(data))
+					}
+					got = append(got, comments...)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, frame, after := []string(nil), test.entry.Frame, 1
+			if test.note != "" {
+				want, frame, after = []string{test.note}, 2, 2
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("notes %q, want %q", got, want)
+			}
+			loaded, err := capture.Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			differ(t, loaded.Events(), r.Timeline().Events())
+			told := 0
+			for _, e := range loaded.Events() {
+				if e.Kind == test.entry.Kind && e.By == test.entry.By {
+					told++
+					if e.Frame != frame || e.After != after {
+						t.Errorf("the entry is of frame %d after %d, want %d after %d", e.Frame, e.After, frame, after)
+					}
+				}
+			}
+			if told != 1 {
+				t.Errorf("told %d times, want once", told)
 			}
 		})
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"ip88rig/capture"
+	"ip88rig/capture/timeline"
 )
 
 // tshark runs it on a capture; it must be content with the file.
@@ -57,7 +58,7 @@ func TestTsharkReadsARecording(t *testing.T) {
 	long := strings.Repeat("ä", 40_000)
 	r.Frame(capture.Cable, false, at, all[0].data)
 	r.Frame(capture.Host, true, at.Add(1), all[1].data, "dropped by a fault; partner frame 1", "zweiter Kommentar: größer")
-	r.Frame(capture.Notes, true, at.Add(2), nil, "power off")
+	r.Record(timeline.Event{At: at.Add(2), By: "power", Kind: timeline.PowerOff})
 	r.Frame(capture.Cable, true, at.Add(3), all[1].data, "not\xffUTF-8", long)
 	r.Frame(capture.Cable, true, at.Add(4), append(slices.Clone(all[1].data), make([]byte, 65000)...))
 	r.Frame(capture.Cable, true, at.Add(5), all[3].data[:1+len(all[3].data)/4*4])
@@ -73,7 +74,7 @@ func TestTsharkReadsARecording(t *testing.T) {
 			for i, want := range []string{
 				"1|0|1772366400.123456789||1|cable",
 				"2|1|1772366400.123456790|dropped by a fault; partner frame 1;zweiter Kommentar: größer|2|host",
-				"3|2|1772366400.123456791|power off|2|notes",
+				"3|2|1772366400.123456791|power: power off|2|notes",
 				"4|0|1772366400.123456792|not\uFFFDUTF-8;ää",
 				"5|0|1772366400.123456793||2|cable",
 				"6|0|1772366400.123456794||2|cable",

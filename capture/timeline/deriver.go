@@ -85,6 +85,9 @@ type state struct {
 	Challenged map[string]bool `json:"challenged,omitempty"`
 	// Refusals are connections whose refusal was told.
 	Refusals map[netip.AddrPort]bool `json:"refusals,omitempty"`
+	// Hellos are connections of this boot on which a ClientHello was seen: a
+	// handshake that ends otherwise is one of a boot before, cut off with it.
+	Hellos map[netip.AddrPort]bool `json:"hellos,omitempty"`
 }
 
 type lease struct {
@@ -135,7 +138,7 @@ func emptyState() state {
 	return state{
 		Leases: map[string]lease{}, Requests: map[string]exchange{}, Addrs: map[netip.Addr]bool{},
 		Registrations: map[string]registration{}, Registers: map[string]register{},
-		Transfers: map[netip.AddrPort]transfer{}, Challenged: map[string]bool{}, Refusals: map[netip.AddrPort]bool{},
+		Transfers: map[netip.AddrPort]transfer{}, Challenged: map[string]bool{}, Refusals: map[netip.AddrPort]bool{}, Hellos: map[netip.AddrPort]bool{},
 	}
 }
 
@@ -163,6 +166,7 @@ func (d *deriver) restore(text string) {
 	d.s.Transfers = orEmpty(s.Transfers, e.Transfers)
 	d.s.Challenged = orEmpty(s.Challenged, e.Challenged)
 	d.s.Refusals = orEmpty(s.Refusals, e.Refusals)
+	d.s.Hellos = orEmpty(s.Hellos, e.Hellos)
 }
 
 // orEmpty replaces the nil map that JSON null leaves.
@@ -232,7 +236,9 @@ func (d *deriver) journal(e *Event) {
 func (d *deriver) httpd(e *Event) {
 	if e.Kind == Handshake {
 		if !e.Complete {
-			d.refused(e, e.Src, e.Dst, handshakeRefusal(e))
+			if d.s.Hellos[e.Src] {
+				d.refused(e, e.Src, e.Dst, handshakeRefusal(e))
+			}
 		} else {
 			delete(d.s.Refusals, e.Src)
 		}
@@ -275,6 +281,11 @@ func (d *deriver) wire(e *Event) {
 	case TCPOpen, TLSClientHello:
 		if from {
 			delete(d.s.Refusals, e.Src) // the port begins a new connection
+			if e.Kind == TLSClientHello {
+				remember(d.s.Hellos, e.Src, true)
+			} else {
+				delete(d.s.Hellos, e.Src)
+			}
 		}
 	case TLSAlert:
 		if name := alertName(e.Reason); from && aboutCertificate(name) {
@@ -341,6 +352,7 @@ func (d *deriver) forget() {
 	clear(d.s.Transfers)
 	clear(d.s.Challenged)
 	clear(d.s.Refusals)
+	clear(d.s.Hellos)
 	d.s.LinkExcuse = d.s.LinkDown
 	d.s.Released, d.s.Removed = false, false
 	d.s.Weak = nil

@@ -32,7 +32,7 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"the service is silent":                {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
 		"the wire is silent":                   {[]timeline.Event{rrq, served}, "the journal speaks of 1, the wire of none"},
 		"other bytes":                          {[]timeline.Event{rrq, last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
-		"a flow nobody recorded":               {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(2 * time.Second) })}, "no frame of that flow is recorded"},
+		"a flow nobody recorded":               {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(2*time.Second) })}, "no frame of that flow is recorded"},
 		"an entry of the recording before":     {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(time.Millisecond) })}, ""},
 		"given up after the recording changed": {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame, e.Complete = 0, false })}, ""},
 		"a connection nobody speaks of":        {[]timeline.Event{open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},

@@ -136,6 +136,8 @@ type Lane struct {
 
 	wait   func() error
 	cancel context.CancelFunc
+	// restore gives a handset without power its power back.
+	restore func() error
 
 	// hands do what is asked for by hand: the operator's, or the script's.
 	hands control.Operator
@@ -201,7 +203,7 @@ func (l *Lane) open(ctx context.Context) error {
 	if err := l.openPublicChain(); err != nil {
 		return err
 	}
-	if err := l.preparePower(); err != nil {
+	if err := l.preparePower(ctx); err != nil {
 		return err
 	}
 	port := l.openHearing()
@@ -431,9 +433,14 @@ func (l *Lane) tick(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// Close stops everything and waits for it. A handset is left with power.
+// Close stops everything and waits for it. A handset is left with power: where
+// the last command took it away, it is given back within 30 s, or the error
+// says that it was not.
 func (l *Lane) Close() error {
 	var errs []error
+	if l.restore != nil {
+		errs = append(errs, l.restore())
+	}
 	if l.sw != nil {
 		l.sw.SetPower(true)
 	}

@@ -3,12 +3,15 @@ package rig_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -337,6 +340,104 @@ func TestThePacketFilterLetsForeignAnswersIn(t *testing.T) {
 		copy(frame[34:], []byte{0, 67, 0, 68})
 		if !o.Accepts(frame) {
 			t.Errorf("%s: dropped", name)
+		}
+	}
+}
+
+// plugs is the person at a handset's plug.
+type plugs struct {
+	mu   sync.Mutex
+	did  []string
+	fail string // the verb that is refused
+}
+
+func (p *plugs) Do(_ context.Context, r control.Request) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.did = append(p.did, string(r.Verb))
+	if string(r.Verb) == p.fail {
+		return errors.New("nobody is there")
+	}
+	return nil
+}
+
+// A lane that closes gives the power back, whoever switches it and however the
+// run ended.
+func TestAClosingLaneLeavesTheHandsetWithPower(t *testing.T) {
+	off := func(t *testing.T, l *rig.Lane) {
+		t.Helper()
+		if err := l.Power.Off(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle := func(t *testing.T, l *rig.Lane) {
+		t.Helper()
+		if err := control.Cycle(t.Context(), l.Power, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const log, once = `echo %s >> "%s"`, `; test $(grep -c power-on "%[2]s") -gt 1`
+	for _, test := range []struct {
+		name   string
+		on     string // what is added to the command for it
+		fail   string
+		before func(*testing.T, *rig.Lane)
+		want   []string
+		err    string
+	}{
+		{"nothing was switched", "", "", func(*testing.T, *rig.Lane) {}, nil, ""},
+		{"it was off", "", "", off, []string{"power-off", "power-on"}, ""},
+		{"it was on", "", "", cycle, []string{"power-off", "power-on"}, ""},
+		{"it was off and fails once", once, "", off, []string{"power-off", "power-on", "power-on"}, ""},
+		{"it was on after a second try", once, "", cycle, []string{"power-off", "power-on", "power-on"}, ""},
+		{"it stays off", "; false", "power-on", off, []string{"power-off", "power-on", "power-on"}, "left without power"},
+	} {
+		for _, kind := range []string{"command", "operator"} {
+			if kind == "operator" && test.on == once {
+				continue
+			}
+			t.Run(test.name+", by "+kind, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "log")
+				b, err := bench.Embedded()
+				if err != nil {
+					t.Fatal(err)
+				}
+				h, person := b.Handsets[0], &plugs{fail: test.fail}
+				h.Power = bench.Power{Kind: kind, On: fmt.Sprintf(log+test.on, "power-on", file), Off: fmt.Sprintf(log, "power-off", file)}
+				ctx, cancel := context.WithCancel(t.Context())
+				l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities(t), Operator: person})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := l.OpenRecording(t.TempDir()); err != nil {
+					t.Fatal(err)
+				}
+				test.before(t, l)
+				cancel() // interrupted
+				if err := l.Close(); test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+					t.Errorf("got %v, want %q", err, test.err)
+				}
+				did := person.did
+				if kind == "command" {
+					text, err := os.ReadFile(file)
+					if err != nil && test.want != nil {
+						t.Fatal(err)
+					}
+					did = strings.Fields(string(text))
+				}
+				if !slices.Equal(did, test.want) {
+					t.Errorf("did %q, want %q", did, test.want)
+				}
+				told := 0
+				for _, e := range l.Recorder.Timeline().Events() {
+					if e.Kind == timeline.PowerOn {
+						told++
+					}
+				}
+				if want := min(1, len(test.want)); told != want {
+					t.Errorf("the journal tells of %d times power on, want %d", told, want)
+				}
+			})
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"ip88rig/capture/timeline"
@@ -25,8 +26,9 @@ import (
 // whose bench entry does not say.
 const GoldenVersion = "1.2.38"
 
-// preparePower makes the handset's supply, and the simulated handset itself.
-func (l *Lane) preparePower() error {
+// preparePower makes the handset's supply, and the simulated handset itself. Of
+// ctx the supply keeps the values only: power is given back after ctx has ended.
+func (l *Lane) preparePower(ctx context.Context) error {
 	h := l.Handset
 	var p control.Power
 	if h.Simulated {
@@ -55,7 +57,9 @@ func (l *Lane) preparePower() error {
 	if l.hands == nil {
 		l.hands = l.Operator
 	}
-	l.Power = recordedPower{p, l.Recorder.Record}
+	supply := &recordedPower{power: p, record: l.Recorder.Record}
+	l.Power = supply
+	l.restore = func() error { return supply.restore(ctx) }
 	return nil
 }
 
@@ -115,25 +119,55 @@ func (c confirmedPower) Off(ctx context.Context) error {
 	return c.done.Off(ctx)
 }
 
-// recordedPower writes what was commanded into the journal.
+// recordedPower writes what was commanded into the journal, and knows whether
+// the handset may be without power.
 type recordedPower struct {
 	power  control.Power
 	record func(timeline.Event)
+	off    atomic.Bool
 }
 
-func (r recordedPower) On(ctx context.Context) error {
+// On tries twice: a handset that stays dark because one request to its power
+// port was lost spoils the night. The journal holds the command once.
+func (r *recordedPower) On(ctx context.Context) error {
 	// Before it is done: the handset may be quicker than the journal.
 	r.record(timeline.Event{By: "power", Kind: timeline.PowerOn})
-	return r.power.On(ctx)
+	err := r.power.On(ctx)
+	if err != nil && ctx.Err() == nil {
+		r.record(timeline.Event{By: "power", Kind: timeline.Note, Reason: "power on failed and is tried again: " + err.Error()})
+		err = r.power.On(ctx)
+	}
+	if err == nil {
+		r.off.Store(false)
+	}
+	return err
 }
 
-func (r recordedPower) Off(ctx context.Context) error {
+func (r *recordedPower) Off(ctx context.Context) error {
+	// A command that fails may have done it all the same.
+	r.off.Store(true)
 	if err := r.power.Off(ctx); err != nil {
 		return err
 	}
 	r.record(timeline.Event{By: "power", Kind: timeline.PowerOff})
 	return nil
 }
+
+// restore gives the power back, once the last command took it away.
+func (r *recordedPower) restore(ctx context.Context) error {
+	if !r.off.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerPatience)
+	defer cancel()
+	if err := r.On(ctx); err != nil {
+		return fmt.Errorf("the handset is left without power: %w", err)
+	}
+	return nil
+}
+
+// powerPatience is how long a lane that closes waits for the handset's power.
+const powerPatience = 30 * time.Second
 
 // script does by hand what a person would do at a simulated handset.
 type script struct{ handset *virtual.Handset }

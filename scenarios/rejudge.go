@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ip88rig/capture"
@@ -29,23 +32,29 @@ func (a Again) Same() bool { return a.Was == a.Is }
 // Rejudge rebuilds the timeline of a recording from capture.pcapng and
 // journal.jsonl alone, and judges every window and matcher of its journal again.
 func Rejudge(dir string) ([]Again, error) {
+	out, _, err := rejudge(dir)
+	return out, err
+}
+
+func rejudge(dir string) ([]Again, []timeline.Event, error) {
 	tl, err := capture.Load(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	var out []Again
-	for _, e := range tl.Events() {
+	events := tl.Events()
+	for _, e := range events {
 		if e.Kind != timeline.Judgement {
 			continue
 		}
 		a := Again{Folder: dir, Row: e.Message, Case: e.Fields["case"], Was: report.Verdict(e.Fields["verdict"])}
 		a.Is, a.Why, err = again(tl, e)
 		if err != nil {
-			return out, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
+			return out, events, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
 		}
 		out = append(out, a)
 	}
-	return out, nil
+	return out, events, nil
 }
 
 func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, error) {
@@ -82,12 +91,31 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 	return report.Fail, v.Problem, nil
 }
 
-// RejudgeRun judges every recording below a run's folder again.
-func RejudgeRun(dir string) (all []Again, recordings int, err error) {
+// Rejudged is what comes of judging a run again.
+type Rejudged struct {
+	Judgements []Again
+	// Recordings counts the folders that were read.
+	Recordings int
+	// Problems are what is missing or cannot be read.
+	Problems []string
+}
+
+// RejudgeRun judges every recording below a folder again: a run's, a handset's or
+// a spec's. Where run.json stands in it or in the folders above, each of its
+// judgements by a matcher must be in its spec's recording with the same verdict,
+// each spec that was recorded must be there, and no other judgement.
+func RejudgeRun(dir string) (Rejudged, error) {
+	var got Rejudged
 	// out/latest is a symbolic link, which WalkDir does not follow.
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, 0, fmt.Errorf("no run: %w", err)
+	dir, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
 	}
+	if err != nil {
+		return got, fmt.Errorf("no run: %w", err)
+	}
+	all := map[string]recording{}
+	var folders []string
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -95,10 +123,138 @@ func RejudgeRun(dir string) (all []Again, recordings int, err error) {
 		if d.IsDir() || d.Name() != capture.JournalFile {
 			return nil
 		}
-		recordings++
-		got, err := Rejudge(filepath.Dir(path))
-		all = append(all, got...)
-		return err
+		got.Recordings++
+		folder := filepath.Dir(path)
+		again, events, err := rejudge(folder)
+		if err != nil {
+			got.Problems = append(got.Problems, err.Error())
+		}
+		folders = append(folders, folder)
+		all[folder] = recording{again, events, err == nil}
+		return nil
 	})
-	return all, recordings, err
+	if err != nil {
+		return got, fmt.Errorf("run: %w", err)
+	}
+	home, run, err := runOf(dir)
+	if err != nil {
+		got.Problems = append(got.Problems, err.Error())
+	}
+	for _, h := range run.Handsets {
+		for _, s := range h.Specs {
+			folder := filepath.Join(home, h.Name, filepath.Base(s.Folder))
+			below, err := filepath.Rel(dir, folder)
+			if !recorded(s) || err != nil || strings.HasPrefix(below, "..") {
+				continue
+			}
+			rec, ok := all[folder]
+			if !ok {
+				got.Problems = append(got.Problems, folder+": run.json names this recording, and it is not there")
+				continue
+			}
+			if rec.whole {
+				rec.again = rec.join(folder, s, run.Interrupted)
+				all[folder] = rec
+			}
+		}
+	}
+	for _, f := range folders {
+		got.Judgements = append(got.Judgements, all[f].again...)
+	}
+	return got, nil
+}
+
+// runOf reads the run.json of a run's folder or of one below it, however far a
+// handset's or a spec's is; without one there is nothing to compare with.
+func runOf(dir string) (home string, run report.Run, err error) {
+	for range 3 {
+		path := filepath.Join(dir, "run.json")
+		if _, err := os.Stat(path); err == nil {
+			run, err := report.Read(path)
+			return dir, run, err
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", report.Run{}, nil
+}
+
+// recorded tells whether a spec has come as far as its recording.
+func recorded(s report.Spec) bool {
+	return s.Folder != "" && (s.Frames > 0 || slices.ContainsFunc(s.Judgements, func(j report.Judgement) bool { return j.Matcher != "" }))
+}
+
+// recording is one folder, judged again.
+type recording struct {
+	again  []Again
+	events []timeline.Event
+	// whole: all of it could be judged again.
+	whole bool
+}
+
+// join compares what was judged again with what run.json says of the spec.
+func (r recording) join(folder string, s report.Spec, interrupted bool) []Again {
+	out := slices.Clone(r.again)
+	taken := make([]bool, len(out))
+	for _, j := range s.Judgements {
+		if j.Matcher == "" {
+			continue // not made from the recording: blocked, not reached
+		}
+		i := slices.IndexFunc(out, func(a Again) bool { return a.Row == j.Row && a.Case == j.Case })
+		for ; i >= 0 && i < len(out) && (taken[i] || out[i].Row != j.Row || out[i].Case != j.Case); i++ {
+		}
+		if i < 0 || i >= len(out) {
+			out = append(out, Again{Folder: folder, Row: j.Row, Case: j.Case, Was: j.Verdict, Is: "missing", Why: "the recording holds no such judgement"})
+			taken = append(taken, true)
+			continue
+		}
+		taken[i] = true
+		a := &out[i]
+		if !a.Same() || j.Verdict == a.Is {
+			continue
+		}
+		a.Was = j.Verdict
+		a.Why = strings.TrimSpace("run.json says so, not the recording. " + a.Why)
+		if j.Verdict == report.Inconclusive {
+			if why := r.trouble(j.Reason, interrupted); why != "" {
+				a.Is, a.Why = report.Inconclusive, why
+			}
+		}
+	}
+	for i := range out {
+		if !taken[i] && out[i].Same() {
+			out[i].Was, out[i].Why = "missing", "run.json holds no such judgement"
+		}
+	}
+	return out
+}
+
+// trouble says why nothing of a recording was judged in the end: what the
+// recording itself tells, or what only the rig could know. It is blank when
+// neither bears out the reason that is given.
+func (r recording) trouble(reason string, interrupted bool) string {
+	for _, e := range r.events {
+		switch e.Kind {
+		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
+			return strings.TrimSpace(string(e.Kind) + " " + e.Reason)
+		default:
+		}
+	}
+	if quarrel := timeline.Disagreements(r.events); len(quarrel) > 0 {
+		return "the witnesses disagree: " + strings.Join(quarrel, "; ")
+	}
+	// The rig's own parts, the kernel's counters, its faults; the time after the
+	// spec has a recording of its own.
+	known := []string{
+		" died: ", "frames were lost on the way in", "the recording is not whole", "a declared fault never fired", "it rebooted after the spec",
+	}
+	if interrupted {
+		// Then it was not waited for both of them.
+		known = append(known, "the witnesses disagree")
+	}
+	for _, k := range known {
+		if strings.Contains(reason, k) {
+			return reason
+		}
+	}
+	return ""
 }

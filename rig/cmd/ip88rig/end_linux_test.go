@@ -4,15 +4,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"ip88rig/capture"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
+	"ip88rig/scenarios"
 )
 
 // operated is a bench whose one handset is powered by the person at the terminal.
@@ -37,6 +40,7 @@ func TestHowARunEnds(t *testing.T) {
 	t.Run("an interrupt ends a question that nobody answers", func(t *testing.T) { interruptedQuestion(t, path) })
 	t.Run("a second interrupt kills", func(t *testing.T) { secondInterrupt(t, path) })
 	t.Run("a lane that is killed leaves nothing without power", func(t *testing.T) { killedLane(t, path) })
+	t.Run("judging again holds run.json against the recordings", func(t *testing.T) { judgedAgain(t, path) })
 	t.Run("a lane ends where nobody can answer", func(t *testing.T) { nobodyThere(t, path) })
 }
 
@@ -164,5 +168,120 @@ func TestThePlanCountsWhatHandsDo(t *testing.T) {
 		if got := planText(tt.handset, plan); !strings.HasSuffix(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+func judgedAgain(t *testing.T, path string) {
+	t.Helper()
+	out := t.TempDir()
+	said, err := exec.CommandContext(t.Context(), path, "run", "--handset", "ip8830", "--filter", "ORD-01.*over tftp|over tftp.*ORD-01", "--out", out, "--seed", "1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	whole, err := filepath.EvalSymlinks(filepath.Join(out, "latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(r *report.Run) *report.Spec {
+		for i := range r.Handsets[0].Specs {
+			if s := &r.Handsets[0].Specs[i]; s.Verdict == report.Pass {
+				return s
+			}
+		}
+		t.Fatalf("nothing passed:\n%s", said)
+		return nil
+	}
+	doubt := func(reason string) func(*report.Run, string) {
+		return func(r *report.Run, _ string) {
+			for i := range first(r).Judgements {
+				first(r).Judgements[i].Verdict, first(r).Judgements[i].Reason = report.Inconclusive, "inconclusive: "+reason
+			}
+		}
+	}
+	journal := func(t *testing.T, folder string, change func(string) string) {
+		t.Helper()
+		file := filepath.Join(folder, capture.JournalFile)
+		data, err := os.ReadFile(file) //nolint:gosec // of the test
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(change(string(data))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		change    func(r *report.Run, folder string)
+		different bool
+		problem   string
+	}{
+		"nothing":                 {change: func(*report.Run, string) {}},
+		"a verdict":               {change: func(r *report.Run, _ string) { first(r).Judgements[0].Verdict = report.Fail }, different: true},
+		"a row":                   {change: func(r *report.Run, _ string) { first(r).Judgements[0].Row = "ORD-99" }, different: true},
+		"a case":                  {change: func(r *report.Run, _ string) { first(r).Judgements[0].Case = "another" }, different: true},
+		"a judgement is not told": {change: func(r *report.Run, _ string) { first(r).Judgements = first(r).Judgements[1:] }, different: true},
+		"a judgement is told twice": {change: func(r *report.Run, _ string) {
+			first(r).Judgements = append(first(r).Judgements, first(r).Judgements[0])
+		}, different: true},
+		"a recording is gone": {change: func(_ *report.Run, folder string) {
+			if err := os.RemoveAll(folder); err != nil {
+				t.Fatal(err)
+			}
+		}, problem: "it is not there"},
+		"the recording does not bear out that it is inconclusive": {change: doubt("the witnesses disagree: so they say"), different: true},
+		"inconclusive, for what only the rig could know":          {change: doubt("tftpd died: of it")},
+		"inconclusive, as the recording tells": {change: func(r *report.Run, folder string) {
+			doubt("stranger 00:00:5e:00:53:99")(r, folder)
+			journal(t, folder, func(text string) string {
+				end := strings.LastIndex(strings.TrimSpace(text), "\n") + 1
+				at := regexp.MustCompile(`"at":"[^"]*","after":[0-9]+`).FindString(text[end:])
+				return text[:end] + "{" + at + `,"by":"dhcpd","kind":"stranger"}` + "\n" + text[end:]
+			})
+		}},
+		"inconclusive for a stranger that is nowhere": {change: doubt("stranger 00:00:5e:00:53:99"), different: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := report.Read(filepath.Join(dir, "run.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			folder := filepath.Join(dir, "ip8830", filepath.Base(first(&r).Folder))
+			tt.change(&r, folder)
+			if err := r.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			link := filepath.Join(t.TempDir(), "latest")
+			if err := os.Symlink(dir, link); err != nil {
+				t.Fatal(err)
+			}
+			for _, given := range []string{dir, link, filepath.Dir(folder), folder} {
+				if given == folder && tt.problem != "" {
+					continue
+				}
+				got, err := scenarios.RejudgeRun(given)
+				if err != nil || got.Recordings == 0 {
+					t.Fatalf("%s: %d recordings, %v", given, got.Recordings, err)
+				}
+				different := 0
+				for _, a := range got.Judgements {
+					if !a.Same() {
+						different++
+					}
+				}
+				if (different > 0) != tt.different || strings.Contains(strings.Join(got.Problems, " "), "it is not there") != (tt.problem != "") {
+					t.Errorf("%s: %d different of %+v, problems %q", given, different, got.Judgements, got.Problems)
+				}
+				if given == folder {
+					continue
+				}
+				code := exitCode(exec.CommandContext(t.Context(), path, "judge", given).Run()) //nolint:gosec // the binary that the test has built
+				if bad := tt.different || tt.problem != ""; bad != (code == report.ExitFailed) || !bad != (code == 0) {
+					t.Errorf("judge %s: exit code %d", given, code)
+				}
+			}
+		})
 	}
 }

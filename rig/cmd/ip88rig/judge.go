@@ -14,7 +14,8 @@ type judgeCmd struct {
 // Help is what "ip88rig judge --help" shows beside the flags.
 func (*judgeCmd) Help() string {
 	return `Rebuilds each timeline from capture.pcapng and journal.jsonl alone and judges
-every window and matcher again. Exit code 1 if a verdict differs.
+every window and matcher again. Where run.json is there, it must say the same of
+each recording. Exit code 1 if a verdict differs or a recording is missing.
 
 Example:
   ip88rig judge out/latest`
@@ -22,23 +23,26 @@ Example:
 
 // Run judges again, offline.
 func (c *judgeCmd) Run() error {
-	all, recordings, err := scenarios.RejudgeRun(c.Folder)
+	got, err := scenarios.RejudgeRun(c.Folder)
 	if err != nil {
 		return err
 	}
 	different := 0
-	for _, a := range all {
+	for _, a := range got.Judgements {
 		if !a.Same() {
 			different++
 			fmt.Printf("%s: %s %s was %s, is %s: %s\n", a.Folder, a.Row, a.Case, a.Was, a.Is, a.Why)
 		}
 	}
-	fmt.Printf("%d recordings, %d judgements made again, %d different\n", recordings, len(all), different)
-	if len(all) == 0 {
-		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Folder)}
+	for _, p := range got.Problems {
+		fmt.Println(p)
 	}
-	if different > 0 {
+	fmt.Printf("%d recordings, %d judgements made again, %d different\n", got.Recordings, len(got.Judgements), different)
+	switch {
+	case different > 0 || len(got.Problems) > 0:
 		return exitError{code: report.ExitFailed}
+	case len(got.Judgements) == 0:
+		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Folder)}
 	}
 	return nil
 }

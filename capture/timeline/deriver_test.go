@@ -464,3 +464,43 @@ func TestAStateThatCannotBeReadLeavesNothingKnown(t *testing.T) {
 		}
 	}
 }
+
+// The question to an operator may stand for hours before the plug is in, and a
+// handset may begin with anything.
+func TestTheFirstFrameAfterPowerOnIsTheBoot(t *testing.T) {
+	for _, kind := range []Kind{
+		DHCPDiscover, DHCPRequest, DHCPInform, DHCPDecline, DHCPRelease, ARPRequest, ARPReply, ARPProbe, ARPAnnouncement,
+		TFTPRead, TFTPWrite, TFTPAck, TFTPError, TCPOpen, TCPGap, TLSClientHello, TLSAlert, TLSData, HTTPRequest,
+		SIPRequest, SIPResponse, SNTPRequest, DNSQuery, Malformed, "a kind of tomorrow",
+	} {
+		for _, wait := range []time.Duration{0, 26 * time.Hour} {
+			for _, mac := range []string{phone, module} {
+				t.Run(string(kind)+" after "+wait.String()+" from "+mac, func(t *testing.T) {
+					s := newScript()
+					s.bind("x1")
+					s.register("2001", "call-1")
+					s.powerCycle()
+					s.got(Event{Kind: ARPRequest, Src: s.rig(0), Dst: s.own(0)}) // no sign of the handset's life
+					s.wait(wait)
+					s.mac = mac
+					s.sent(Event{Kind: kind, Src: s.own(68), Dst: s.rig(67)})
+					first := s.at
+					s.sent(Event{Kind: kind, Src: s.own(68), Dst: s.rig(67)})
+					tl := New(Config{HandsetMACs: []string{phone, module}})
+					var boots []Event
+					for _, e := range s.events {
+						tl.Add(e)
+					}
+					for _, e := range tl.Events() {
+						if e.Kind == Booted || e.Kind == Rebooted {
+							boots = append(boots, e)
+						}
+					}
+					if len(boots) != 1 || boots[0].Kind != Booted || !boots[0].At.Equal(first) || boots[0].SrcMAC != mac {
+						t.Errorf("got %+v, want Booted at %v alone", boots, first)
+					}
+				})
+			}
+		}
+	}
+}

@@ -59,18 +59,14 @@ func (c *defectsCmd) Run() error {
 }
 
 // handsetFor picks the handset of the embedded bench that a defect shows on.
-func handsetFor(e selftest.Expectation) (bench.Handset, error) {
-	b, err := bench.Embedded()
-	if err != nil {
-		return bench.Handset{}, err
-	}
+func handsetFor(b bench.Bench, e selftest.Expectation) (bench.Handset, error) {
 	name := "ip8830"
 	if e.WiFi {
 		name = "ip8830-wifi"
 	}
 	h, ok := b.Handset(name)
 	if !ok {
-		return h, fmt.Errorf("the embedded bench has no handset %q", name)
+		return h, fmt.Errorf("bench %s has no handset %q", b.Name, name)
 	}
 	return h, nil
 }

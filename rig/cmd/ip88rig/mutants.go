@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,8 @@ type mutantsCmd struct {
 // Help is what "ip88rig mutants --help" shows beside the flags.
 func (*mutantsCmd) Help() string {
 	return `Each defect must fail the rows it declares, may block the rows it declares, and
-touches no other. Exit code 1 otherwise.
+touches no other. Exit code 1 otherwise. A whole run also lists the specs that
+no defect turned red.
 
 Examples:
   ip88rig mutants
@@ -68,8 +70,11 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return
 			}
-			h, err := handsetFor(e)
+			h, err := handsetFor(b, e)
 			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				wrong = append(wrong, string(e.Defect)+": "+err.Error())
 				return
 			}
 			from := time.Now()
@@ -98,6 +103,11 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	term.print("\n" + selftest.Matrix(found) + "\n")
 	for _, row := range selftest.Unproven() {
 		wrong = append(wrong, row+": no defect turns it red")
+	}
+	if c.Shard == "1/1" && len(c.Only) == 0 {
+		if green := unmoved(found); len(green) > 0 {
+			term.print(fmt.Sprintf("specs that no defect turned red:\n  %s\n\n", strings.Join(green, "\n  ")))
+		}
 	}
 	term.print(fmt.Sprintf("%d defects in %s, %d not as declared\n", len(list), time.Since(started).Round(time.Second), len(wrong)))
 	if len(wrong) > 0 {
@@ -128,4 +138,25 @@ func (c *mutantsCmd) list() ([]selftest.Expectation, error) {
 		}
 	}
 	return out, nil
+}
+
+// unmoved lists the specs that ran against some defect and that none turned red:
+// whether they can fail is not proven.
+func unmoved(found map[defect.Name]report.Handset) []string {
+	red := map[string]bool{}
+	for _, h := range found {
+		for _, s := range h.Specs {
+			if s.Verdict != report.Skip {
+				red[s.Name] = red[s.Name] || s.Verdict == report.Fail
+			}
+		}
+	}
+	var out []string
+	for name, is := range red {
+		if !is {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"ip88rig/rig/bench"
+	"ip88rig/rig/report"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios/selftest"
+)
+
+func TestSpecsThatNoDefectTurnsRedAreListed(t *testing.T) {
+	spec := func(name string, v report.Verdict) report.Spec { return report.Spec{Name: name, Verdict: v} }
+	got := unmoved(map[defect.Name]report.Handset{
+		"one":   {Specs: []report.Spec{spec("d", report.Blocked), spec("a", report.Pass), spec("b", report.Fail), spec("c", report.Skip)}},
+		"other": {Specs: []report.Spec{spec("d", report.Pass), spec("a", report.Pass), spec("b", report.Pass), spec("c", report.Skip)}},
+	})
+	if want := []string{"a", "d"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestADefectWithoutAHandsetToShowOnIsAnError(t *testing.T) {
+	if h, err := handsetFor(bench.Bench{Name: "empty"}, selftest.Expectation{WiFi: true}); err == nil {
+		t.Errorf("it shows on %q", h.Name)
+	}
+}

@@ -47,7 +47,7 @@ func (r Run) WriteJUnit(dir string) error {
 		var total float64
 		for _, s := range h.Specs {
 			c := junitCase{Class: h.Name + "." + s.Transport, Name: s.Name, Time: fmt.Sprintf("%.3f", s.Took.Seconds()), Out: rowsText(s)}
-			detail := &junitDetail{Type: string(s.Verdict), Message: s.Reason, Text: s.Failure + "\n" + s.Rerun}
+			detail := &junitDetail{Type: string(s.Verdict), Message: s.Reason, Text: s.failure() + "\nagain: " + s.Rerun}
 			switch s.Verdict {
 			case Fail, Drift:
 				c.Failure = detail

@@ -116,3 +116,37 @@ func TestTheSummaryNamesEachTroubleAndHowToRunItAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLastLineCountsSpecsAndJudgements(t *testing.T) {
+	for _, tt := range []struct {
+		run  report.Run
+		want string
+	}{
+		{run(spec(report.Pass, row("A-01", report.Pass), row("A-02", report.Pass))), "1 specs: 1 pass; 2 judgements: 2 pass; exit code 0\n"},
+		{run(spec(report.Pass, row("A-01", report.Pass)), spec(report.Inconclusive)), "2 specs: 1 pass, 1 inconclusive; 1 judgements: 1 pass; exit code 3\n"},
+		{run(), "0 specs: nothing judged; 0 judgements: nothing judged; exit code 3\n"},
+	} {
+		if got := tt.run.Summary(); !strings.HasSuffix(got, "\n"+tt.want) {
+			t.Errorf("want %q at the end of\n%s", tt.want, got)
+		}
+	}
+}
+
+func TestAFailureIsToldWithoutTheLibrarysWords(t *testing.T) {
+	s := spec(report.Fail, row("A-01", report.Fail))
+	s.Failure = "No future change is possible.  Bailing out early after 0.083s.\nA-01: it shall\nNo future change is possible. (of the handset)\nagain: " + s.Rerun
+	r := run(s)
+	dir := t.TempDir()
+	if err := r.WriteJUnit(dir); err != nil {
+		t.Fatal(err)
+	}
+	junit, err := os.ReadFile(filepath.Join(dir, "junit.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"summary": r.Summary(), "junit": string(junit)} {
+		if strings.Contains(text, "Bailing out") || strings.Count(text, s.Rerun) != 1 || !strings.Contains(text, "A-01: it shall") || !strings.Contains(text, "(of the handset)") {
+			t.Errorf("%s: got\n%s", name, text)
+		}
+	}
+}

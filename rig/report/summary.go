@@ -36,7 +36,8 @@ func (r Run) Summary() string {
 	if open := r.UnexplainedBlocks(); len(open) > 0 {
 		fmt.Fprintf(&w, "\nblocked by rows that no spec judged as failed, so the run is inconclusive as a whole:\n  %s\n", strings.Join(open, "\n  "))
 	}
-	fmt.Fprintf(&w, "\n%s; exit code %d\n", verdicts(judgements), r.ExitCode())
+	// Specs, too: one that broke off before it judged anything has no judgement.
+	fmt.Fprintf(&w, "\n%d specs: %s; %d judgements: %s; exit code %d\n", total(specs), verdicts(specs), total(judgements), verdicts(judgements), r.ExitCode())
 	return w.String()
 }
 
@@ -71,8 +72,8 @@ func (r Run) troubles(w *strings.Builder) {
 			if s.Reason != "" {
 				fmt.Fprintf(w, "  %s\n", s.Reason)
 			}
-			if s.Failure != "" {
-				fmt.Fprintf(w, "%s\n", indent(s.Failure, "    "))
+			if text := s.failure(); text != "" {
+				fmt.Fprintf(w, "%s\n", indent(text, "    "))
 			}
 			fmt.Fprintf(w, "  evidence: %s\n  again:    %s\n", s.Folder, s.Rerun)
 		}
@@ -83,6 +84,19 @@ func (r Run) troubles(w *strings.Builder) {
 			}
 		}
 	}
+}
+
+// failure is the failure's text without what Gomega says of its own waiting, and
+// without the command that runs the spec again: that is told beside it.
+func (s Spec) failure() string {
+	var out strings.Builder
+	for line := range strings.Lines(strings.TrimRight(s.Failure, "\n")) {
+		if out.Len() == 0 && strings.HasPrefix(line, "No future change is possible.") || s.Rerun != "" && strings.TrimSpace(line) == "again: "+s.Rerun {
+			continue
+		}
+		out.WriteString(line)
+	}
+	return strings.TrimRight(out.String(), "\n")
 }
 
 func (r Run) skipped(w *strings.Builder) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,13 +233,19 @@ func tftpOpcodes() map[timeline.Kind]string {
 }
 
 // ours is our listing of the recording in a folder: what the frames tell, and
-// for HTTPS what the service wrote into the journal.
+// for HTTPS what the service wrote into the journal. A connection that began in
+// the recording before this one has its handshake, and so its keys, there: no
+// program can decrypt the rest of it from this file alone.
 func ours(dir string) (listing, error) {
 	list := listing{}
 	opcodes := tftpOpcodes()
+	began := map[netip.AddrPort]bool{}
 	err := capture.LoadEvents(dir, func(e timeline.Event) error {
 		add := func(family string, words ...string) { list.add(family, strconv.Itoa(e.Frame), words...) }
-		if e.Kind == timeline.HTTPRequest && e.Transport == timeline.HTTPS {
+		if e.Kind == timeline.TLSClientHello && e.By == timeline.Wire {
+			began[e.Src] = true
+		}
+		if e.Kind == timeline.HTTPRequest && e.Transport == timeline.HTTPS && began[e.Src] {
 			add(httpsRequests, e.Message, e.File, "from", strconv.Itoa(int(e.Src.Port())))
 		}
 		if e.By != timeline.Wire {

@@ -7,13 +7,14 @@ package rig
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,6 +101,38 @@ type Offer struct {
 	Lease time.Duration
 }
 
+// String is the offer in words, without a password in the URL.
+func (o Offer) String() string {
+	var parts []string
+	if o.TFTP {
+		parts = append(parts, "TFTP server")
+	}
+	if o.SNTP {
+		parts = append(parts, "SNTP server")
+	}
+	if o.URL != "" {
+		text := "a URL"
+		if u, err := url.Parse(o.URL); err == nil {
+			text = u.Redacted()
+		}
+		parts = append(parts, fmt.Sprintf("option %d %s", o.urlOption(), text))
+	}
+	if o.Lease > 0 {
+		parts = append(parts, "lease "+o.Lease.String())
+	}
+	if len(parts) == 0 {
+		return "an address alone"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (o Offer) urlOption() int {
+	if o.URLOption == 0 {
+		return 160
+	}
+	return o.URLOption
+}
+
 // Scheme is a way to ask for HTTP authentication.
 type Scheme int
 
@@ -110,6 +143,21 @@ const (
 	Digest
 	DigestQOP
 )
+
+// String is the scheme in the guide's words.
+func (s Scheme) String() string {
+	switch s {
+	case NoAuth:
+		return "no authentication"
+	case Basic:
+		return "Basic"
+	case Digest:
+		return "Digest"
+	case DigestQOP:
+		return "Digest with qop"
+	}
+	return fmt.Sprintf("scheme %d", int(s))
+}
 
 // Lane is one handset with its network. Its methods are for one goroutine, the
 // spec's; the services run on their own.
@@ -480,19 +528,20 @@ func (l *Lane) Offer(o Offer) error {
 		lease.Options[150] = dhcpd.Addrs(a.Server)
 	}
 	if o.URL != "" {
-		number := uint8(160)
+		number := uint8(o.urlOption()) //nolint:gosec // scenarios name option numbers
 		if o.URLOption != 0 {
-			number = uint8(o.URLOption) //nolint:gosec // scenarios name option numbers
 			// A handset that is set to another number may still ask for 160 only.
 			lease.Force = []uint8{number}
 		}
 		lease.Options[number] = dhcpd.Text(o.URL)
 	}
+	l.given("offer", o.String(), o)
 	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
 }
 
 // Reset makes every service well behaved again.
 func (l *Lane) Reset() {
+	l.given("reset", "no authentication, the right time, a good certificate")
 	l.mu.Lock()
 	l.auth = [2]httpd.Auth{}
 	l.registrar = nil
@@ -501,22 +550,34 @@ func (l *Lane) Reset() {
 	for _, s := range l.https {
 		s.Forget()
 	}
-	if err := l.Present(pki.Good); err != nil {
+	leaf, err := l.variant(pki.Good)
+	if err != nil {
 		l.Note(err.Error())
+		return
 	}
+	l.present(leaf.TLS(), pki.Good.String())
 }
 
 // Present shows a certificate with the flaws in every handshake from now on.
 func (l *Lane) Present(f pki.Flaw) error {
+	leaf, err := l.variant(f)
+	if err != nil {
+		return err
+	}
+	l.given("present", "certificate: "+f.String(), f)
+	l.present(leaf.TLS(), f.String())
+	return nil
+}
+
+func (l *Lane) variant(f pki.Flaw) (*pki.Leaf, error) {
 	leaf, err := l.mint.Variant(pki.Server{
 		Names: []string{l.Addrs.Name, l.Addrs.SecondName}, IPs: []netip.Addr{l.Addrs.Server, l.Addrs.Second},
 		At: l.now().Add(l.skew).Truncate(time.Hour), Known: l.Authorities.A, Unknown: l.Authorities.B,
 	}, f)
 	if err != nil {
-		return fmt.Errorf("certificate %s: %w", f, err)
+		return nil, fmt.Errorf("certificate %s: %w", f, err)
 	}
-	l.present(leaf.TLS(), f.String())
-	return nil
+	return leaf, nil
 }
 
 func (l *Lane) present(c *tls.Certificate, label string) {
@@ -532,6 +593,7 @@ func (l *Lane) PresentFrom(name string) error {
 		if c == nil {
 			return errors.New("no chain of a public authority on this bench")
 		}
+		l.given("present", "certificate of a public authority", name)
 		l.present(c, "of a public authority")
 		return nil
 	}
@@ -539,6 +601,7 @@ func (l *Lane) PresentFrom(name string) error {
 	if err != nil {
 		return err
 	}
+	l.given("present", "certificate of authority "+name, name)
 	l.present(leaf.TLS(), "of authority "+name)
 	return nil
 }
@@ -595,11 +658,13 @@ func (l *Lane) openPublicChain() error {
 
 // Challenge asks for authentication at both servers from now on.
 func (l *Lane) Challenge(s Scheme, user, password string) {
+	l.given("challenge", fmt.Sprintf("%s as %s", s, user), s, user, password)
 	l.challenge(s, user, password, 0, 1)
 }
 
 // ChallengeFirstOnly asks for it at the first server and not at the second.
 func (l *Lane) ChallengeFirstOnly(s Scheme, user, password string) {
+	l.given("challenge first only", fmt.Sprintf("%s as %s", s, user), s, user, password)
 	l.challenge(s, user, password, 0)
 }
 
@@ -625,6 +690,7 @@ func (l *Lane) challenge(s Scheme, user, password string, servers ...int) {
 
 // ChallengeSIP asks for digest authentication at every REGISTER from now on.
 func (l *Lane) ChallengeSIP(user, password string) {
+	l.given("challenge SIP", "Digest as "+user, user, password)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.registrar = map[string]string{user: password}
@@ -647,14 +713,8 @@ func (l *Lane) Inject(r fault.Rule) error {
 // Verb writes a step of a scenario into the journal and returns the window that
 // begins with it.
 func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
-	digest := ""
-	if args != nil {
-		sum := fnv.New64a()
-		_, _ = fmt.Fprint(sum, args)
-		digest = hex.EncodeToString(sum.Sum(nil))
-	}
 	l.verbs++
-	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: name, Number: number, SHA256: digest})
+	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: name, Number: number, SHA256: digest(name, number, args)})
 	tl := l.Recorder.Timeline()
 	events := tl.Events()
 	for _, e := range slices.Backward(events) {
@@ -663,6 +723,18 @@ func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
 		}
 	}
 	return tl.Mark()
+}
+
+// given writes down what a scenario sets before it acts: text without secrets,
+// and a digest of all the arguments.
+func (l *Lane) given(name, text string, args ...any) {
+	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Given, Message: name, Reason: text, SHA256: digest(name, args)})
+}
+
+// digest is the SHA-256 of values as Go writes them, by which two runs of a
+// scenario are told apart.
+func digest(values ...any) string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", values)))
 }
 
 // Note writes free text into the journal.

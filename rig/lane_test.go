@@ -22,6 +22,7 @@ import (
 	"ip88rig/rig/control"
 	"ip88rig/rig/dhcpd"
 	"ip88rig/rig/fault"
+	"ip88rig/rig/pki"
 	"ip88rig/rig/publish"
 	"ip88rig/rig/tftpd"
 	"ip88rig/rig/wire"
@@ -439,5 +440,123 @@ func TestAClosingLaneLeavesTheHandsetWithPower(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What a scenario sets before it acts stands in the journal, without secrets;
+// a digest tells other arguments.
+func TestGivensStandInTheJournal(t *testing.T) {
+	l := lane(t)
+	dir := t.TempDir()
+	if err := l.OpenRecording(dir); err != nil {
+		t.Fatal(err)
+	}
+	const secret = "s3cr3t-word"
+	offer := rig.Offer{TFTP: true, SNTP: true, URL: "https://me:" + secret + "@prov.example/", URLOption: 161, Lease: time.Minute}
+	shorter := offer
+	shorter.Lease = time.Second
+	digests := map[string]string{}
+	for _, test := range []struct {
+		name        string
+		set, differ func() error
+		want        string
+	}{
+		{
+			"offer", func() error { return l.Offer(offer) }, func() error { return l.Offer(shorter) },
+			"given offer: TFTP server, SNTP server, option 161 https://me:xxxxx@prov.example/, lease 1m0s",
+		},
+		{"an empty offer", func() error { return l.Offer(rig.Offer{}) }, nil, "given offer: an address alone"},
+		{
+			"present", func() error { return l.Present(pki.Good) }, func() error { return l.Present(pki.UnknownAuthority) },
+			"given present: certificate: good",
+		},
+		{
+			"present from", func() error { return l.PresentFrom(pki.C) }, func() error { return l.PresentFrom(pki.P) },
+			"given present: certificate of authority " + pki.C,
+		},
+		{
+			"challenge", func() error { l.Challenge(rig.DigestQOP, "me", secret); return nil },
+			func() error { l.Challenge(rig.DigestQOP, "me", secret+"2"); return nil }, "given challenge: Digest with qop as me",
+		},
+		{
+			"challenge first only", func() error { l.ChallengeFirstOnly(rig.Basic, "me", secret); return nil },
+			func() error { l.ChallengeFirstOnly(rig.Digest, "me", secret); return nil }, "given challenge first only: Basic as me",
+		},
+		{
+			"challenge SIP", func() error { l.ChallengeSIP("2001", secret); return nil },
+			func() error { l.ChallengeSIP("2001", ""); return nil }, "given challenge SIP: Digest as 2001",
+		},
+		{"reset", func() error { l.Reset(); return nil }, nil, "given reset: no authentication, the right time, a good certificate"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			told := func(set func() error) timeline.Event {
+				before := l.Recorder.Timeline().Len()
+				if err := set(); err != nil {
+					t.Fatal(err)
+				}
+				var given []timeline.Event
+				for _, e := range l.Recorder.Timeline().Events()[before:] {
+					if e.Kind == timeline.Given && e.By == "scenario" {
+						given = append(given, e)
+					}
+				}
+				if len(given) != 1 {
+					t.Fatalf("told %d times: %+v", len(given), given)
+				}
+				return given[0]
+			}
+			e := told(test.set)
+			if got := timeline.Words(e); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if other, ok := digests[e.SHA256]; ok || len(e.SHA256) != 64 {
+				t.Errorf("digest %q is that of %q too", e.SHA256, other)
+			}
+			digests[e.SHA256] = test.name
+			if again := told(test.set); again.SHA256 != e.SHA256 {
+				t.Errorf("the same again has digest %s, had %s", again.SHA256, e.SHA256)
+			}
+			if test.differ != nil && told(test.differ).SHA256 == e.SHA256 {
+				t.Error("other arguments have the same digest")
+			}
+		})
+	}
+	journal, err := os.ReadFile(filepath.Join(dir, capture.JournalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(journal), secret) {
+		t.Error("the journal holds the password")
+	}
+}
+
+// Name, place and arguments of a verb are in its digest.
+func TestTheDigestOfAVerbTellsItFromOthers(t *testing.T) {
+	l := lane(t)
+	if err := l.OpenRecording(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for i, v := range []struct {
+		name   string
+		number int
+		args   any
+	}{
+		{"power cycle", 1, nil},
+		{"power cycle", 2, nil},
+		{"call", 1, nil},
+		{"power cycle", 1, "x"},
+		{"power cycle", 1, ""},
+	} {
+		var got []string
+		for range 2 {
+			l.Verb(v.name, v.number, v.args)
+			events := slices.DeleteFunc(slices.Clone(l.Recorder.Timeline().Events()), func(e timeline.Event) bool { return e.Kind != timeline.Verb })
+			got = append(got, events[len(events)-1].SHA256)
+		}
+		if before, ok := seen[got[0]]; ok || got[0] == "" || got[0] != got[1] {
+			t.Errorf("verb %d has digests %q, verb %d too: %t", i, got, before, ok)
+		}
+		seen[got[0]] = i
 	}
 }

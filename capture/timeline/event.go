@@ -101,6 +101,9 @@ const (
 	// Verb is one step of a scenario: Message its name, Number its order in the
 	// spec, SHA256 a digest of its arguments. Windows anchor at verbs.
 	Verb Kind = "verb"
+	// Given is what a scenario set before it acted: Message its name, SHA256 a
+	// digest of its arguments, Reason what it is, without secrets.
+	Given Kind = "given"
 	// Judgement is one verdict on one row; Fields hold what re-judging needs.
 	Judgement Kind = "judgement"
 	// CarriedState opens each recording: what was known before it began.

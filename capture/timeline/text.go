@@ -276,7 +276,7 @@ func way(e *Event, own map[string]bool) direction {
 
 func mark(e *Event) string {
 	switch {
-	case e.Kind == Verb, e.Kind == Judgement:
+	case e.Kind == Verb, e.Kind == Given, e.Kind == Judgement:
 		return "=="
 	case e.By == Derived:
 		return " *"
@@ -378,6 +378,11 @@ func words(e *Event, line bool) string {
 		}
 	case Verb:
 		s = "verb " + e.Message
+	case Given:
+		s = "given " + e.Message
+		if e.Reason != "" {
+			s += ": " + e.Reason
+		}
 	case Judgement:
 		s = join("judgement", e.Message, f["case"]) + ":"
 		if f["negated"] == "true" {
@@ -391,7 +396,7 @@ func words(e *Event, line bool) string {
 	default:
 		s = join(string(e.Kind), e.Message, e.File, e.Reason)
 	}
-	if line && e.By != Wire && e.By != Derived && e.Kind != Verb && e.Kind != Judgement && e.By != "" {
+	if line && e.By != Wire && e.By != Derived && e.Kind != Verb && e.Kind != Given && e.Kind != Judgement && e.By != "" {
 		s = e.By + ": " + s
 	}
 	return printable(s)

@@ -30,6 +30,20 @@ func goodBoot() *script {
 	})
 }
 
+func TestAGivenStandsOutAsAVerbDoes(t *testing.T) {
+	s := newScript()
+	s.add(Event{By: "scenario", Kind: Given, Message: "challenge", Reason: "Basic as lab"})
+	s.add(Event{By: "scenario", Kind: Given, Message: "reset"})
+	s.discover("x1")
+	for _, text := range []string{Text(s.events), Ladder(s.events)} {
+		for _, want := range []string{"== given challenge: Basic as lab\n", "== given reset\n"} {
+			if !strings.Contains(strings.ReplaceAll(text, "==  ", "== "), want) {
+				t.Errorf("%q is missing in\n%s", want, text)
+			}
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	want := strings.TrimPrefix(`
 from 2026-01-02 03:04:06.000000 UTC

@@ -194,7 +194,7 @@ type recording struct {
 // join compares what was judged again with what run.json says of the spec.
 func (r recording) join(folder string, s report.Spec, interrupted bool) []Again {
 	out := slices.Clone(r.again)
-	taken := make([]bool, len(out))
+	taken := map[int]bool{}
 	for _, j := range s.Judgements {
 		if j.Matcher == "" {
 			continue // not made from the recording: blocked, not reached
@@ -203,8 +203,8 @@ func (r recording) join(folder string, s report.Spec, interrupted bool) []Again 
 		for ; i >= 0 && i < len(out) && (taken[i] || out[i].Row != j.Row || out[i].Case != j.Case); i++ {
 		}
 		if i < 0 || i >= len(out) {
+			taken[len(out)] = true
 			out = append(out, Again{Folder: folder, Row: j.Row, Case: j.Case, Was: j.Verdict, Is: "missing", Why: "the recording holds no such judgement"})
-			taken = append(taken, true)
 			continue
 		}
 		taken[i] = true

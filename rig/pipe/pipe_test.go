@@ -89,7 +89,7 @@ func TestTheAnswerToAWithdrawnQuestionIsNotTheNextOnes(t *testing.T) {
 	// Ends with its second question.
 	go func() {
 		done <- lane.Do(ctx, control.Request{Text: "first"})
-		done <- lane.Do(t.Context(), control.Request{Text: "second"})
+		done <- lane.Do(context.WithoutCancel(ctx), control.Request{Text: "second"})
 		_ = upW.Close()
 	}()
 	withdrawn := 0

@@ -110,7 +110,7 @@ func start(t *testing.T, cmd func(ctx context.Context, args ...string) *exec.Cmd
 
 // bare starts a program where the test runs.
 func bare(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the binary that the test has built
+	return exec.CommandContext(ctx, args[0], args[1:]...)
 }
 
 // child is the one process that a program has started.
@@ -122,8 +122,8 @@ func (p program) child(t *testing.T) int {
 	}
 	var all []string
 	for _, list := range lists {
-		text, err := os.ReadFile(list) //nolint:gosec // of the kernel
-		if err == nil {                // else a thread that has ended
+		text, err := os.ReadFile(list)
+		if err == nil { // else a thread that has ended
 			all = append(all, strings.Fields(string(text))...)
 		}
 	}

@@ -119,7 +119,7 @@ func killedLane(t *testing.T, path string) {
 	p := start(t, bare, path, "run", "--bench", lab, "--out", out)
 	p.out.await(t, "about")
 	state := func() string {
-		data, err := os.ReadFile(did) //nolint:gosec // of the test
+		data, err := os.ReadFile(did)
 		lines := strings.Fields(string(data))
 		if err != nil || len(lines) == 0 {
 			return ""
@@ -152,8 +152,8 @@ func killedLane(t *testing.T, path string) {
 }
 
 func TestThePlanCountsWhatHandsDo(t *testing.T) {
-	real := bench.Handset{Power: bench.Power{Kind: "command"}, Patience: model.DefaultPatience()}
-	byHand, simulated := real, real
+	phone := bench.Handset{Power: bench.Power{Kind: "command"}, Patience: model.DefaultPatience()}
+	byHand, simulated := phone, phone
 	byHand.Power.Kind, simulated.Simulated = "operator", true
 	plan := pipe.Plan{Specs: 0, Power: 2, Hands: 3}
 	for _, tt := range []struct {
@@ -161,7 +161,7 @@ func TestThePlanCountsWhatHandsDo(t *testing.T) {
 		handset bench.Handset
 		want    string
 	}{
-		{"hands at a phone", real, "about 5m50s; a person must act about 3 times"},
+		{"hands at a phone", phone, "about 5m50s; a person must act about 3 times"},
 		{"hands and power", byHand, "about 9m50s; a person must act about 7 times"},
 		{"a script", simulated, "about 0s"},
 	} {
@@ -201,7 +201,7 @@ func judgedAgain(t *testing.T, path string) {
 	journal := func(t *testing.T, folder string, change func(string) string) {
 		t.Helper()
 		file := filepath.Join(folder, capture.JournalFile)
-		data, err := os.ReadFile(file) //nolint:gosec // of the test
+		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func judgedAgain(t *testing.T, path string) {
 				if given == folder {
 					continue
 				}
-				code := exitCode(exec.CommandContext(t.Context(), path, "judge", given).Run()) //nolint:gosec // the binary that the test has built
+				code := exitCode(exec.CommandContext(t.Context(), path, "judge", given).Run())
 				if bad := tt.different || tt.problem != ""; bad != (code == report.ExitFailed) || !bad != (code == 0) {
 					t.Errorf("judge %s: exit code %d", given, code)
 				}

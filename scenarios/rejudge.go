@@ -236,6 +236,12 @@ func (r recording) trouble(reason string, interrupted bool) string {
 		switch e.Kind {
 		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
 			return strings.TrimSpace(string(e.Kind) + " " + e.Reason)
+		case timeline.DHCPRequest:
+			// Which server is the lane's own, its bench says.
+			server := e.Fields["dhcp.option.dhcp_server_id"]
+			if server != "" && strings.Contains(reason, fmt.Sprintf("another DHCP server, %s (frame %d)", server, e.Frame)) {
+				return reason
+			}
 		default:
 		}
 	}

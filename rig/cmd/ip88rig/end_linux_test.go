@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"ip88rig/capture"
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pipe"
@@ -237,7 +239,24 @@ func judgedAgain(t *testing.T, path string) {
 				return text[:end] + "{" + at + `,"by":"dhcpd","kind":"stranger"}` + "\n" + text[end:]
 			})
 		}},
-		"inconclusive for a stranger that is nowhere": {change: doubt("stranger 00:00:5e:00:53:99"), different: true},
+		"inconclusive, for a server that the handset asked": {change: func(r *report.Run, folder string) {
+			tl, err := capture.Load(folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := ""
+			for _, e := range tl.Events() {
+				if server := e.Fields["dhcp.option.dhcp_server_id"]; server != "" && e.Kind == timeline.DHCPRequest {
+					asked = fmt.Sprintf("the handset takes the offer of another DHCP server, %s (frame %d)", server, e.Frame)
+				}
+			}
+			if asked == "" {
+				t.Fatal("the handset selects no server")
+			}
+			doubt(asked)(r, folder)
+		}},
+		"inconclusive for a server that it never asked": {change: doubt("the handset takes the offer of another DHCP server, 192.0.2.9 (frame 3)"), different: true},
+		"inconclusive for a stranger that is nowhere":   {change: doubt("stranger 00:00:5e:00:53:99"), different: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")

@@ -5,6 +5,7 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -382,7 +383,23 @@ func compareRun(t *testing.T, dir string) {
 			}
 		})
 	}
+	same := map[[sha256.Size]byte]bool{} // what tshark was given
 	for _, folder := range folders {
+		content, err := os.ReadFile(filepath.Join(folder, capture.CaptureFile))
+		if err != nil {
+			t.Error(err)
+		}
+		sum := sha256.Sum256(content)
+		// Half of them hold headers and no frame, byte for byte the same: one
+		// stands for all.
+		if same[sum] {
+			list, err := ours(folder)
+			if err != nil || len(list) > 0 {
+				t.Errorf("%s: no frame, yet we list %v, %v", folder, list, err)
+			}
+			continue
+		}
+		same[sum] = true
 		work <- folder
 	}
 	close(work)
@@ -395,5 +412,5 @@ func compareRun(t *testing.T, dir string) {
 			t.Errorf("%s: tshark lists %d, we list %d; neither may be nothing", family, n[0], n[1])
 		}
 	}
-	t.Logf("%d captures in %s", len(folders), time.Since(began).Round(time.Second))
+	t.Logf("%d captures, %d of them different, in %s", len(folders), len(same), time.Since(began).Round(time.Second))
 }

@@ -94,7 +94,7 @@ func window(v timeline.View) string {
 	}
 	if i := v.From - 1; v.Anchored && i >= 0 && i < len(v.All) {
 		e := v.All[i]
-		s += " of " + line(&e)
+		s += " of " + strings.ReplaceAll(line(&e), "  (", " (")
 	}
 	return s
 }

@@ -448,6 +448,8 @@ func (l *Lane) names(name string) []netip.Addr {
 		return []netip.Addr{l.Addrs.Server}
 	case l.Addrs.SecondName:
 		return []netip.Addr{l.Addrs.Second}
+	case strings.ToLower(l.PublicName()):
+		return []netip.Addr{l.Addrs.Server}
 	}
 	return nil
 }
@@ -635,6 +637,15 @@ func (l *Lane) AuthorityPEM(name string) []byte { return l.authority(name).Expor
 
 // PublicLeaf is the bench's chain of a built-in authority; nil without one.
 func (l *Lane) PublicLeaf() *tls.Certificate { return l.public }
+
+// PublicName is the name that chain is for: the rig's own, unless the bench file
+// gives a real chain with another one. It resolves to the rig on this wire only.
+func (l *Lane) PublicName() string {
+	if c := l.Bench.PublicChain; c != nil && c.Name != "" {
+		return c.Name
+	}
+	return l.Addrs.Name
+}
 
 func (l *Lane) openPublicChain() error {
 	c := l.Bench.PublicChain

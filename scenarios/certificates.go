@@ -10,6 +10,7 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig"
 	"ip88rig/rig/control"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
@@ -170,6 +171,7 @@ var _ = scenario("accepts a chain of a built-in public authority",
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.PresentFrom(pki.P)
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: "https://" + phone.lane.PublicName() + "/"})
 
 		boot := phone.PowerCycle(ctx)
 

@@ -50,6 +50,8 @@ func boundaries() []boundary {
 		{name: "the wire knows only frames", of: []string{"/rig/wire"}, own: []string{}},
 		{name: "the network namespaces of tests know only the wire", of: []string{"/rig/wire/netns"}, own: []string{"/rig/wire"}},
 		{name: "the host knows only the wire", of: []string{"/rig/host"}, own: []string{"/rig/wire"}},
+		{name: "a datagram socket and the network for its tests stand on the standard library alone", of: []string{"/rig/datagram/..."}, own: []string{}, onlyGo: true},
+		{name: "a network in memory is for tests alone", of: []string{"/rig/..."}, except: []string{"/rig/datagram/memnet"}, never: []string{module + "/rig/datagram/memnet"}},
 		{name: "the models are data", of: []string{"/rig/model"}, own: []string{}},
 		{
 			name: "the simulated handset shares no code with the services that it tests", of: []string{"/rig/virtual/..."},
@@ -234,7 +236,7 @@ func TestServicesAndSimulatedHandsetOpenNoSocketOfTheKernel(t *testing.T) {
 	for path, pkg := range list(t) {
 		switch {
 		case path == module+"/rig", path == module+"/rig/host", strings.HasPrefix(path, module+"/rig/virtual"):
-		case slices.Contains([]string{"dhcpd", "tftpd", "httpd", "sntpd", "dnsd", "sipd"}, strings.TrimPrefix(path, module+"/rig/")):
+		case slices.Contains([]string{"dhcpd", "tftpd", "httpd", "sntpd", "dnsd", "sipd", "datagram"}, strings.TrimPrefix(path, module+"/rig/")):
 		default:
 			continue
 		}

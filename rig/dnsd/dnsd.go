@@ -24,6 +24,7 @@ import (
 	"github.com/miekg/dns"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram"
 	"ip88rig/rig/fault"
 )
 
@@ -43,7 +44,7 @@ type Config struct {
 	// Conn is where queries arrive, usually on port 53. Serve closes it. A
 	// socket bound to the unspecified address tells the address that a query
 	// came to through ReadFromTo and answers from it through WriteFromTo;
-	// others are used through net.PacketConn.
+	// what becomes of others says datagram.Upgrade.
 	Conn net.PacketConn
 	// Names returns the addresses of a name, which is lower case and without
 	// its last dot. Nil says that there is no such name (NXDOMAIN), an empty
@@ -62,18 +63,11 @@ type Config struct {
 
 // Server answers DNS queries.
 type Server struct {
-	conn   net.PacketConn
-	local  netip.AddrPort
+	sock   *datagram.Socket
 	names  func(string) []netip.Addr
 	ttl    uint32
 	record func(timeline.Event)
 	faults *fault.Plan
-}
-
-// addressed is a socket that tells the local address of each datagram.
-type addressed interface {
-	ReadFromTo(b []byte) (n int, from, to netip.AddrPort, err error)
-	WriteFromTo(b []byte, from, to netip.AddrPort) (int, error)
 }
 
 // New checks cfg and returns a server that does not listen to its socket yet.
@@ -94,7 +88,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("dnsd: TTL %v is not within 1 s and 2^31 s (RFC 2181 section 8)", ttl)
 	}
 	return &Server{
-		conn: cfg.Conn, local: addrPort(cfg.Conn.LocalAddr()), names: cfg.Names,
+		sock: datagram.Upgrade(cfg.Conn), names: cfg.Names,
 		ttl:    uint32(ttl / time.Second),
 		record: cfg.Record, faults: cfg.Faults,
 	}, nil
@@ -104,9 +98,9 @@ func New(cfg Config) (*Server, error) {
 // nil. It returns an error when the socket fails before that. It may be called
 // once.
 func (s *Server) Serve(ctx context.Context) error {
-	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: s.local})
+	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: s.sock.Local()})
 	err := s.serve(ctx)
-	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: s.local}
+	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: s.sock.Local()}
 	if err != nil {
 		down.Reason = err.Error()
 	}
@@ -116,22 +110,22 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) serve(ctx context.Context) error {
 	// The goroutine of AfterFunc ends with Close, which wakes the read below.
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = s.sock.Close() })
 	defer stop()
 	buf := make([]byte, 64<<10)
 	for {
-		n, from, to, err := s.read(buf)
+		n, from, to, err := s.sock.ReadFromTo(buf)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // the read failed because ctx ended
 			}
-			return fmt.Errorf("dnsd: read on %v: %w", s.local, err)
+			return fmt.Errorf("dnsd: read on %v: %w", s.sock.Local(), err)
 		}
 		answer := s.answer(buf[:n], from, to)
 		if answer == nil {
 			continue
 		}
-		if err := s.write(answer, to, from); err != nil && ctx.Err() == nil {
+		if _, err := s.sock.WriteFromTo(answer, to, from); err != nil && ctx.Err() == nil {
 			s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
 		}
 	}
@@ -281,33 +275,6 @@ func (s *Server) resolve(q dns.Question, reply *dns.Msg) string {
 
 func (s *Server) oddity(from, to netip.AddrPort, reason string) {
 	s.record(timeline.Event{By: name, Kind: timeline.ServiceOddity, Src: from, Dst: to, Reason: reason})
-}
-
-func (s *Server) read(b []byte) (n int, from, to netip.AddrPort, err error) {
-	if c, ok := s.conn.(addressed); ok {
-		return c.ReadFromTo(b)
-	}
-	n, addr, err := s.conn.ReadFrom(b)
-	return n, addrPort(addr), s.local, err
-}
-
-func (s *Server) write(b []byte, from, to netip.AddrPort) error {
-	if c, ok := s.conn.(addressed); ok {
-		_, err := c.WriteFromTo(b, from, to)
-		return err
-	}
-	_, err := s.conn.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	return err
-}
-
-// addrPort returns the IPv4 or IPv6 end of a UDP address, invalid for others.
-func addrPort(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := u.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 func addresses(rrs []dns.RR) string {

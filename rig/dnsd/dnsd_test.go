@@ -2,7 +2,6 @@ package dnsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 )
 
@@ -52,46 +52,12 @@ func (j *journal) last() timeline.Event {
 	return j.events[len(j.events)-1]
 }
 
-type datagram struct {
-	b        []byte
-	from, to netip.AddrPort
-}
-
-// pipe is a socket bound to the unspecified address, as the rig's host has it:
+// socket is a socket bound to the unspecified address, as the rig's host has it:
 // it tells the address that each datagram came to.
-type pipe struct {
-	in, out chan datagram
-	closed  chan struct{}
-	once    sync.Once
+func socket(tb testing.TB, n *memnet.Network) memnet.AnyPort {
+	tb.Helper()
+	return memnet.AnyPort{Port: n.MustListen(tb, "0.0.0.0:53")}
 }
-
-func newPipe() *pipe {
-	return &pipe{in: make(chan datagram), out: make(chan datagram, 1), closed: make(chan struct{})}
-}
-
-func (p *pipe) ReadFromTo(b []byte) (int, netip.AddrPort, netip.AddrPort, error) {
-	select {
-	case d := <-p.in:
-		return copy(b, d.b), d.from, d.to, nil
-	case <-p.closed:
-		return 0, netip.AddrPort{}, netip.AddrPort{}, errors.New("endpoint is closed")
-	}
-}
-
-func (p *pipe) WriteFromTo(b []byte, from, to netip.AddrPort) (int, error) {
-	p.out <- datagram{slices.Clone(b), from, to}
-	return len(b), nil
-}
-
-func (p *pipe) ReadFrom([]byte) (int, net.Addr, error) { panic("ReadFromTo is there") }
-
-func (p *pipe) WriteTo([]byte, net.Addr) (int, error) { panic("WriteFromTo is there") }
-
-func (p *pipe) Close() error                   { p.once.Do(func() { close(p.closed) }); return nil }
-func (*pipe) LocalAddr() net.Addr              { return &net.UDPAddr{IP: net.IPv4zero, Port: 53} }
-func (*pipe) SetDeadline(time.Time) error      { return nil }
-func (*pipe) SetReadDeadline(time.Time) error  { return nil }
-func (*pipe) SetWriteDeadline(time.Time) error { return nil }
 
 // names is what the bench of the tests knows.
 func names(name string) []netip.Addr {
@@ -231,7 +197,7 @@ func TestAnswers(t *testing.T) {
 			var j journal
 			var plan fault.Plan
 			plan.Add(tt.effect)
-			s, err := New(Config{Conn: newPipe(), Names: names, Record: j.record, Faults: &plan})
+			s, err := New(Config{Conn: socket(t, memnet.New()), Names: names, Record: j.record, Faults: &plan})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +242,7 @@ func TestAnswers(t *testing.T) {
 
 func TestEDNSIsAnsweredWithEDNSAndItsRoom(t *testing.T) {
 	var j journal
-	s, err := New(Config{Conn: newPipe(), Names: names, Record: j.record})
+	s, err := New(Config{Conn: socket(t, memnet.New()), Names: names, Record: j.record})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +263,8 @@ func TestEDNSIsAnsweredWithEDNSAndItsRoom(t *testing.T) {
 
 func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 	var j journal
-	p := newPipe()
+	n := memnet.New()
+	phone, p := n.MustListen(t, handset.String()), socket(t, n)
 	s, err := New(Config{Conn: p, Names: names, Record: j.record})
 	if err != nil {
 		t.Fatal(err)
@@ -305,9 +272,11 @@ func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }() // ends with ctx
-	p.in <- datagram{pack(t, query("prov.example.", dns.TypeA)), handset, own}
-	if got := <-p.out; got.from != own || got.to != handset {
-		t.Errorf("answered from %v to %v, want from %v to %v", got.from, got.to, own, handset)
+	if _, err := phone.Send(pack(t, query("prov.example.", dns.TypeA)), own); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := phone.Receive(); err != nil || got.From != own || got.To != handset {
+		t.Errorf("answered from %v to %v, %v, want from %v to %v", got.From, got.To, err, own, handset)
 	}
 	cancel()
 	if err := <-served; err != nil {
@@ -321,7 +290,7 @@ func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 
 func TestServeFailsWithItsSocket(t *testing.T) {
 	var j journal
-	p := newPipe()
+	p := socket(t, memnet.New())
 	s, err := New(Config{Conn: p, Names: names, Record: j.record})
 	if err != nil {
 		t.Fatal(err)
@@ -336,12 +305,13 @@ func TestServeFailsWithItsSocket(t *testing.T) {
 }
 
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
+	conn := socket(t, memnet.New())
 	record := func(timeline.Event) {}
 	for field, cfg := range map[string]Config{
 		"Conn":   {Names: names, Record: record},
-		"Names":  {Conn: newPipe(), Record: record},
-		"Record": {Conn: newPipe(), Names: names},
-		"TTL":    {Conn: newPipe(), Names: names, Record: record, TTL: time.Millisecond},
+		"Names":  {Conn: conn, Record: record},
+		"Record": {Conn: conn, Names: names},
+		"TTL":    {Conn: conn, Names: names, Record: record, TTL: time.Millisecond},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("got %v, want an error about %s", err, field)
@@ -374,9 +344,10 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(pack(f, query("prov.example.", dns.TypeSOA, func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate })))
 	f.Add([]byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01")) // a name that points to itself
 	f.Add([]byte{})
+	conn := socket(f, memnet.New())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var j journal
-		s, err := New(Config{Conn: newPipe(), Names: names, Record: j.record})
+		s, err := New(Config{Conn: conn, Names: names, Record: j.record})
 		if err != nil {
 			t.Fatal(err)
 		}

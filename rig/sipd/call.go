@@ -91,7 +91,7 @@ func (s *Server) Notify(ctx context.Context, user, event string) error {
 func (s *Server) NotifyAt(ctx context.Context, user, event string, to, local netip.AddrPort) error {
 	h := hop{to, local}
 	if !local.IsValid() {
-		h.local = s.sock.local
+		h.local = s.sock.Local()
 	}
 	target := sip.Uri{Scheme: "sip", User: user, Host: to.Addr().String(), Port: int(to.Port())}
 	return s.notify(ctx, event, target, "sip:"+user+"@"+h.local.Addr().String(), h)

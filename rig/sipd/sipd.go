@@ -24,6 +24,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram"
 	"ip88rig/rig/fault"
 )
 
@@ -64,11 +65,14 @@ type Config struct {
 	Now func() time.Time
 }
 
+// hop is a handset's end and the end of ours that it talks to.
+type hop struct{ peer, local netip.AddrPort }
+
 // Server is a registrar and a telephone. It is made by New and started by
 // Serve, once; Notify, Ring, Call and Hangup need it to be served.
 type Server struct {
 	cfg    Config
-	sock   socket
+	sock   *datagram.Socket
 	parser *sip.Parser
 	done   chan struct{} // closed when Serve returns
 
@@ -121,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg:     cfg,
-		sock:    socketOf(cfg.Conn),
+		sock:    datagram.Upgrade(cfg.Conn),
 		parser:  sip.NewParser(),
 		done:    make(chan struct{}),
 		changed: make(chan struct{}),
@@ -143,14 +147,14 @@ func (s *Server) Serve(ctx context.Context) error {
 
 	buf := make([]byte, 64<<10)
 	for {
-		n, h, err := s.sock.read(buf)
+		n, peer, local, err := s.sock.ReadFromTo(buf)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("sipd on %v: %w", s.cfg.Conn.LocalAddr(), err)
 		}
-		if repeat := s.take(buf[:n], h); repeat != nil {
+		if repeat := s.take(buf[:n], hop{peer, local}); repeat != nil {
 			repeaters.Go(repeat) // ends with the ACK, after 64 T1, or with s.done
 		}
 	}
@@ -285,7 +289,7 @@ func (s *Server) fault(method, phase string, h hop) Effect {
 }
 
 func (s *Server) send(pkt []byte, h hop, what string) {
-	if err := s.sock.write(pkt, h); err != nil {
+	if _, err := s.sock.WriteFromTo(pkt, h.local, h.peer); err != nil {
 		s.odd(h, what, "not sent: "+err.Error())
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/sipd"
 )
@@ -30,7 +31,7 @@ const (
 // bench is a server in memory with what it journalled.
 type bench struct {
 	t      testing.TB
-	net    *network
+	net    *memnet.Network
 	faults *fault.Plan
 
 	mu     sync.Mutex
@@ -39,7 +40,7 @@ type bench struct {
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
-	return &bench{t: tb, net: newNetwork(), faults: &fault.Plan{}}
+	return &bench{t: tb, net: memnet.New(), faults: &fault.Plan{}}
 }
 
 func (b *bench) record(e timeline.Event) {
@@ -68,7 +69,7 @@ func (b *bench) start(edit ...func(*sipd.Config)) (s *sipd.Server, end func()) {
 		e(&cfg)
 	}
 	if cfg.Conn == nil {
-		cfg.Conn = mustListen(b.t, b.net, registrar)
+		cfg.Conn = b.net.MustListen(b.t, registrar)
 	}
 	s, err := sipd.New(cfg)
 	if err != nil {
@@ -90,18 +91,18 @@ func (b *bench) start(edit ...func(*sipd.Config)) (s *sipd.Server, end func()) {
 // phone speaks SIP line by line, without a library.
 type phone struct {
 	t    testing.TB
-	port *port
+	port *memnet.Port
 	peer netip.AddrPort
 }
 
 func (b *bench) phone(addr string) *phone {
 	b.t.Helper()
-	return &phone{t: b.t, port: mustListen(b.t, b.net, addr), peer: netip.MustParseAddrPort(registrar)}
+	return &phone{t: b.t, port: b.net.MustListen(b.t, addr), peer: netip.MustParseAddrPort(registrar)}
 }
 
 func (p *phone) send(msg message) {
 	p.t.Helper()
-	if _, err := p.port.send([]byte(msg), p.peer); err != nil {
+	if _, err := p.port.Send([]byte(msg), p.peer); err != nil {
 		p.t.Fatalf("send: %v", err)
 	}
 }
@@ -112,14 +113,14 @@ func (p *phone) next(within time.Duration) message {
 	if err := p.port.SetReadDeadline(time.Now().Add(within)); err != nil {
 		p.t.Fatal(err)
 	}
-	d, err := p.port.receive()
+	d, err := p.port.Receive()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return ""
 	}
 	if err != nil {
 		p.t.Fatalf("receive: %v", err)
 	}
-	return message(d.data)
+	return message(d.Data)
 }
 
 // expect wants a message that begins so.
@@ -690,7 +691,7 @@ func TestCan(t *testing.T) {
 }
 
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
-	conn := mustListen(t, newNetwork(), registrar)
+	conn := memnet.New().MustListen(t, registrar)
 	for _, c := range []struct {
 		field string
 		cfg   sipd.Config
@@ -708,12 +709,12 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 }
 
 func TestServeSaysWhenItsPortFails(t *testing.T) {
-	p := mustListen(t, newNetwork(), registrar)
+	p := memnet.New().MustListen(t, registrar)
 	s, err := sipd.New(sipd.Config{Conn: p})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.close()
+	_ = p.Close()
 	if err := s.Serve(t.Context()); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), registrar) {
 		t.Errorf("got %v, want the port and its error", err)
 	}
@@ -722,20 +723,20 @@ func TestServeSaysWhenItsPortFails(t *testing.T) {
 func TestAnswersFromTheAddressThatWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		well := anyPort{mustListen(t, b.net, "0.0.0.0:5060")}
+		well := memnet.AnyPort{Port: b.net.MustListen(t, "0.0.0.0:5060")}
 		s, _ := b.start(func(c *sipd.Config) { c.Conn = well })
 		p := b.phone(handset)
 		p.peer = netip.MustParseAddrPort("198.51.100.9:5060")
 		p.send(register("a", 1, own))
-		d, err := p.port.receive()
-		if err != nil || d.from != p.peer {
-			t.Errorf("answer from %v, %v, want %v", d.from, err, p.peer)
+		d, err := p.port.Receive()
+		if err != nil || d.From != p.peer {
+			t.Errorf("answer from %v, %v, want %v", d.From, err, p.peer)
 		}
 		go func() { _ = s.Notify(t.Context(), "201", "check-sync") }() // ends with the test
-		if d, err = p.port.receive(); err != nil || d.from != p.peer || !strings.Contains(string(d.data), "Via: SIP/2.0/UDP 198.51.100.9:5060;") {
-			t.Errorf("NOTIFY from %v, %v: %s, want from %v", d.from, err, d.data, p.peer)
+		if d, err = p.port.Receive(); err != nil || d.From != p.peer || !strings.Contains(string(d.Data), "Via: SIP/2.0/UDP 198.51.100.9:5060;") {
+			t.Errorf("NOTIFY from %v, %v: %s, want from %v", d.From, err, d.Data, p.peer)
 		}
-		p.send(answer(message(d.data), "200 OK"))
+		p.send(answer(message(d.Data), "200 OK"))
 		synctest.Wait()
 	})
 }

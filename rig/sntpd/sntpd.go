@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram"
 	"ip88rig/rig/fault"
 )
 
@@ -44,7 +45,7 @@ type Config struct {
 	// Conn is where requests arrive, usually on port 123. Serve closes it. A
 	// socket bound to the unspecified address tells the address that a request
 	// came to through ReadFromTo and answers from it through WriteFromTo;
-	// others are used through net.PacketConn.
+	// what becomes of others says datagram.Upgrade.
 	Conn net.PacketConn
 	// Clock says what time to tell a client when it really is now. With false
 	// the client is told that the server is not synchronised (leap indicator 3,
@@ -65,20 +66,13 @@ type Config struct {
 
 // Server answers SNTP requests.
 type Server struct {
-	conn    net.PacketConn
-	local   netip.AddrPort
+	sock    *datagram.Socket
 	clock   func(netip.Addr, time.Time) (time.Time, bool)
 	stratum uint8
 	leap    uint8
 	record  func(timeline.Event)
 	faults  *fault.Plan
 	now     func() time.Time
-}
-
-// addressed is a socket that tells the local address of each datagram.
-type addressed interface {
-	ReadFromTo(b []byte) (n int, from, to netip.AddrPort, err error)
-	WriteFromTo(b []byte, from, to netip.AddrPort) (int, error)
 }
 
 // New checks cfg and returns a server that does not listen to its socket yet.
@@ -95,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("sntpd: Leap %d is not within 0 to 2; let Clock return false to be unsynchronised", cfg.Leap)
 	}
 	s := &Server{
-		conn: cfg.Conn, local: addrPort(cfg.Conn.LocalAddr()), clock: cfg.Clock,
+		sock: datagram.Upgrade(cfg.Conn), clock: cfg.Clock,
 		stratum: max(cfg.Stratum, 1), leap: cfg.Leap,
 		record: cfg.Record, faults: cfg.Faults, now: cfg.Now,
 	}
@@ -112,9 +106,9 @@ func New(cfg Config) (*Server, error) {
 // nil. It returns an error when the socket fails before that. It may be called
 // once.
 func (s *Server) Serve(ctx context.Context) error {
-	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: s.local})
+	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: s.sock.Local()})
 	err := s.serve(ctx)
-	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: s.local}
+	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: s.sock.Local()}
 	if err != nil {
 		down.Reason = err.Error()
 	}
@@ -124,23 +118,23 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) serve(ctx context.Context) error {
 	// The goroutine of AfterFunc ends with Close, which wakes the read below.
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = s.sock.Close() })
 	defer stop()
 	buf := make([]byte, 64<<10)
 	for {
-		n, from, to, err := s.read(buf)
+		n, from, to, err := s.sock.ReadFromTo(buf)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // the read failed because ctx ended
 			}
-			return fmt.Errorf("sntpd: read on %v: %w", s.local, err)
+			return fmt.Errorf("sntpd: read on %v: %w", s.sock.Local(), err)
 		}
 		received := s.now()
 		answer := s.answer(buf[:n], from, to, received)
 		if answer == nil {
 			continue
 		}
-		if err := s.write(answer, to, from); err != nil && ctx.Err() == nil {
+		if _, err := s.sock.WriteFromTo(answer, to, from); err != nil && ctx.Err() == nil {
 			s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
 		}
 	}
@@ -225,33 +219,6 @@ func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) [
 
 func (s *Server) oddity(from, to netip.AddrPort, reason string) {
 	s.record(timeline.Event{By: name, Kind: timeline.ServiceOddity, Src: from, Dst: to, Reason: reason})
-}
-
-func (s *Server) read(b []byte) (n int, from, to netip.AddrPort, err error) {
-	if c, ok := s.conn.(addressed); ok {
-		return c.ReadFromTo(b)
-	}
-	n, addr, err := s.conn.ReadFrom(b)
-	return n, addrPort(addr), s.local, err
-}
-
-func (s *Server) write(b []byte, from, to netip.AddrPort) error {
-	if c, ok := s.conn.(addressed); ok {
-		_, err := c.WriteFromTo(b, from, to)
-		return err
-	}
-	_, err := s.conn.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	return err
-}
-
-// addrPort returns the IPv4 or IPv6 end of a UDP address, invalid for others.
-func addrPort(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := u.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // epoch is how many seconds lie between 1900, where NTP counts from, and 1970.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 )
 
@@ -55,46 +55,12 @@ func (j *journal) last() timeline.Event {
 	return j.events[len(j.events)-1]
 }
 
-type datagram struct {
-	b        []byte
-	from, to netip.AddrPort
-}
-
-// pipe is a socket bound to the unspecified address, as the rig's host has it:
+// socket is a socket bound to the unspecified address, as the rig's host has it:
 // it tells the address that each datagram came to.
-type pipe struct {
-	in, out chan datagram
-	closed  chan struct{}
-	once    sync.Once
+func socket(tb testing.TB, n *memnet.Network) memnet.AnyPort {
+	tb.Helper()
+	return memnet.AnyPort{Port: n.MustListen(tb, "0.0.0.0:123")}
 }
-
-func newPipe() *pipe {
-	return &pipe{in: make(chan datagram), out: make(chan datagram, 1), closed: make(chan struct{})}
-}
-
-func (p *pipe) ReadFromTo(b []byte) (int, netip.AddrPort, netip.AddrPort, error) {
-	select {
-	case d := <-p.in:
-		return copy(b, d.b), d.from, d.to, nil
-	case <-p.closed:
-		return 0, netip.AddrPort{}, netip.AddrPort{}, errors.New("endpoint is closed")
-	}
-}
-
-func (p *pipe) WriteFromTo(b []byte, from, to netip.AddrPort) (int, error) {
-	p.out <- datagram{slices.Clone(b), from, to}
-	return len(b), nil
-}
-
-func (p *pipe) ReadFrom([]byte) (int, net.Addr, error) { panic("ReadFromTo is there") }
-
-func (p *pipe) WriteTo([]byte, net.Addr) (int, error) { panic("WriteFromTo is there") }
-
-func (p *pipe) Close() error                   { p.once.Do(func() { close(p.closed) }); return nil }
-func (*pipe) LocalAddr() net.Addr              { return &net.UDPAddr{IP: net.IPv4zero, Port: 123} }
-func (*pipe) SetDeadline(time.Time) error      { return nil }
-func (*pipe) SetReadDeadline(time.Time) error  { return nil }
-func (*pipe) SetWriteDeadline(time.Time) error { return nil }
 
 func request(first byte) []byte {
 	b := make([]byte, 48)
@@ -202,7 +168,7 @@ func TestAnswers(t *testing.T) {
 				plan.Add(fault.On("SNTP").Do(tt.effect))
 			}
 			cfg := tt.cfg
-			cfg.Conn, cfg.Record, cfg.Faults = newPipe(), j.record, &plan
+			cfg.Conn, cfg.Record, cfg.Faults = socket(t, memnet.New()), j.record, &plan
 			now := base
 			cfg.Now = func() time.Time { now = now.Add(time.Millisecond); return now }
 			s, err := New(cfg)
@@ -250,7 +216,7 @@ func TestTheClockIsAskedForEachClient(t *testing.T) {
 	var j journal
 	base := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	s, err := New(Config{
-		Conn: newPipe(), Record: j.record, Now: func() time.Time { return base },
+		Conn: socket(t, memnet.New()), Record: j.record, Now: func() time.Time { return base },
 		Clock: func(client netip.Addr, now time.Time) (time.Time, bool) {
 			if client == handset.Addr() {
 				return now.Add(-time.Hour), true
@@ -271,7 +237,7 @@ func TestTheClockIsAskedForEachClient(t *testing.T) {
 
 func TestAShortPacketIsAnOddity(t *testing.T) {
 	var j journal
-	s, err := New(Config{Conn: newPipe(), Record: j.record})
+	s, err := New(Config{Conn: socket(t, memnet.New()), Record: j.record})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +251,8 @@ func TestAShortPacketIsAnOddity(t *testing.T) {
 
 func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 	var j journal
-	p := newPipe()
+	n := memnet.New()
+	phone, p := n.MustListen(t, handset.String()), socket(t, n)
 	s, err := New(Config{Conn: p, Record: j.record})
 	if err != nil {
 		t.Fatal(err)
@@ -293,9 +260,11 @@ func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }() // ends with ctx
-	p.in <- datagram{request(4<<3 | 3), handset, own}
-	if got := <-p.out; got.from != own || got.to != handset {
-		t.Errorf("answered from %v to %v, want from %v to %v", got.from, got.to, own, handset)
+	if _, err := phone.Send(request(4<<3|3), own); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := phone.Receive(); err != nil || got.From != own || got.To != handset {
+		t.Errorf("answered from %v to %v, %v, want from %v to %v", got.From, got.To, err, own, handset)
 	}
 	cancel()
 	if err := <-served; err != nil {
@@ -309,7 +278,7 @@ func TestServeAnswersFromTheAddressAskedAndEndsWithItsContext(t *testing.T) {
 
 func TestServeFailsWithItsSocket(t *testing.T) {
 	var j journal
-	p := newPipe()
+	p := socket(t, memnet.New())
 	s, err := New(Config{Conn: p, Record: j.record})
 	if err != nil {
 		t.Fatal(err)
@@ -324,12 +293,13 @@ func TestServeFailsWithItsSocket(t *testing.T) {
 }
 
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
+	conn := socket(t, memnet.New())
 	record := func(timeline.Event) {}
 	for field, cfg := range map[string]Config{
 		"Conn":    {Record: record},
-		"Record":  {Conn: newPipe()},
-		"Stratum": {Conn: newPipe(), Record: record, Stratum: 16},
-		"Leap":    {Conn: newPipe(), Record: record, Leap: 3},
+		"Record":  {Conn: conn},
+		"Stratum": {Conn: conn, Record: record, Stratum: 16},
+		"Leap":    {Conn: conn, Record: record, Leap: 3},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("got %v, want an error about %s", err, field)
@@ -361,9 +331,10 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(request(4<<3 | 6))
 	f.Add([]byte{})
 	f.Add(append(request(4<<3|3), make([]byte, 20)...)) // with an authenticator
+	conn := socket(f, memnet.New())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var j journal
-		s, err := New(Config{Conn: newPipe(), Record: j.record})
+		s, err := New(Config{Conn: conn, Record: j.record})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -403,7 +374,7 @@ func TestChronydReadsTheTime(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			served := make(chan error, 1)
 			go func() { served <- s.Serve(ctx) }() // ends with ctx
-			port := addrPort(conn.LocalAddr()).Port()
+			port := netip.MustParseAddrPort(conn.LocalAddr().String()).Port()
 			out, err := exec.CommandContext(t.Context(), chronyd, "-Q", "-t", "20", "-u", "root",
 				"server 127.0.0.1 port "+strconv.Itoa(int(port))+" iburst maxsamples 1",
 				"pidfile "+filepath.Join(t.TempDir(), "pid"), "cmdport 0").CombinedOutput()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"ip88rig/rig/datagram/memnet"
 )
 
 // end is what both an in-memory port and a kernel socket can do for pull.
@@ -18,14 +20,14 @@ type end interface {
 }
 
 // memEnd gives an in-memory port the methods of a kernel socket.
-type memEnd struct{ *port }
+type memEnd struct{ *memnet.Port }
 
 func (p memEnd) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
-	d, err := p.receive()
-	return copy(b, d.data), d.from, err
+	d, err := p.Receive()
+	return copy(b, d.Data), d.From, err
 }
 
-func (p memEnd) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) { return p.send(b, to) }
+func (p memEnd) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) { return p.Send(b, to) }
 
 // pull fetches a file over a wire that loses nothing, as fast as it can.
 func pull(b *testing.B, e end, server netip.AddrPort, name string, block, window int) (total int) {
@@ -84,14 +86,14 @@ func BenchmarkInMemory(b *testing.B) {
 			port := 2000
 			for b.Loop() {
 				port++
-				p, err := r.net.listen(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.7"), uint16(port)))
+				p, err := r.net.Listen(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.7"), uint16(port)))
 				if err != nil {
 					b.Fatal(err)
 				}
 				if got := pull(b, memEnd{p}, server, "image.rom", c.block, c.window); got != 16<<20 {
 					b.Fatalf("%d bytes", got)
 				}
-				p.close()
+				_ = p.Close()
 			}
 		})
 	}

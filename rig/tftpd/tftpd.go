@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram"
 	"ip88rig/rig/fault"
 )
 
@@ -66,7 +67,7 @@ type Config struct {
 // Server serves files over TFTP. It is made by New and started by Serve, once.
 type Server struct {
 	cfg  Config
-	sock socket
+	sock *datagram.Socket
 
 	mu   sync.Mutex
 	live map[flow]*transfer
@@ -101,7 +102,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Server{cfg: cfg, sock: socketOf(cfg.Conn), live: map[flow]*transfer{}}, nil
+	return &Server{cfg: cfg, sock: datagram.Upgrade(cfg.Conn), live: map[flow]*transfer{}}, nil
 }
 
 // Serve answers requests until ctx ends, and then returns nil after all
@@ -118,7 +119,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 	buf := make([]byte, 64<<10)
 	for {
-		n, from, to, err := s.sock.read(buf)
+		n, from, to, err := s.sock.ReadFromTo(buf)
 		if ctx.Err() != nil {
 			return nil // the port was closed because ctx ended
 		}
@@ -266,7 +267,7 @@ func (s *Server) enter(t *transfer) {
 	defer s.mu.Unlock()
 	for _, other := range s.live {
 		if other.silent && other.peer.Addr() == t.peer.Addr() {
-			_ = other.conn.Close() // wakes its swallow
+			_ = other.sock.Close() // wakes its swallow
 		}
 	}
 	s.live[flow{t.peer, t.asked}] = t
@@ -300,7 +301,7 @@ func (s *Server) answer(from, to netip.AddrPort, file string, code uint16, text 
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	if err := socketOf(conn).write(errorPacket(code, text), from); err != nil {
+	if _, err := datagram.Upgrade(conn).WriteFromTo(errorPacket(code, text), netip.AddrPort{}, from); err != nil {
 		s.odd(from, to, file, "ERROR", "not sent: "+err.Error())
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/tftpd"
 )
@@ -33,7 +34,7 @@ const (
 // bench is a server in memory with what it journalled.
 type bench struct {
 	t      testing.TB
-	net    *network
+	net    *memnet.Network
 	faults *fault.Plan
 	files  map[string][]byte
 
@@ -45,7 +46,7 @@ type bench struct {
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
-	return &bench{t: tb, net: newNetwork(), faults: &fault.Plan{}, files: map[string][]byte{}, changed: make(chan struct{})}
+	return &bench{t: tb, net: memnet.New(), faults: &fault.Plan{}, files: map[string][]byte{}, changed: make(chan struct{})}
 }
 
 func (b *bench) record(e timeline.Event) {
@@ -115,7 +116,7 @@ func (b *bench) start(edit ...func(*tftpd.Config)) (s *tftpd.Server, end func())
 	b.t.Helper()
 	cfg := tftpd.Config{
 		Transfer: func(local netip.Addr) (net.PacketConn, error) {
-			return b.net.listen(netip.AddrPortFrom(local, 0))
+			return b.net.Listen(netip.AddrPortFrom(local, 0))
 		},
 		Lookup: b.lookup,
 		Record: b.record,
@@ -125,7 +126,7 @@ func (b *bench) start(edit ...func(*tftpd.Config)) (s *tftpd.Server, end func())
 		e(&cfg)
 	}
 	if cfg.Conn == nil {
-		cfg.Conn = mustListen(b.t, b.net, wellKnown)
+		cfg.Conn = b.net.MustListen(b.t, wellKnown)
 	}
 	s, err := tftpd.New(cfg)
 	if err != nil {
@@ -147,19 +148,19 @@ func (b *bench) start(edit ...func(*tftpd.Config)) (s *tftpd.Server, end func())
 // client speaks TFTP packet by packet.
 type client struct {
 	t    testing.TB
-	port *port
+	port *memnet.Port
 	// peer is the transfer's end at the server, once a packet came from it.
 	peer netip.AddrPort
 }
 
 func (b *bench) client(addr string) *client {
 	b.t.Helper()
-	return &client{t: b.t, port: mustListen(b.t, b.net, addr), peer: netip.MustParseAddrPort(wellKnown)}
+	return &client{t: b.t, port: b.net.MustListen(b.t, addr), peer: netip.MustParseAddrPort(wellKnown)}
 }
 
 func (c *client) send(pkt []byte) {
 	c.t.Helper()
-	if _, err := c.port.send(pkt, c.peer); err != nil {
+	if _, err := c.port.Send(pkt, c.peer); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
 }
@@ -177,15 +178,15 @@ func (c *client) next(within time.Duration) []byte {
 	if err := c.port.SetReadDeadline(time.Now().Add(within)); err != nil {
 		c.t.Fatal(err)
 	}
-	d, err := c.port.receive()
+	d, err := c.port.Receive()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	if err != nil {
 		c.t.Fatalf("receive: %v", err)
 	}
-	c.peer = d.from
-	return d.data
+	c.peer = d.From
+	return d.Data
 }
 
 func (c *client) expect(what string, want []byte) {
@@ -362,7 +363,7 @@ func TestTransfers(t *testing.T) {
 				b := newBench(t)
 				b.files["image.rom"] = content(c.bytes)
 				var blocks int
-				b.net.through = func(_, _ netip.AddrPort, pkt []byte) [][]byte {
+				b.net.Through = func(_, _ netip.AddrPort, pkt []byte) [][]byte {
 					if pkt[1] == 3 {
 						blocks++
 					}
@@ -459,7 +460,7 @@ func TestBadWires(t *testing.T) {
 				b.files["image.rom"] = content(40*512 + 7)
 				blocks, through := 0, c.through()
 				var mu sync.Mutex
-				b.net.through = func(from, to netip.AddrPort, pkt []byte) [][]byte {
+				b.net.Through = func(from, to netip.AddrPort, pkt []byte) [][]byte {
 					mu.Lock()
 					defer mu.Unlock()
 					if pkt[1] == 3 {
@@ -829,7 +830,7 @@ func TestAnswersFromTheAddressThatWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.files["own"] = []byte("x")
-		well := anyPort{mustListen(t, b.net, "0.0.0.0:69")}
+		well := memnet.AnyPort{Port: b.net.MustListen(t, "0.0.0.0:69")}
 		b.start(func(c *tftpd.Config) { c.Conn = well })
 		c := b.client(handset)
 		for _, addr := range []string{"192.0.2.1:69", "198.51.100.9:69"} {
@@ -866,22 +867,20 @@ func TestServeWaitsForItsTransfers(t *testing.T) {
 		if got := b.of(timeline.Served); len(got) != 2 || got[1].Reason != "the server was stopped" || got[1].Complete {
 			t.Errorf("journal has %+v, want the transfer broken off", got)
 		}
-		b.net.mu.Lock()
-		defer b.net.mu.Unlock()
-		if len(b.net.ports) != 2 {
-			t.Errorf("%d ports are open, want the two of the clients", len(b.net.ports))
+		if n := b.net.Ports(); n != 2 {
+			t.Errorf("%d ports are open, want the two of the clients", n)
 		}
 	})
 }
 
 func TestServeSaysWhenItsPortFails(t *testing.T) {
 	b := newBench(t)
-	p := mustListen(t, b.net, wellKnown)
+	p := b.net.MustListen(t, wellKnown)
 	s, err := tftpd.New(tftpd.Config{Conn: p, Lookup: b.lookup, Transfer: func(netip.Addr) (net.PacketConn, error) { return nil, errors.New("no") }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.close()
+	_ = p.Close()
 	if err := s.Serve(t.Context()); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), wellKnown) {
 		t.Errorf("got %v, want the port and its error", err)
 	}
@@ -998,11 +997,9 @@ func TestFaults(t *testing.T) {
 				transfer := c.peer
 				c.send(ack(2))
 				c.expectNothing(time.Hour)
-				b.net.mu.Lock()
-				if b.net.ports[transfer] == nil {
+				if !b.net.Open(transfer) {
 					t.Error("the silent transfer's port is closed, which a client may notice")
 				}
-				b.net.mu.Unlock()
 			}
 			got, err := b.client("192.0.2.7:2003").fetch("image.rom")
 			if err != nil || len(got) != 4000 {
@@ -1013,10 +1010,8 @@ func TestFaults(t *testing.T) {
 			if len(served) != 3 || served[1].Bytes != 1024 || served[1].Reason != "block 3: fell silent, as told" || !served[2].Complete {
 				t.Errorf("journal has %+v, want two silent transfers and a complete one", served)
 			}
-			b.net.mu.Lock()
-			defer b.net.mu.Unlock()
-			if len(b.net.ports) != 4 {
-				t.Errorf("%d ports are open, want those of server and clients", len(b.net.ports))
+			if n := b.net.Ports(); n != 4 {
+				t.Errorf("%d ports are open, want those of server and clients", n)
 			}
 		})
 	})
@@ -1083,7 +1078,7 @@ func TestCan(t *testing.T) {
 }
 
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
-	conn := mustListen(t, newNetwork(), wellKnown)
+	conn := memnet.New().MustListen(t, wellKnown)
 	open := func(netip.Addr) (net.PacketConn, error) { return nil, errors.New("no") }
 	lookup := func(string, netip.AddrPort) ([]byte, error) { return nil, fs.ErrNotExist }
 	for _, c := range []struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram"
 	"ip88rig/rig/fault"
 )
 
@@ -39,8 +40,7 @@ type transferSpec struct {
 type transfer struct {
 	transferSpec
 	srv     *Server
-	conn    net.PacketConn
-	sock    socket
+	sock    *datagram.Socket
 	local   netip.AddrPort
 	began   time.Time
 	timeout time.Duration
@@ -69,8 +69,7 @@ func newTransfer(s *Server, conn net.PacketConn, spec transferSpec) *transfer {
 	t := &transfer{
 		transferSpec: spec,
 		srv:          s,
-		conn:         conn,
-		sock:         socketOf(conn),
+		sock:         datagram.Upgrade(conn),
 		began:        time.Now(),
 		timeout:      s.cfg.Timeout,
 		// The last block is the one shorter than the others, empty if need be.
@@ -84,7 +83,7 @@ func newTransfer(s *Server, conn net.PacketConn, spec transferSpec) *transfer {
 	if len(spec.terms.accepted) > 0 {
 		t.oack = optionAck(spec.terms.accepted)
 	}
-	t.local = t.sock.local
+	t.local = t.sock.Local()
 	if !t.local.Addr().IsValid() || t.local.Addr().IsUnspecified() {
 		t.local = netip.AddrPortFrom(spec.asked.Addr(), t.local.Port())
 	}
@@ -97,7 +96,7 @@ func (t *transfer) stop(why string) {
 	case t.stopped <- why:
 	default: // somebody else was first
 	}
-	_ = t.conn.Close() // wakes its read
+	_ = t.sock.Close() // wakes its read
 }
 
 // run sends the file and journals the outcome. It returns when the transfer
@@ -106,7 +105,7 @@ func (t *transfer) run(ctx context.Context) {
 	defer t.srv.leave(t)
 	stop := context.AfterFunc(ctx, func() { t.stop("the server was stopped") })
 	defer stop()
-	defer func() { _ = t.conn.Close() }()
+	defer func() { _ = t.sock.Close() }()
 
 	acked, end := t.send()
 	if end != nil && end.silent {
@@ -232,12 +231,12 @@ func errorEnding(code uint16, text, why string) *ending {
 // answer it would double every packet from there on (RFC 1123 section
 // 4.2.3.1).
 func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *ending) {
-	if err := t.conn.SetReadDeadline(deadline); err != nil {
+	if err := t.sock.SetReadDeadline(deadline); err != nil {
 		return 0, t.broken(err)
 	}
 	var in [1024]byte
 	for {
-		n, from, _, err := t.sock.read(in[:])
+		n, from, _, err := t.sock.ReadFromTo(in[:])
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return first - 1, nil
@@ -297,12 +296,12 @@ func (t *transfer) stranger(b []byte, from netip.AddrPort) {
 // swallow keeps the port open without a word until somebody closes it: the
 // server's end, or the next request of the same host.
 func (t *transfer) swallow() {
-	if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
+	if err := t.sock.SetReadDeadline(time.Time{}); err != nil {
 		return
 	}
 	var in [1024]byte
 	for {
-		if _, _, _, err := t.sock.read(in[:]); err != nil {
+		if _, _, _, err := t.sock.ReadFromTo(in[:]); err != nil {
 			return
 		}
 	}
@@ -311,7 +310,7 @@ func (t *transfer) swallow() {
 // write sends a packet. One that cannot be sent is like one lost on the way (a
 // cable that is out for a second is not the end): it is sent again in time.
 func (t *transfer) write(pkt []byte, to netip.AddrPort) {
-	if t.lastWrite = t.sock.write(pkt, to); t.lastWrite != nil {
+	if _, t.lastWrite = t.sock.WriteFromTo(pkt, netip.AddrPort{}, to); t.lastWrite != nil {
 		t.odd(to, opName(binary.BigEndian.Uint16(pkt)), "not sent: "+t.lastWrite.Error())
 	}
 }

@@ -307,14 +307,20 @@ func Load(path string) (Bench, error) {
 
 // Parse checks a bench file's text. name stands in errors; dir is what
 // relative paths are relative to.
-func Parse(name string, data []byte, dir string) (Bench, error) {
+func Parse(name string, data []byte, dir string) (b Bench, err error) {
+	// The YAML library panics on some texts that are no YAML.
+	defer func() {
+		if r := recover(); r != nil {
+			b, err = Bench{}, fmt.Errorf("%s: not readable as YAML: %v", name, r)
+		}
+	}()
 	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict(), yaml.DisallowUnknownField())
 	if err := dec.Decode(&f); err != nil {
 		return Bench{}, fmt.Errorf("%s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	p := parser{name: name, data: data, dir: dir}
-	b := p.bench(f)
+	b = p.bench(f)
 	if len(p.errs) > 0 {
 		return Bench{}, errors.Join(p.errs...)
 	}

@@ -20,6 +20,16 @@ import (
 // predicate of a sentence: "drops it", "falls silent after 65536 bytes".
 type Effect interface{ fmt.Stringer }
 
+// Deed is an effect on the bench instead of on one answer: the cable or the
+// power goes, the wire becomes bad from here on. Whoever opened the lane does
+// it, see Plan.Act; the service that stands at the point goes on as if nothing
+// were declared.
+type Deed interface {
+	Effect
+	// Deed marks the type; it does nothing.
+	Deed()
+}
+
 // Point is a place in a service where a fault may apply.
 type Point struct {
 	// Service is the package name of the service: "dhcpd", "tftpd".
@@ -32,6 +42,9 @@ type Point struct {
 	// Phase is where in an exchange the service stands, as it names it
 	// ("answer", "block 17"); empty where there is only one.
 	Phase string
+	// Bytes is how much of the file was handed over before, where the service
+	// is in the middle of one.
+	Bytes int64
 }
 
 // Rule is one declared fault.
@@ -42,6 +55,7 @@ type Rule struct {
 	effect  Effect
 	nth     int
 	times   int
+	behind  int64
 }
 
 // On starts a rule for a message ("OFFER") or a file name; "*" is anything.
@@ -53,6 +67,9 @@ func (r Rule) In(service string) Rule { r.service = service; return r }
 
 // During limits the rule to one phase of an exchange.
 func (r Rule) During(phase string) Rule { r.phase = phase; return r }
+
+// Behind lets the rule wait until so many bytes of the file were handed over.
+func (r Rule) Behind(bytes int64) Rule { r.behind = bytes; return r }
 
 // Do names the effect.
 func (r Rule) Do(e Effect) Rule { r.effect = e; return r }
@@ -79,6 +96,9 @@ func (r Rule) String() string {
 	if r.phase != "" {
 		fmt.Fprintf(&b, " during %s", r.phase)
 	}
+	if r.behind > 0 {
+		fmt.Fprintf(&b, " behind byte %d", r.behind)
+	}
 	if r.nth > 1 {
 		fmt.Fprintf(&b, " from occasion %d", r.nth)
 	}
@@ -104,6 +124,9 @@ func (r Rule) matches(p Point) bool {
 	if r.phase != "" && r.phase != p.Phase {
 		return false
 	}
+	if p.Bytes < r.behind {
+		return false
+	}
 	return r.target == "*" || r.target == p.Message || strings.EqualFold(r.target, p.File)
 }
 
@@ -112,6 +135,7 @@ func (r Rule) matches(p Point) bool {
 type Plan struct {
 	mu    sync.Mutex
 	rules []*entry
+	act   func(d Deed, sentence string)
 }
 
 type entry struct {
@@ -136,27 +160,64 @@ func (p *Plan) Clear() []Count {
 	return counts
 }
 
+// Act says who does the deeds; without one they do nothing and never count as
+// fired. do is called while a service stands at the point, with no lock held: it
+// acts before the service goes on.
+func (p *Plan) Act(do func(d Deed, sentence string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.act = do
+}
+
 // At asks whether a fault applies here and now. The first rule that matches
 // and is due fires: it is entered in the ledger and its sentence is returned
-// for the journal. A nil plan misbehaves never.
+// for the journal. Deeds that are due are done besides. A nil plan misbehaves
+// never.
 func (p *Plan) At(pt Point) (effect Effect, sentence string, ok bool) {
+	return p.Try(pt, func(Effect) bool { return true })
+}
+
+// Try is At for services of which an effect may spare the occasion, as a lossy
+// wire spares most frames: a rule fires only if apply says that it did something.
+// apply must not call the plan.
+func (p *Plan) Try(pt Point, apply func(Effect) bool) (effect Effect, sentence string, ok bool) {
 	if p == nil {
 		return nil, "", false
 	}
+	deeds, effect, sentence, ok := p.due(pt, apply)
+	for _, d := range deeds {
+		d()
+	}
+	return effect, sentence, ok
+}
+
+func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Effect, sentence string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.rules {
 		if !e.rule.matches(pt) || e.rule.effect == nil {
 			continue
 		}
+		deed, isDeed := e.rule.effect.(Deed)
+		if isDeed && p.act == nil || !isDeed && ok {
+			continue
+		}
 		e.seen++
 		if e.seen < e.rule.nth || (e.rule.times > 0 && e.fired >= e.rule.times) {
 			continue
 		}
-		e.fired++
-		return e.rule.effect, e.rule.String(), true
+		if isDeed {
+			e.fired++
+			act, text := p.act, e.rule.String()
+			deeds = append(deeds, func() { act(deed, text) })
+			continue
+		}
+		if apply(e.rule.effect) {
+			e.fired++
+			effect, sentence, ok = e.rule.effect, e.rule.String(), true
+		}
 	}
-	return nil, "", false
+	return deeds, effect, sentence, ok
 }
 
 // Count is one line of the ledger.

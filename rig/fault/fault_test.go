@@ -68,3 +68,43 @@ func TestANilPlanMisbehavesNever(t *testing.T) {
 		t.Error("fired")
 	}
 }
+
+type cut struct{}
+
+func (cut) String() string { return "cuts the power" }
+func (cut) Deed()          {}
+
+func TestADeedIsDoneAndTheServiceGoesOn(t *testing.T) {
+	var p fault.Plan
+	p.Add(fault.On("image.rom").Behind(1000).Do(cut{}).Once())
+	p.Add(fault.On("DATA").Do(drop{}))
+	at := fault.Point{Service: "tftpd", Message: "DATA", File: "image.rom", Bytes: 1024}
+	if _, _, ok := p.At(at); !ok || p.Ledger()[0].Fired != 0 {
+		t.Errorf("without somebody to do it: service's own fault %t, deed counted %d times", ok, p.Ledger()[0].Fired)
+	}
+	var done []string
+	p.Act(func(_ fault.Deed, sentence string) { done = append(done, sentence) })
+	if _, _, ok := p.At(fault.Point{Service: "tftpd", Message: "RRQ", File: "image.rom", Bytes: 999}); ok || done != nil {
+		t.Errorf("before its byte: fired %t, done %q", ok, done)
+	}
+	for range 2 {
+		if e, _, ok := p.At(at); !ok || e != (drop{}) {
+			t.Errorf("the service's own fault is hidden by the deed: %v %t", e, ok)
+		}
+	}
+	want := "on image.rom behind byte 1000: cuts the power, once"
+	if len(done) != 1 || done[0] != want {
+		t.Errorf("done %q, want once %q", done, want)
+	}
+}
+
+func TestAnEffectThatSparesTheOccasionDoesNotFire(t *testing.T) {
+	var p fault.Plan
+	p.Add(fault.On("*").Do(drop{}).Once())
+	if _, _, ok := p.Try(fault.Point{}, func(fault.Effect) bool { return false }); ok || p.Ledger()[0].Fired != 0 {
+		t.Error("fired although nothing was done")
+	}
+	if _, _, ok := p.Try(fault.Point{}, func(fault.Effect) bool { return true }); !ok || p.Ledger()[0].Fired != 1 {
+		t.Error("did not fire")
+	}
+}

@@ -58,6 +58,9 @@ type Judgement struct {
 	// BlockedBy is the row that was not reached.
 	BlockedBy string `json:"blocked_by,omitempty"`
 
+	// Measured is what an observed row was seen to do; nil for rows that are judged.
+	Measured []Value `json:"measured,omitempty"`
+
 	Matcher   string          `json:"matcher,omitempty"`
 	Args      json.RawMessage `json:"args,omitempty"`
 	Window    json.RawMessage `json:"window,omitempty"`
@@ -65,6 +68,15 @@ type Judgement struct {
 	Upto      int             `json:"upto,omitempty"`
 	Watermark time.Time       `json:"watermark,omitzero"`
 	Frame     int             `json:"frame,omitempty"`
+}
+
+// Value is one thing measured: "retries", "4", ""; "power to registered", "153",
+// "ms". Times are in ms, and are the only values that may vary between healthy
+// runs.
+type Value struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Unit  string `json:"unit,omitempty"`
 }
 
 // Spec is one spec on one handset.

@@ -19,6 +19,8 @@ type Expectation struct {
 	Defect defect.Name
 	// Fails are the rows that at least one judgement fails.
 	Fails []string
+	// Drifts are the observed rows that differ from the golden record.
+	Drifts []string
 	// Blocks are rows that may be blocked, in part or whole; "*" is any.
 	Blocks []string
 	// WiFi: the defect shows on a handset with a WiFi module only.
@@ -39,7 +41,7 @@ func Expected(n defect.Name) (Expectation, bool) {
 // when they agree.
 func (e Expectation) Compare(h report.Handset) []string {
 	var wrong []string
-	failed, blocked := map[string]bool{}, map[string]bool{}
+	failed, blocked, drifted := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, s := range h.Specs {
 		for _, j := range s.Judgements {
 			switch j.Verdict {
@@ -49,8 +51,20 @@ func (e Expectation) Compare(h report.Handset) []string {
 				blocked[j.Row] = true
 			case report.Inconclusive:
 				wrong = append(wrong, fmt.Sprintf("%s is inconclusive in %q: %s", j.Row, s.Name, j.Reason))
-			case report.Pass, report.Skip, report.Drift, report.Known:
+			case report.Drift:
+				drifted[j.Row] = true
+			case report.Pass, report.Skip, report.Known:
 			}
+		}
+	}
+	for _, row := range e.Drifts {
+		if !drifted[row] {
+			wrong = append(wrong, row+" was to drift and did not")
+		}
+	}
+	for row := range drifted {
+		if !slices.Contains(e.Drifts, row) {
+			wrong = append(wrong, row+" drifted and is not declared")
 		}
 	}
 	for _, row := range e.Fails {
@@ -75,7 +89,7 @@ func (e Expectation) Compare(h report.Handset) []string {
 	return wrong
 }
 
-// Matrix prints rows × defects: F a row failed, b it was blocked in part or
+// Matrix prints rows × defects: F a row failed, D it drifted, b it was blocked in part or
 // whole, · it held.
 func Matrix(found map[defect.Name]report.Handset) string {
 	var names []defect.Name
@@ -85,7 +99,7 @@ func Matrix(found map[defect.Name]report.Handset) string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("rows × defects: F failed, b blocked, · held\n\n")
+	b.WriteString("rows × defects: F failed, D drifted, b blocked, · held\n\n")
 	for i, n := range names {
 		fmt.Fprintf(&b, "%s%d %s\n", strings.Repeat("       ", 1), i+1, n)
 	}
@@ -112,7 +126,9 @@ func Matrix(found map[defect.Name]report.Handset) string {
 					mark = "b"
 				case report.Inconclusive:
 					mark = "?"
-				case report.Pass, report.Skip, report.Drift, report.Known:
+				case report.Drift:
+					mark = "D"
+				case report.Pass, report.Skip, report.Known:
 				}
 			}
 			fmt.Fprintf(&b, "  %s", mark)

@@ -113,6 +113,11 @@ const (
 
 // All returns every defect in the order of the list.
 func All() []Name {
+	return slices.Concat(shallDefects(), networkDefects(), webDefects(), provisionDefects())
+}
+
+// shallDefects break what a vendor document promises.
+func shallDefects() []Name {
 	return []Name{
 		HTTPAtTFTPServer, RRQBesideURL, ForgetsURL, OptionNumberFixed, ClearForHTTPS, HTTPAsksGlobalAgain,
 		OwnFileFirst, SkipsOwnFile, ModuleKeepsPhoneName, VersionFileFirst, SkipsXML, AsksSibling,

@@ -98,6 +98,148 @@ func Doc(n Name) string {
 		return "downloads nothing at check-sync that the download flags forbid (RSY-03)."
 	case ModuleSendsAsPhone:
 		return "sends its TFTP and HTTP frames from the phone's MAC although the WiFi module is installed (WIF-01)."
+	case NoVendorClass:
+		return "leaves option 60 out of its DHCP messages (DHC-01)."
+	case IgnoresNAK:
+		return "goes on with the address that it asked for although it was answered NAK (DHC-02)."
+	case IgnoresConflict:
+		return "uses an offered address although somebody answers its ARP probe (DHC-02)."
+	case TakesAnyServer:
+		return "takes the ACK of another server than the one whose offer it asked for (DHC-02)."
+	case LeaseEndReboots:
+		return "reboots when its lease ends (DHC-03)."
+	case NeverRenews:
+		return "never renews, and keeps the address when the lease has ended (DHC-03)."
+	case AsksTimeLate:
+		return "asks for the time only after its first request for a file (TIM-01)."
+	case NoTimeNoCycle:
+		return "asks for no file in a boot in which it was not told the time (TIM-02)."
+	case BelievesUnsynchronised:
+		return "sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after (TIM-02)."
+	case AnyEventResyncs:
+		return "provisions at a NOTIFY of any event (RSY-04)."
+	case FloodReboots:
+		return "reboots when a NOTIFY comes while it provisions because of another (RSY-04)."
+	case NoPeriodicResync:
+		return "never provisions on its own, whatever smartup_use says (RSY-05)."
+	case NeverRetries:
+		return "sends no TFTP packet twice: one loss ends the transfer (NET-01)."
+	case RetriesForever:
+		return "asks again without end for a file that a server does not answer for (ORD-11)."
+	case DoublesAcks:
+		return "answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01)."
+	case RestartsTransfer:
+		return "starts a transfer that broke off again from the first block, without end (NET-01)."
+	case BlockWrapStops:
+		return "takes block 0 after 65535 for an error and ends the transfer (NET-01)."
+	case AnyTransferID:
+		return "takes DATA from any transfer id (NET-01)."
+	case LinkLossSticks:
+		return "provisions no more after its link was down, until it is powered again (NET-03)."
+	case BootsSlowly:
+		return "spends ten times as long as it should in the boot loader (NET-04)."
+	case DeauthSticks:
+		return "does not come back to the access point after a de-authentication (WIF-02)."
+	case ModuleNameSticks:
+		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
+	case AssociatesSlowly:
+		return "takes ten times as long as it should to associate (WIF-03)."
+	case Option66Wins:
+		return "takes the TFTP server of option 66 although option 150 names one too (XPT-07)."
+	case MalformedURLHangs:
+		return "stops before it registers when option 160 holds no URL that it can read (XPT-08)."
+	case NoFallback:
+		return "does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09)."
+	case DropsURLPath:
+		return "leaves out the path of the URL (XPT-10)."
+	case RemembersOfferedURL:
+		return "stores the URL of option 160 and goes there when the option is withheld (XPT-11)."
+	case AcceptsExpiredUntimed:
+		return "does otherwise than the model's facts say with an expired certificate while it has no time (TLS-05)."
+	case LateTimeAcceptsExpired:
+		return "goes on without the time when the answer is late, and takes an expired certificate then (TLS-04)."
+	case NameCheckedOnce:
+		return "checks the server name on the first connection after power only (TLS-03)."
+	case TrustsSeenLeaf:
+		return "trusts whatever certificate comes from a server that it has accepted once since power (TLS-02)."
+	case TFTPAfterRefusal:
+		return "provisions over TFTP after it has refused a certificate, and takes what it gets there (XPT-02)."
+	case AcceptsNotYetValid:
+		return "takes a certificate that is not valid yet (TLS-10)."
+	case AcceptsIssuerWithoutCA:
+		return "takes a chain whose intermediate is not an authority (TLS-10)."
+	case NoServerName:
+		return "sends no server_name extension (TLS-11)."
+	case WrongAlert:
+		return "refuses every certificate with the alert handshake_failure (TLS-11)."
+	case HandshakeHangs:
+		return "waits without end for an answer to its ClientHello (TLS-12)."
+	case ClockSticks:
+		return "keeps the first time that it was ever told, over power cycles (TLS-13)."
+	case AuthenticatesForever:
+		return "answers each 401 anew without end (AUT-03)."
+	case IgnoresStale:
+		return "gives up when a nonce is stale (AUT-05)."
+	case CredentialsToRefused:
+		return "sends a request with its credentials to a server whose certificate it has refused (AUT-04)."
+	case CredentialsToOtherHost:
+		return "takes its credentials along to another host when redirected (AUT-04)."
+	case TakesShortBody:
+		return "takes a body that ended before its Content-Length for the whole file (NET-02)."
+	case AppliesErrorPage:
+		return "applies the body of an error response as if it were the file (NET-02)."
+	case FollowsRedirectsForever:
+		return "follows redirects without end (NET-02)."
+	case RootVersionOnly:
+		return "looks the version file up at the root only (ORD-06)."
+	case StopsWithoutGlobal:
+		return "ends the cycle when the global file is missing (ORD-08)."
+	case StopsWithoutOwn:
+		return "ends the cycle when the phone-specific file is missing (ORD-09)."
+	case MissingVersionReboots:
+		return "reboots once after a cycle without version file (ORD-10)."
+	case IgnoresMacForm:
+		return "names the phone-specific file by its MAC whatever https_macform says (ORD-12)."
+	case WrongKeyWipes:
+		return "forgets its line's settings when a file cannot be decrypted (CFG-04)."
+	case ResetsUnmentioned:
+		return "returns what neither file mentions to its factory value (CFG-05)."
+	case DamagedFileSticks:
+		return "takes no configuration any more after a file that it could not read, until a factory reset (CFG-06)."
+	case KeepsComment:
+		return "keeps the comment behind a value as part of it (CFG-07)."
+	case BrokenCipherSticks:
+		return "takes no encrypted file any more after one that was cut, until a factory reset (CFG-08)."
+	case LateKey:
+		return "uses a decrypt_key of the global file from the next cycle on only (CFG-10)."
+	case RebootFlagSticks:
+		return "keeps its reboot flag over the reboot, and reboots once more after the next cycle (RBT-06)."
+	case VersionLoop:
+		return "never finds its version equal after an upgrade: downloads, installs and reboots again, three times (RBT-06)."
+	case SetBackReboots:
+		return "does otherwise than it should when the phone-specific file sets back what the global file changed (RBT-07)."
+	case BrokenCycleReboots:
+		return "reboots after a cycle in which a file was broken off (RBT-08)."
+	case InstallsIncomplete:
+		return "installs the new version although a listed file was missing (FWU-05)."
+	case IgnoresChecksum:
+		return "installs files whose content is not what the version file says (FWU-06)."
+	case InstallsBroken:
+		return "installs the new version although a transfer broke off (FWU-07)."
+	case SingleBank:
+		return "writes over the version that it runs: power cut in the middle leaves nothing to start (FWU-08)."
+	case FlashWearsOut:
+		return "installs two versions since it left the factory and no more (FWU-10)."
+	case DamagedVersionReboots:
+		return "reboots when it cannot read the version file (FWU-11)."
+	case LosesSettingsOnUpgrade:
+		return "forgets its settings when it installs software (FWU-12)."
+	case FetchesTwice:
+		return "fetches each listed file twice (FWU-13)."
+	case ReportsOldVersion:
+		return "installs the new version and goes on telling the old one in its User-Agent (FWU-01)."
+	case AppliesPartialFile:
+		return "applies what it has of a configuration file that was broken off (NET-03)."
 	}
 	return ""
 }

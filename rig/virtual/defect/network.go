@@ -1,0 +1,57 @@
+package defect
+
+// What is wrong with how a handset gets on the network: DHCP, SNTP, TFTP, SIP and its links.
+const (
+	// NoVendorClass leaves option 60 out of its DHCP messages (DHC-01).
+	NoVendorClass Name = "no-vendor-class"
+	// IgnoresNAK goes on with the address that it asked for although it was answered NAK (DHC-02).
+	IgnoresNAK Name = "ignores-nak"
+	// IgnoresConflict uses an offered address although somebody answers its ARP probe (DHC-02).
+	IgnoresConflict Name = "ignores-conflict"
+	// TakesAnyServer takes the ACK of another server than the one whose offer it asked for (DHC-02).
+	TakesAnyServer Name = "takes-any-server"
+	// LeaseEndReboots reboots when its lease ends (DHC-03).
+	LeaseEndReboots Name = "lease-end-reboots"
+	// NeverRenews never renews, and keeps the address when the lease has ended (DHC-03).
+	NeverRenews Name = "never-renews"
+	// AsksTimeLate asks for the time only after its first request for a file (TIM-01).
+	AsksTimeLate Name = "asks-time-late"
+	// NoTimeNoCycle asks for no file in a boot in which it was not told the time (TIM-02).
+	NoTimeNoCycle Name = "no-time-no-cycle"
+	// BelievesUnsynchronised sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after (TIM-02).
+	BelievesUnsynchronised Name = "believes-unsynchronised"
+	// AnyEventResyncs provisions at a NOTIFY of any event (RSY-04).
+	AnyEventResyncs Name = "any-event-resyncs"
+	// FloodReboots reboots when a NOTIFY comes while it provisions because of another (RSY-04).
+	FloodReboots Name = "flood-reboots"
+	// NoPeriodicResync never provisions on its own, whatever smartup_use says (RSY-05).
+	NoPeriodicResync Name = "no-periodic-resync"
+	// NeverRetries sends no TFTP packet twice: one loss ends the transfer (NET-01).
+	NeverRetries Name = "never-retries"
+	// RetriesForever asks again without end for a file that a server does not answer for (ORD-11).
+	RetriesForever Name = "retries-forever"
+	// DoublesAcks answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01).
+	DoublesAcks Name = "doubles-acks"
+	// RestartsTransfer starts a transfer that broke off again from the first block, without end (NET-01).
+	RestartsTransfer Name = "restarts-transfer"
+	// BlockWrapStops takes block 0 after 65535 for an error and ends the transfer (NET-01).
+	BlockWrapStops Name = "block-wrap-stops"
+	// AnyTransferID takes DATA from any transfer id (NET-01).
+	AnyTransferID Name = "any-transfer-id"
+	// LinkLossSticks provisions no more after its link was down, until it is powered again (NET-03).
+	LinkLossSticks Name = "link-loss-sticks"
+	// BootsSlowly spends ten times as long as it should in the boot loader (NET-04).
+	BootsSlowly Name = "boots-slowly"
+	// DeauthSticks does not come back to the access point after a de-authentication (WIF-02).
+	DeauthSticks Name = "deauth-sticks"
+	// ModuleNameSticks keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02).
+	ModuleNameSticks Name = "module-name-sticks"
+	// AssociatesSlowly takes ten times as long as it should to associate (WIF-03).
+	AssociatesSlowly Name = "associates-slowly"
+)
+
+func networkDefects() []Name {
+	return []Name{
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, ModuleNameSticks, AssociatesSlowly,
+	}
+}

@@ -1,0 +1,57 @@
+package defect
+
+// What is wrong with how a handset finds, trusts and asks its HTTP server.
+const (
+	// Option66Wins takes the TFTP server of option 66 although option 150 names one too (XPT-07).
+	Option66Wins Name = "option-66-wins"
+	// MalformedURLHangs stops before it registers when option 160 holds no URL that it can read (XPT-08).
+	MalformedURLHangs Name = "malformed-url-hangs"
+	// NoFallback does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09).
+	NoFallback Name = "no-fallback"
+	// DropsURLPath leaves out the path of the URL (XPT-10).
+	DropsURLPath Name = "drops-url-path"
+	// RemembersOfferedURL stores the URL of option 160 and goes there when the option is withheld (XPT-11).
+	RemembersOfferedURL Name = "remembers-offered-url"
+	// AcceptsExpiredUntimed does otherwise than the model's facts say with an expired certificate while it has no time (TLS-05).
+	AcceptsExpiredUntimed Name = "accepts-expired-untimed"
+	// LateTimeAcceptsExpired goes on without the time when the answer is late, and takes an expired certificate then (TLS-04).
+	LateTimeAcceptsExpired Name = "late-time-accepts-expired"
+	// NameCheckedOnce checks the server name on the first connection after power only (TLS-03).
+	NameCheckedOnce Name = "name-checked-once"
+	// TrustsSeenLeaf trusts whatever certificate comes from a server that it has accepted once since power (TLS-02).
+	TrustsSeenLeaf Name = "trusts-seen-leaf"
+	// TFTPAfterRefusal provisions over TFTP after it has refused a certificate, and takes what it gets there (XPT-02).
+	TFTPAfterRefusal Name = "tftp-after-refusal"
+	// AcceptsNotYetValid takes a certificate that is not valid yet (TLS-10).
+	AcceptsNotYetValid Name = "accepts-not-yet-valid"
+	// AcceptsIssuerWithoutCA takes a chain whose intermediate is not an authority (TLS-10).
+	AcceptsIssuerWithoutCA Name = "accepts-issuer-without-ca"
+	// NoServerName sends no server_name extension (TLS-11).
+	NoServerName Name = "no-server-name"
+	// WrongAlert refuses every certificate with the alert handshake_failure (TLS-11).
+	WrongAlert Name = "wrong-alert"
+	// HandshakeHangs waits without end for an answer to its ClientHello (TLS-12).
+	HandshakeHangs Name = "handshake-hangs"
+	// ClockSticks keeps the first time that it was ever told, over power cycles (TLS-13).
+	ClockSticks Name = "clock-sticks"
+	// AuthenticatesForever answers each 401 anew without end (AUT-03).
+	AuthenticatesForever Name = "authenticates-forever"
+	// IgnoresStale gives up when a nonce is stale (AUT-05).
+	IgnoresStale Name = "ignores-stale"
+	// CredentialsToRefused sends a request with its credentials to a server whose certificate it has refused (AUT-04).
+	CredentialsToRefused Name = "credentials-to-refused"
+	// CredentialsToOtherHost takes its credentials along to another host when redirected (AUT-04).
+	CredentialsToOtherHost Name = "credentials-to-other-host"
+	// TakesShortBody takes a body that ended before its Content-Length for the whole file (NET-02).
+	TakesShortBody Name = "takes-short-body"
+	// AppliesErrorPage applies the body of an error response as if it were the file (NET-02).
+	AppliesErrorPage Name = "applies-error-page"
+	// FollowsRedirectsForever follows redirects without end (NET-02).
+	FollowsRedirectsForever Name = "follows-redirects-forever"
+)
+
+func webDefects() []Name {
+	return []Name{
+		Option66Wins, MalformedURLHangs, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, IgnoresStale, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
+	}
+}

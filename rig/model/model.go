@@ -121,6 +121,12 @@ const (
 	SIPT1               = "sip-t1"
 	WiFiAssociationTime = "wifi-association-time"
 	PublicAuthorities   = "public-authorities"
+	NameTemplateOver    = "name-template-over"
+	KeyInCycle          = "key-in-cycle"
+	SetBackReboots      = "set-back-reboots"
+	FileTries           = "file-tries"
+	FileRetryTime       = "file-retry-time"
+	ImageModelCheck     = "image-model-check"
 )
 
 func defaults() []Fact {
@@ -160,6 +166,12 @@ func defaults() []Fact {
 		{Name: SNTPTries, Value: "3", Source: Inferred, Doc: "how often the time is asked before going on without", check: numbers},
 		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
 		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
+		{Name: NameTemplateOver, Value: "http https", Source: LIP68, Doc: "transports over which https_macform names the phone-specific file: tftp, http, https; none for a handset that disregards it", check: eachOf("tftp", "http", "https", "none")},
+		{Name: KeyInCycle, Value: "yes", Source: Inferred, Doc: "a decrypt_key that the global file sets is used for the phone-specific file of the same cycle: yes or no", check: oneOf("yes", "no")},
+		{Name: SetBackReboots, Value: "no", Source: Inferred, Doc: "an asterisked field that the global file changes and the phone-specific file sets back reboots the handset: yes or no", check: oneOf("yes", "no")},
+		{Name: FileTries, Value: "1", Source: Inferred, Doc: "how often a file is asked for in one cycle whose transfer fails each time; one that the server does not have is asked for once", check: numbers},
+		{Name: FileRetryTime, Value: "5s", Source: Inferred, Doc: "until a file is asked for again whose transfer failed", check: duration},
+		{Name: ImageModelCheck, Value: "yes", Source: Inferred, Doc: "a software file that names another model in its first 256 bytes is not installed: yes or no", check: oneOf("yes", "no")},
 		{Name: "row-FWU-09", Value: "promised", Source: LIP8002, Doc: "whether FWU-09, a sibling manual's promise, was seen to be meant for this model: promised or measured", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-01", Value: "promised", Source: LIP8002, Doc: "the same for RSY-01", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-02", Value: "promised", Source: LIP8002, Doc: "the same for RSY-02", check: oneOf("promised", "measured")},
@@ -259,6 +271,20 @@ func oneOf(values ...string) func(string) error {
 	return func(s string) error {
 		if !slices.Contains(values, s) {
 			return fmt.Errorf("%q is none of %s", s, strings.Join(values, ", "))
+		}
+		return nil
+	}
+}
+
+func eachOf(values ...string) func(string) error {
+	return func(s string) error {
+		if strings.TrimSpace(s) == "" {
+			return fmt.Errorf("no value; want some of %s", strings.Join(values, ", "))
+		}
+		for x := range strings.FieldsSeq(s) {
+			if err := oneOf(values...)(x); err != nil {
+				return err
+			}
 		}
 		return nil
 	}

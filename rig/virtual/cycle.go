@@ -133,7 +133,7 @@ func (c *cycle) configuration(ctx context.Context) bool {
 		return false
 	}
 	if c.has(defect.OwnFileFirst) {
-		own := c.fetch(ctx, c.src.ownName())
+		own := c.fetch(ctx, c.ownName())
 		return c.globalFile(ctx) || c.apply(ctx, own, true)
 	}
 	if c.globalFile(ctx) {
@@ -145,12 +145,22 @@ func (c *cycle) configuration(ctx context.Context) bool {
 	if c.has(defect.SkipsOwnFile) {
 		return false
 	}
-	return c.apply(ctx, c.fetch(ctx, c.src.ownName()), true)
+	return c.apply(ctx, c.fetch(ctx, c.ownName()), true)
 }
 
 // configurable tells whether configuration may be asked for.
 func (c *cycle) configurable() bool {
 	return c.before.fact(model.DownloadFlagFields, 0) != "disable" || c.force || c.has(defect.IgnoresConfigFlag)
+}
+
+// ownName is the phone-specific file: the MAC, or what the name template in
+// memory makes of it over the transports that obey one (68).
+func (c *cycle) ownName() string {
+	name, form := c.h.ownName(), c.h.settings().text(httpsMACForm)
+	if form == "" || c.has(defect.IgnoresMacForm) || !slices.Contains(c.h.cfg.Facts.List(model.NameTemplateOver), c.src.transport()) {
+		return name
+	}
+	return strings.ReplaceAll(form, "$MAC", name)
 }
 
 func (c *cycle) globalFile(ctx context.Context) bool {

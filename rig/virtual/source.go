@@ -27,8 +27,8 @@ type source interface {
 	// get fetches a file whole. It wraps errMissing when there is none, and a
 	// *trust.Refusal when the server's certificate was refused.
 	get(ctx context.Context, name string) ([]byte, error)
-	// ownName is the phone-specific file.
-	ownName() string
+	// transport is "tftp", "http" or "https".
+	transport() string
 	close()
 	String() string
 }
@@ -126,17 +126,14 @@ func (b *boot) tftpServer(ctx context.Context, set settings, lease dhcpc.Lease) 
 }
 
 // tftp is a source over TFTP.
-type tftp struct {
-	cfg tftpc.Config
-	h   *Handset
-}
+type tftp struct{ cfg tftpc.Config }
 
 func (b *boot) overTFTP(server netip.AddrPort) *tftp {
 	options, err := tftpc.ParseOptions(b.h.cfg.Facts.Text(model.TFTPOptions))
 	if err != nil {
 		b.h.log.Warn("fact "+model.TFTPOptions, "error", err)
 	}
-	return &tftp{h: b.h, cfg: tftpc.Config{
+	return &tftp{tftpc.Config{
 		Listen: b.net.listenTFTP, Server: server, Options: options,
 		Timeout: b.h.retry(model.TFTPTimeout), Tries: b.h.cfg.Facts.Int(model.TFTPTries),
 	}}
@@ -151,7 +148,7 @@ func (t *tftp) get(ctx context.Context, name string) ([]byte, error) {
 	return body, err
 }
 
-func (t *tftp) ownName() string { return t.h.ownName() }
+func (*tftp) transport() string { return "tftp" }
 func (*tftp) close()            {}
 func (t *tftp) String() string  { return "tftp://" + t.cfg.Server.Addr().String() }
 
@@ -234,14 +231,7 @@ func (w *web) get(ctx context.Context, name string) ([]byte, error) {
 	}
 }
 
-// ownName obeys the name template, which over HTTP is $MAC by default (68).
-func (w *web) ownName() string {
-	form := w.b.h.settings().text(httpsMACForm)
-	if form == "" {
-		return w.b.h.ownName()
-	}
-	return strings.ReplaceAll(form, "$MAC", w.b.h.ownName())
-}
+func (w *web) transport() string { return w.base.Scheme }
 
 func (w *web) close() {
 	if err := w.client.Close(); err != nil {

@@ -298,6 +298,23 @@ func (c *Client) resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error
 	return netip.AddrPortFrom(addr, port), nil
 }
 
+// BrokenError is a file whose body ended before it was whole.
+type BrokenError struct {
+	// Got is what had come until then.
+	Got []byte
+	// Err says why it ended.
+	Err error
+}
+
+// Error tells why the body ended.
+func (e *BrokenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why the body ended.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// Partial returns what had come of the file.
+func (e *BrokenError) Partial() []byte { return e.Got }
+
 // exchange sends one GET and reads its answer whole.
 func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authorization string) (answer, error) {
 	stop := context.AfterFunc(ctx, func() { kept.Close() }) //nolint:errcheck,gosec // it only wakes whoever reads or writes
@@ -334,7 +351,11 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 		kept.head.N = limit + limit/8 + maxHead // chunk heads included
 		body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 		if err != nil {
-			return answer{}, fmt.Errorf("body after %d bytes: %w", len(body), err)
+			err = fmt.Errorf("body after %d bytes: %w", len(body), err)
+			if res.StatusCode == http.StatusOK {
+				err = &BrokenError{body, err}
+			}
+			return answer{}, err
 		}
 		if int64(len(body)) > limit {
 			return answer{}, fmt.Errorf("body is longer than %d bytes", limit)

@@ -60,6 +60,23 @@ type ServerError struct {
 // Error tells code and text.
 func (e *ServerError) Error() string { return fmt.Sprintf("tftp: error %d %q", e.Code, e.Text) }
 
+// BrokenError is a transfer that ended before its file did.
+type BrokenError struct {
+	// Got is what had come until then.
+	Got []byte
+	// Err says why it ended.
+	Err error
+}
+
+// Error tells why the transfer ended.
+func (e *BrokenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why the transfer ended.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// Partial returns what had come of the file.
+func (e *BrokenError) Partial() []byte { return e.Got }
+
 // Option is one option of a read request, in the order of the request.
 type Option struct{ Name, Value string }
 
@@ -103,7 +120,7 @@ type Config struct {
 
 // Get reads a file. Errors are a *ServerError, ErrTimeout, ctx's error, or a
 // violation of the protocol by the server; on an error nothing of the file is
-// returned.
+// returned, but a *BrokenError holds what of it had come.
 func Get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	if cfg.Timeout <= 0 {
 		return nil, fmt.Errorf("tftp: RRQ %q: timeout %v is not positive", name, cfg.Timeout)
@@ -142,6 +159,9 @@ func get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	body, err := t.run(ctx, readRequest(name, cfg.Options))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if err != nil && t.done > 0 {
+		err = &BrokenError{t.body, err}
 	}
 	return body, err
 }

@@ -71,19 +71,34 @@ func Decode(name string, args json.RawMessage) (Matcher, error) {
 		return read[askTime](name, args)
 	case "Fire":
 		return read[fire](name, args)
+	case "RegisterAsOneOf":
+		return read[registerAsOneOf](name, args)
+	case "RebootAtMost":
+		return read[rebootAtMost](name, args)
+	case "AskAtMost":
+		return read[askAtMost](name, args)
+	case "AckOncePerBlock":
+		return read[ackOncePerBlock](name, args)
 	}
 	return nil, fmt.Errorf("unknown matcher %q", name)
 }
 
 func read[M Matcher](name string, args json.RawMessage) (Matcher, error) {
 	var m M
-	d := json.NewDecoder(bytes.NewReader(args))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil {
-		return nil, fmt.Errorf("arguments of %s: %v", name, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("arguments of %s: more than one value", name)
+	if err := readInto(name, args, &m); err != nil {
+		return nil, err
 	}
 	return m, nil
+}
+
+func readInto(name string, args json.RawMessage, into any) error {
+	d := json.NewDecoder(bytes.NewReader(args))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("arguments of %s: %v", name, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("arguments of %s: more than one value", name)
+	}
+	return nil
 }

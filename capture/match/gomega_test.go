@@ -16,14 +16,13 @@ type matcherCase struct {
 	m         Matcher
 	good, bad []timeline.Event
 	open      bool     // the bad story is final before its window closes
+	closes    bool     // the good story holds once its window has closed
 	fails     []string // in the failure text
 	negated   []string // in the negated failure text
 }
 
 func matcherCases() map[string]matcherCase {
 	type events = []timeline.Event
-	read := wire(phoneMAC, timeline.TFTPRead, "192.0.2.10:2001", "192.0.2.1:69")
-	read.File = "a"
 	hello := wire(phoneMAC, timeline.TLSClientHello, "192.0.2.10:3001", "192.0.2.1:443")
 	over := registered("2001")
 	return map[string]matcherCase{
@@ -118,16 +117,32 @@ func matcherCases() map[string]matcherCase {
 			fails: []string{"to offer its credentials unasked", "but it did not."}, negated: []string{"not to offer its credentials unasked", "× GET /a with Basic credentials of lab"},
 		},
 		"SendOnlyFrom": {
-			m: SendOnlyFrom(moduleMAC), good: events{wire(moduleMAC, timeline.TFTPRead, "192.0.2.10:2001", "192.0.2.1:69"), over}, bad: events{read}, open: true,
+			m: SendOnlyFrom(moduleMAC), good: events{wire(moduleMAC, timeline.TFTPRead, "192.0.2.10:2001", "192.0.2.1:69"), over}, bad: events{rrq("a")}, open: true,
 			fails: []string{"to send every frame from " + moduleMAC, "but a frame came from " + phoneMAC, "from " + phoneMAC + ": RRQ a", "          1    0.000000  RRQ a ------"}, negated: []string{"not to send every frame from"},
 		},
 		"ContactHost": {
-			m: ContactHost("192.0.2.1"), good: events{read}, bad: nil,
+			m: ContactHost("192.0.2.1"), good: events{rrq("a")}, bad: nil,
 			fails: []string{"to contact 192.0.2.1", "but it did not."}, negated: []string{"not to contact 192.0.2.1", "× RRQ a  (frame 1)"},
 		},
 		"AskTime": {
 			m: AskTime("192.0.2.1"), good: events{wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "192.0.2.1:123"), wire(rigMAC, timeline.SNTPResponse, "192.0.2.1:123", "192.0.2.10:123")}, bad: nil,
 			fails: []string{"to ask 192.0.2.1 for the time and get an answer", "but it did not ask."}, negated: []string{"not to ask 192.0.2.1 for the time"},
+		},
+		"RegisterAsOneOf": {
+			m: RegisterAsOneOf("2001", "2002"), good: events{registered("2002")}, bad: events{registered("2003")},
+			fails: []string{"to register as 2001 or 2002", "but it registered as 2003."}, negated: []string{"not to register as 2001 or 2002"},
+		},
+		"RebootAtMost": {
+			m: RebootAtMost(1), good: events{rebooted()}, bad: events{rebooted(), rebooted()}, closes: true,
+			fails: []string{"to reboot no more than once", "but it rebooted twice."}, negated: []string{"not to reboot no more than once"},
+		},
+		"AskAtMost": {
+			m: AskAtMost(Step{Name: "a"}, 1), good: events{rrq("a")}, bad: events{rrq("a"), rrq("a")}, closes: true,
+			fails: []string{"to ask for the a, and no more than once", "but it asked twice."}, negated: []string{"not to ask for the a"},
+		},
+		"AckOncePerBlock": {
+			m: AckOncePerBlock("a"), good: events{block(1), acked(1)}, bad: events{block(1), acked(1), acked(1)}, closes: true,
+			fails: []string{"to acknowledge no block of a more often than it came", "but block 1 was acknowledged once more"}, negated: []string{"not to acknowledge no block"},
 		},
 		"Fire": {
 			m: Fire(timeline.FactBooted()), good: events{booted()}, bad: nil,
@@ -168,7 +183,10 @@ func TestMatchers(t *testing.T) {
 			}
 		})
 		t.Run(name+" holds", func(t *testing.T) {
-			_, w := tell(c.good...)
+			tl, w := tell(c.good...)
+			if c.closes {
+				shut(tl)
+			}
 			for _, actual := range []any{w, w.View()} {
 				if text := failing(func(g gomega.Gomega) { g.Expect(actual).To(Matching(c.m)) }); text != "" {
 					t.Error(text)
@@ -190,7 +208,10 @@ func TestMatchers(t *testing.T) {
 			}
 		})
 		t.Run(name+" tells why its negation does not hold", func(t *testing.T) {
-			_, w := tell(c.good...)
+			tl, w := tell(c.good...)
+			if c.closes {
+				shut(tl)
+			}
 			text := failing(func(g gomega.Gomega) { g.Expect(w).NotTo(Matching(c.m)) })
 			contains(t, text, append(c.negated, "Expected the handset not to "+c.m.Claim()))
 		})
@@ -200,7 +221,10 @@ func TestMatchers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, good := tell(c.good...)
+			tl, good := tell(c.good...)
+			if c.closes {
+				shut(tl)
+			}
 			tl, bad := tell(c.bad...)
 			shut(tl)
 			if !back.Judge(good.View()).OK || back.Judge(bad.View()).OK || back.Claim() != c.m.Claim() {

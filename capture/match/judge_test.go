@@ -148,12 +148,47 @@ func judgeCases() map[string]judgeCase {
 		"Fire: seen":                          {m: Fire(timeline.FactBooted()), events: events{booted()}, want: final},
 		"Fire: not seen":                      {m: Fire(timeline.FactBooted()), closed: true, want: wrong(1, "it was not seen")},
 
+		"RegisterAsOneOf: the new one":         {m: RegisterAsOneOf("2001", "2002"), events: events{registered("2002")}, want: ok},
+		"RegisterAsOneOf: applies-partial":     {m: RegisterAsOneOf("2001", "2002"), events: events{registered("2001"), registered("20")}, want: wrong(2, "it registered as 20")},
+		"RegisterAsOneOf: never":               {m: RegisterAsOneOf("2001"), closed: true, want: wrong(1, "it did not register")},
+		"RebootAtMost: not yet known":          {m: RebootAtMost(1), events: events{rebooted(), registered("2001")}, want: Verdict{Problem: "not yet known"}},
+		"RebootAtMost: once":                   {m: RebootAtMost(1), events: events{rebooted()}, closed: true, want: final},
+		"RebootAtMost: version-loop":           {m: RebootAtMost(1), events: events{rebooted(), rebooted()}, want: wrong(2, "it rebooted twice")},
+		"RebootAtMost: not at all":             {m: RebootAtMost(0), events: events{rebooted()}, want: wrong(1, "it rebooted once")},
+		"AskAtMost: twice":                     {m: AskAtMost(Step{Name: "a"}, 2), events: events{rrq("a"), rrq("b"), rrq("a")}, closed: true, want: final},
+		"AskAtMost: not yet known":             {m: AskAtMost(Step{Name: "a"}, 2), events: events{rrq("a")}, want: Verdict{Line: 1, Problem: "not yet known"}},
+		"AskAtMost: retries-forever":           {m: AskAtMost(Step{Name: "a"}, 2), events: events{rrq("a"), rrq("a"), rrq("a")}, want: wrong(3, "it asked 3 times")},
+		"AskAtMost: not asked":                 {m: AskAtMost(Step{Name: "a"}, 2), closed: true, want: wrong(1, "it did not ask")},
+		"AckOncePerBlock: each once":           {m: AckOncePerBlock("a"), events: events{block(1), acked(1), block(1), acked(1), block(2), acked(2)}, closed: true, want: Verdict{OK: true, Final: true, Line: 0}},
+		"AckOncePerBlock: doubles-acks":        {m: AckOncePerBlock("a"), events: events{block(1), acked(1), block(1), acked(1), acked(1)}, want: wrong(1, "block 1 was acknowledged once more than it came")},
+		"AckOncePerBlock: not yet known":       {m: AckOncePerBlock("a"), events: events{block(1), acked(1)}, want: Verdict{Line: 1, Problem: "not yet known"}},
+		"AckOncePerBlock: never sent":          {m: AckOncePerBlock("a"), closed: true, want: wrong(1, "a was not sent")},
+		"AckOncePerBlock: an OACK is number 0": {m: AckOncePerBlock("a"), events: events{acked(0), block(1), acked(1)}, closed: true, want: final},
+
 		"lost frames spoil what rests on absence":   {m: RebootOnce(), events: events{lost(), rebooted(), registered("2001")}, want: Verdict{Final: true, Unfit: "frames lost"}},
 		"lost frames spoil absence":                 {m: Reboot(), events: events{lost()}, closed: true, want: Verdict{Final: true, Line: 1, Problem: "it did not", Unfit: "frames lost"}},
 		"lost frames do not spoil what was seen":    {m: Reboot(), events: events{lost(), rebooted()}, want: final},
 		"lost frames: what was seen may still come": {m: Reboot(), events: events{lost()}, want: Verdict{Line: 1, Problem: "it did not", Unfit: "frames lost"}},
 		"a stepped clock spoils as well":            {m: AskFirst(global()), events: more(events{{By: "recorder", Kind: timeline.ClockStepped}}, routine()...), want: Verdict{Final: true, Unfit: "clock stepped"}},
 	}
+}
+
+func rrq(file string) timeline.Event {
+	e := wire(phoneMAC, timeline.TFTPRead, "192.0.2.10:2001", "192.0.2.1:69")
+	e.File = file
+	return e
+}
+
+func block(n int) timeline.Event {
+	e := wire(rigMAC, timeline.TFTPData, "192.0.2.1:3001", "192.0.2.10:2001")
+	e.File, e.Number = "a", n
+	return e
+}
+
+func acked(n int) timeline.Event {
+	e := wire(phoneMAC, timeline.TFTPAck, "192.0.2.10:2001", "192.0.2.1:3001")
+	e.File, e.Number = "a", n
+	return e
 }
 
 func TestJudge(t *testing.T) {

@@ -1,0 +1,490 @@
+package match
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ip88rig/capture/timeline"
+)
+
+// Observation measures what nobody promises: it never judges. As a Matcher it
+// is a plain value that can be written down, and a pure function of a view, so
+// that what was measured can be measured again offline. Only this package makes
+// them.
+type Observation interface {
+	// Name is how EncodeObservation writes it: the name of its constructor.
+	Name() string
+	// Asks completes the sentence "it is measured …".
+	Asks() string
+	// Measure is a pure function of the view. The names of its values do not
+	// depend on what was seen.
+	Measure(v timeline.View) []Value
+
+	observes()
+}
+
+// Value is one thing measured. Of values only times, whose Unit is "ms", may
+// vary between runs of the same handset.
+type Value struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Unit  string `json:"unit,omitempty"`
+}
+
+// String is the value with its name.
+func (v Value) String() string { return strings.TrimSpace(v.Name + " = " + v.Value + " " + v.Unit) }
+
+// none stands for what was not seen at all.
+const none = "none"
+
+// Labels give names that hold on every handset ("version file", "second
+// server") to what differs from one to the other: file names, addresses, users.
+type Labels map[string]string
+
+// LabelSteps labels the look-ups of steps by the step, each further one by its
+// place: "version file", "version file (2)".
+func LabelSteps(steps ...Step) Labels {
+	l := Labels{}
+	for _, s := range steps {
+		if len(s.Files) == 0 {
+			l[s.Name] = s.Name
+		}
+		for _, f := range s.Files {
+			l[f] = s.Name
+		}
+	}
+	return l
+}
+
+func (l Labels) of(name string) string {
+	if label, ok := l[name]; ok {
+		return label
+	}
+	// Paths hold names that differ too.
+	keys := make([]string, 0, len(l))
+	for k := range l {
+		if k != "" {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(b) - len(a)
+		}
+		return strings.Compare(a, b)
+	})
+	for _, k := range keys {
+		name = strings.ReplaceAll(name, k, "<"+l[k]+">")
+	}
+	return name
+}
+
+type asks struct {
+	Labels Labels `json:"labels,omitempty"`
+	Hosts  Labels `json:"hosts,omitempty"`
+}
+
+// Asks measures what is asked for, of whom and over what, in order; the same
+// request twice in a row is one.
+func Asks(files, hosts Labels) Observation { return asks{Labels: files, Hosts: hosts} }
+
+func (m asks) Name() string { return "Asks" }
+func (m asks) Asks() string { return "what it asks for, of whom and over what" }
+func (m asks) observes()    {}
+
+func (m asks) Measure(v timeline.View) []Value {
+	var out []string
+	for _, e := range all(v, timeline.Asked) {
+		text := m.Labels.of(e.File)
+		if m.Hosts != nil {
+			text += " of " + m.Hosts.of(e.Dst.Addr().String())
+		}
+		text += " over " + string(e.Transport)
+		if len(out) == 0 || out[len(out)-1] != text {
+			out = append(out, text)
+		}
+	}
+	return []Value{{Name: "asked for", Value: list(out)}}
+}
+
+// list joins what was seen, in order.
+func list(items []string) string {
+	if len(items) == 0 {
+		return none
+	}
+	return strings.Join(items, ", ")
+}
+
+type requests struct {
+	Step Step `json:"step"`
+}
+
+// Requests measures how often and how far apart one step is asked for on the
+// wire, counting repetitions: RRQ, and requests of HTTP, also those of which
+// only the connection is seen.
+func Requests(s Step) Observation { return requests{Step: s} }
+
+func (m requests) Name() string { return "Requests" }
+func (m requests) Asks() string { return "how often it asks for the " + m.Step.Name }
+func (m requests) observes()    {}
+
+func (m requests) Measure(v timeline.View) []Value {
+	var at []time.Time
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		if requested(e) && m.Step.has(e.File) {
+			at = append(at, e.At)
+		}
+	}
+	out := []Value{{Name: "requests", Value: strconv.Itoa(len(at))}}
+	gap := Value{Name: "longest time between two", Value: none}
+	var longest time.Duration
+	for i := 1; i < len(at); i++ {
+		longest = max(longest, at[i].Sub(at[i-1]))
+	}
+	if len(at) > 1 {
+		gap = milliseconds(gap.Name, longest)
+	}
+	return append(out, gap)
+}
+
+func milliseconds(name string, d time.Duration) Value {
+	return Value{Name: name, Value: strconv.FormatInt(max(d.Milliseconds(), 1), 10), Unit: "ms"}
+}
+
+type reboots struct{}
+
+// Reboots measures how often it reboots by itself.
+func Reboots() Observation { return reboots{} }
+
+func (m reboots) Name() string { return "Reboots" }
+func (m reboots) Asks() string { return "how often it reboots" }
+func (m reboots) observes()    {}
+
+func (m reboots) Measure(v timeline.View) []Value {
+	return []Value{{Name: "reboots", Value: strconv.Itoa(len(all(v, timeline.Rebooted)))}}
+}
+
+type trusts struct{}
+
+// Trusts measures whether the first certificate shown is accepted, and with
+// which alert it is refused.
+func Trusts() Observation { return trusts{} }
+
+func (m trusts) Name() string { return "Trusts" }
+func (m trusts) Asks() string { return "whether it accepts the certificate" }
+func (m trusts) observes()    {}
+
+func (m trusts) Measure(v timeline.View) []Value {
+	verdict, alert := none, none
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		switch {
+		case e.Kind == timeline.Refused:
+			verdict, alert = "refused", e.Reason
+		case e.Kind == timeline.Handshake && e.Complete:
+			verdict = "accepted"
+		default:
+			continue
+		}
+		break
+	}
+	return []Value{{Name: "certificate", Value: verdict}, {Name: "alert", Value: alert}}
+}
+
+type hello struct{}
+
+// Hello measures the fingerprint of the first ClientHello.
+func Hello() Observation { return hello{} }
+
+func (m hello) Name() string { return "Hello" }
+func (m hello) Asks() string { return "what its ClientHello says" }
+func (m hello) observes()    {}
+
+func (m hello) Measure(v timeline.View) []Value {
+	fields := map[string]string{}
+	for _, e := range all(v, timeline.TLSClientHello) {
+		if e.By == timeline.Wire {
+			fields = e.Fields
+			break
+		}
+	}
+	name := none
+	if fields["tls.handshake.extensions_server_name"] != "" {
+		name = "yes"
+	} else if len(fields) > 0 {
+		name = "no"
+	}
+	out := []Value{{Name: "server_name", Value: name}}
+	for _, key := range []string{
+		"tls.handshake.version", "tls.handshake.ciphersuite", "tls.handshake.extension.type",
+		"tls.handshake.extensions_supported_group", "tls.handshake.extensions_ec_point_format",
+		"tls.handshake.sig_hash_alg", "tls.handshake.extensions.supported_version",
+	} {
+		out = append(out, field(strings.TrimPrefix(key, "tls.handshake."), fields, key))
+	}
+	return out
+}
+
+func field(name string, fields map[string]string, key string) Value {
+	value, ok := fields[key]
+	if !ok {
+		value = none
+	}
+	return Value{Name: name, Value: value}
+}
+
+type registers struct {
+	Users   Labels `json:"users,omitempty"`
+	Expires Labels `json:"expires,omitempty"`
+}
+
+// Registers measures with what the handset registers last: by the labels of
+// the user and of the period that it asks for.
+func Registers(users, expires Labels) Observation {
+	return registers{Users: users, Expires: expires}
+}
+
+func (m registers) Name() string { return "Registers" }
+func (m registers) Asks() string { return "with what it registers" }
+func (m registers) observes()    {}
+
+func (m registers) Measure(v timeline.View) []Value {
+	user, expires := none, none
+	for _, e := range all(v, timeline.Registered) {
+		user, expires = label(m.Users, e.Fields["sip.From.user"]), label(m.Expires, e.Fields["sip.Expires"])
+	}
+	var out []Value
+	if m.Users != nil {
+		out = append(out, Value{Name: "line", Value: user})
+	}
+	if m.Expires != nil {
+		out = append(out, Value{Name: "registration period", Value: expires})
+	}
+	return out
+}
+
+// label is the label of a value that must have one: what has none differs from
+// run to run.
+func label(l Labels, value string) string {
+	if name, ok := l[value]; ok {
+		return name
+	}
+	return "another"
+}
+
+type dhcpAsks struct {
+	MAC string `json:"mac"`
+}
+
+// DHCPAsks measures what the handset says of itself in its first DISCOVER or
+// REQUEST; mac is replaced in texts.
+func DHCPAsks(mac string) Observation { return dhcpAsks{MAC: mac} }
+
+func (m dhcpAsks) Name() string { return "DHCPAsks" }
+func (m dhcpAsks) Asks() string { return "what it asks DHCP for" }
+func (m dhcpAsks) observes()    {}
+
+func (m dhcpAsks) Measure(v timeline.View) []Value {
+	fields := map[string]string{}
+	for _, e := range all(v, timeline.DHCPDiscover, timeline.DHCPRequest) {
+		fields = e.Fields
+		break
+	}
+	out := []Value{
+		field("parameter request list", fields, "dhcp.option.request_list"),
+		field("vendor class", fields, "dhcp.option.vendor_class_id"),
+		field("host name", fields, "dhcp.option.hostname"),
+		field("client id", fields, "dhcp.client_id"),
+		field("options", fields, "dhcp.option.type"),
+	}
+	plain := strings.ReplaceAll(m.MAC, ":", "")
+	for i := range out {
+		for _, s := range []string{m.MAC, plain, strings.ToUpper(plain), strings.ToUpper(m.MAC)} {
+			out[i].Value = strings.ReplaceAll(out[i].Value, s, "$MAC")
+		}
+	}
+	return out
+}
+
+type asksTime struct{}
+
+// AsksTime measures whether the time is asked for, of whom, and whether that
+// comes before the first handshake and the first request.
+func AsksTime() Observation { return asksTime{} }
+
+func (m asksTime) Name() string { return "AsksTime" }
+func (m asksTime) Asks() string { return "when it asks for the time" }
+func (m asksTime) observes()    {}
+
+func (m asksTime) Measure(v timeline.View) []Value {
+	asked, before, first := "no", none, none
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		switch {
+		case e.Kind == timeline.SNTPRequest && e.By == timeline.Wire:
+			if asked == "no" {
+				asked = "yes"
+			}
+		case e.Kind == timeline.TLSClientHello && before == none:
+			before = asked
+		case e.Kind == timeline.Asked && first == none:
+			first = asked
+		}
+	}
+	return []Value{{Name: "asked", Value: asked}, {Name: "before the first handshake", Value: before}, {Name: "before the first request", Value: first}}
+}
+
+type took struct {
+	From timeline.Fact `json:"from"`
+	To   timeline.Fact `json:"to"`
+	What string        `json:"what"`
+}
+
+// Took measures the time from one fact to the next one after it; a from
+// without kinds is the window's anchor.
+func Took(what string, from, to timeline.Fact) Observation {
+	return took{From: from, To: to, What: what}
+}
+
+func (m took) Name() string { return "Took" }
+func (m took) Asks() string { return "the time " + m.What }
+func (m took) observes()    {}
+
+func (m took) Measure(v timeline.View) []Value {
+	from, begun := v.Anchor, len(m.From.Kinds) == 0
+	for i := range v.Events {
+		e := &v.Events[i]
+		switch {
+		case !begun && m.From.Is(e):
+			from, begun = e.At, true
+		case begun && m.To.Is(e):
+			return []Value{milliseconds(m.What, e.At.Sub(from))}
+		}
+	}
+	return []Value{{Name: m.What, Value: none}}
+}
+
+type transfers struct {
+	Files []string `json:"files"`
+}
+
+// Transfers measures how files are taken over: bytes fetched more than once,
+// and the options of TFTP.
+func Transfers(files ...string) Observation { return transfers{Files: files} }
+
+func (m transfers) Name() string { return "Transfers" }
+func (m transfers) Asks() string { return "how it takes files over" }
+func (m transfers) observes()    {}
+
+func (m transfers) Measure(v timeline.View) []Value {
+	count, again := map[string]int{}, 0
+	options := none
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		if !slices.Contains(m.Files, e.File) {
+			continue
+		}
+		switch e.Kind { //nolint:exhaustive // these two tell
+		case timeline.Fetched:
+			count[e.File]++
+			if count[e.File] > 1 {
+				again++
+			}
+		case timeline.TFTPRead:
+			if options == none {
+				var names []string
+				for k, value := range e.Fields {
+					if name, ok := strings.CutPrefix(k, "tftp.option."); ok {
+						names = append(names, name+"="+value)
+					}
+				}
+				slices.Sort(names)
+				options = list(names)
+			}
+		}
+	}
+	return []Value{{Name: "files fetched again", Value: strconv.Itoa(again)}, {Name: "TFTP options", Value: options}}
+}
+
+type authenticates struct{}
+
+// Authenticates measures how challenges are answered: the statuses that follow
+// one another, and the scheme of the last answer.
+func Authenticates() Observation { return authenticates{} }
+
+func (m authenticates) Name() string { return "Authenticates" }
+func (m authenticates) Asks() string { return "how it answers the challenge" }
+func (m authenticates) observes()    {}
+
+func (m authenticates) Measure(v timeline.View) []Value {
+	challenged, granted, scheme := 0, 0, none
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		// Over HTTPS only the journal sees them, over HTTP both do.
+		if e.By != timeline.Wire && e.Transport != timeline.HTTPS {
+			continue
+		}
+		switch {
+		case e.Kind == timeline.HTTPRequest && e.Fields["http.authorization.scheme"] != "":
+			scheme = e.Fields["http.authorization.scheme"]
+		case e.Kind == timeline.HTTPResponse && e.Status == 401:
+			challenged++
+		case e.Kind == timeline.HTTPResponse && e.Status == 200:
+			granted++
+		}
+	}
+	got := "no"
+	if granted > 0 {
+		got = "yes"
+	}
+	return []Value{{Name: "answers 401", Value: strconv.Itoa(challenged)}, {Name: "got its files", Value: got}, {Name: "scheme", Value: scheme}}
+}
+
+type happens struct {
+	What string        `json:"what"`
+	Fact timeline.Fact `json:"fact"`
+}
+
+// Happens measures how often a fact is seen.
+func Happens(what string, f timeline.Fact) Observation { return happens{What: what, Fact: f} }
+
+func (m happens) Name() string { return "Happens" }
+func (m happens) Asks() string { return "how often: " + m.What }
+func (m happens) observes()    {}
+
+func (m happens) Measure(v timeline.View) []Value {
+	n := 0
+	for i := range v.Events {
+		if m.Fact.Is(&v.Events[i]) {
+			n++
+		}
+	}
+	return []Value{{Name: m.What, Value: strconv.Itoa(n)}}
+}
+
+// EncodeObservation writes an observation down.
+func EncodeObservation(m Observation) (name string, args json.RawMessage) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		b = []byte("null") // cannot happen: they hold strings only
+	}
+	return m.Name(), b
+}
+
+// DecodeObservation reads what EncodeObservation wrote.
+func DecodeObservation(name string, args json.RawMessage) (Observation, error) {
+	for _, o := range []Observation{
+		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &took{},
+		&transfers{}, &authenticates{}, &happens{},
+	} {
+		if o.Name() == name {
+			return o, readInto(name, args, o)
+		}
+	}
+	return nil, fmt.Errorf("unknown observation %q", name)
+}

@@ -1,0 +1,162 @@
+package match
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"ip88rig/capture/timeline"
+)
+
+func hellos(name string) timeline.Event {
+	e := wire(phoneMAC, timeline.TLSClientHello, "192.0.2.10:3001", "192.0.2.1:443")
+	e.Fields = map[string]string{"tls.handshake.version": "0x0301", "tls.handshake.ciphersuite": "0x002f"}
+	if name != "" {
+		e.Fields["tls.handshake.extensions_server_name"] = name
+	}
+	return e
+}
+
+func answer(status int) timeline.Event {
+	e := request("3001", "a")
+	e.Kind, e.Status = timeline.HTTPResponse, status
+	return e
+}
+
+func asking(fields map[string]string) timeline.Event {
+	e := wire(phoneMAC, timeline.DHCPDiscover, "0.0.0.0:68", "255.255.255.255:67")
+	e.Fields = fields
+	return e
+}
+
+type observationCase struct {
+	o      Observation
+	events []timeline.Event
+	want   []string
+}
+
+func observationCases() map[string]observationCase {
+	type events = []timeline.Event
+	files := LabelSteps(global(), own(), version())
+	hosts := Labels{"192.0.2.1": "the server"}
+	twice := rrq("a")
+	twice.Fields = map[string]string{"tftp.option.tsize": "0", "tftp.option.blksize": "1428", "tftp.type": "octet"}
+	return map[string]observationCase{
+		"what is asked, in order, look-ups and repetitions one": {
+			Asks(files, hosts),
+			events{asked("sysconf_8830_sip.cfg"), asked("VER"), asked("VER"), asked("x/VER")},
+			[]string{"asked for = global file of the server over tftp, version file of the server over tftp, x/<version file> of the server over tftp"},
+		},
+		"nothing asked":                 {Asks(files, nil), events{booted()}, []string{"asked for = none"}},
+		"requests and their distance":   {Requests(Step{Name: "a"}), events{rrq("a"), rrq("b"), rrq("a")}, []string{"requests = 2", "longest time between two = * ms"}},
+		"one request has no distance":   {Requests(Step{Name: "a"}), events{rrq("a")}, []string{"requests = 1", "longest time between two = none"}},
+		"set-back-reboots":              {Reboots(), events{rebooted(), booted(), rebooted()}, []string{"reboots = 2"}},
+		"a good certificate":            {Trusts(), events{handshake("3001", "good", true), refused("3002")}, []string{"certificate = accepted", "alert = none"}},
+		"a refused one, with its alert": {Trusts(), events{handshake("3001", "good", false), refused("3002")}, []string{"certificate = refused", "alert = unknown_ca"}},
+		"a ClientHello with a name": {Hello(), events{hellos("rig.test")}, []string{
+			"server_name = yes", "version = 0x0301", "ciphersuite = 0x002f", "extension.type = none",
+			"extensions_supported_group = none", "extensions_ec_point_format = none", "sig_hash_alg = none", "extensions.supported_version = none",
+		}},
+		"no-server-name": {Hello(), events{hellos("")}, []string{
+			"server_name = no", "version = 0x0301", "ciphersuite = 0x002f", "extension.type = none",
+			"extensions_supported_group = none", "extensions_ec_point_format = none", "sig_hash_alg = none", "extensions.supported_version = none",
+		}},
+		"the last registration counts": {
+			Registers(Labels{"2001": "old", "2002": "new"}, Labels{"300": "golden"}),
+			events{registered("2001"), registered("2002")},
+			[]string{"line = new", "registration period = golden"},
+		},
+		"a registration as somebody else": {Registers(Labels{"2001": "old"}, nil), events{registered("9")}, []string{"line = another"}},
+		"no registration":                 {Registers(Labels{"2001": "old"}, nil), nil, []string{"line = none"}},
+		"what DHCP is asked for": {
+			DHCPAsks(phoneMAC),
+			events{asking(map[string]string{"dhcp.option.request_list": "1,3", "dhcp.option.hostname": "IP8830-00005E005301"})},
+			[]string{"parameter request list = 1,3", "vendor class = none", "host name = IP8830-$MAC", "client id = none", "options = none"},
+		},
+		"the time first": {
+			AsksTime(),
+			events{wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "192.0.2.1:123"), hellos(""), asked("a")},
+			[]string{"asked = yes", "before the first handshake = yes", "before the first request = yes"},
+		},
+		"asks-time-late": {
+			AsksTime(),
+			events{hellos(""), asked("a"), wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "192.0.2.1:123")},
+			[]string{"asked = yes", "before the first handshake = no", "before the first request = no"},
+		},
+		"a time between two facts":      {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted(), registered("2")}, []string{"to boot = * ms"}},
+		"a time that never ends":        {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted()}, []string{"to boot = none"}},
+		"a time from the window's own":  {Took("to boot", timeline.Fact{}, timeline.FactRegistered()), events{registered("1")}, []string{"to boot = * ms"}},
+		"fetches-twice":                 {Transfers("a"), events{twice, fetchedFile("a", "aa", 1), fetchedFile("b", "aa", 1), fetchedFile("a", "aa", 1)}, []string{"files fetched again = 1", "TFTP options = blksize=1428, tsize=0"}},
+		"challenged once, then granted": {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "got its files = yes", "scheme = Digest"}},
+		"never granted":                 {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "got its files = no", "scheme = none"}},
+		"how often":                     {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
+	}
+}
+
+func TestObservations(t *testing.T) {
+	for name, c := range observationCases() {
+		t.Run(name, func(t *testing.T) {
+			tl, w := tell(c.events...)
+			got := c.o.Measure(w.View())
+			for i, v := range got {
+				if v.Unit == "ms" && i < len(c.want) && strings.HasSuffix(c.want[i], "= * ms") && v.Value != none && !strings.HasPrefix(v.Value, "-") {
+					got[i].Value = "*"
+				}
+			}
+			var texts []string
+			for _, v := range got {
+				texts = append(texts, v.String())
+			}
+			if !reflect.DeepEqual(texts, c.want) {
+				t.Errorf("measured\n%s\nwant\n%s", strings.Join(texts, "\n"), strings.Join(c.want, "\n"))
+			}
+			text, args := EncodeObservation(c.o)
+			back, err := DecodeObservation(text, args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shut(tl)
+			if a, b := c.o.Measure(w.View()), back.Measure(w.View()); !reflect.DeepEqual(a, b) {
+				t.Errorf("decoded it measures %v, before %v", b, a)
+			}
+			if c.o.Asks() != back.Asks() {
+				t.Errorf("decoded it asks %q, before %q", back.Asks(), c.o.Asks())
+			}
+		})
+	}
+}
+
+func TestDecodeObservationRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ name, args, want string }{
+		"an unknown one":            {"Sing", "{}", `unknown observation "Sing"`},
+		"a matcher":                 {"Register", "{}", "unknown observation"},
+		"a field it does not have":  {"Reboots", `{"loud":true}`, "loud"},
+		"a value of the wrong type": {"Took", `{"what":3}`, "arguments of Took:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := DecodeObservation(c.name, []byte(c.args)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v; want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// FuzzDecodeObservation checks that measuring by what was decoded never panics.
+func FuzzDecodeObservation(f *testing.F) {
+	for _, c := range observationCases() {
+		name, args := EncodeObservation(c.o)
+		f.Add(name, []byte(args))
+	}
+	_, w := tell(more(routine(), registered("2001"), rebooted(), refused("3001"), handshake("3001", "x", true), hellos("x"), answer(401))...)
+	view := w.View()
+	view.Watermark = time.Time{}
+	f.Fuzz(func(_ *testing.T, name string, args []byte) {
+		o, err := DecodeObservation(name, args)
+		if err != nil {
+			return
+		}
+		o.Measure(timeline.View{})
+		o.Measure(view)
+	})
+}

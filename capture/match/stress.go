@@ -1,0 +1,179 @@
+package match
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+// What a handset must do under stress: go on, and not without end.
+
+type registerAsOneOf struct {
+	Users []string `json:"users"`
+}
+
+// RegisterAsOneOf claims that the handset registers, as one of the users and as
+// no other: a file was applied whole or not at all.
+func RegisterAsOneOf(users ...string) Matcher { return registerAsOneOf{Users: users} }
+
+// Name implements Matcher.
+func (m registerAsOneOf) Name() string { return "RegisterAsOneOf" }
+
+// Claim implements Matcher.
+func (m registerAsOneOf) Claim() string { return "register as " + strings.Join(m.Users, " or ") }
+
+// Judge implements Matcher.
+func (m registerAsOneOf) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m registerAsOneOf) sealed()                       {}
+
+func (m registerAsOneOf) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register"}
+	for _, e := range all(v, timeline.Registered) {
+		vd.Seen = append(vd.Seen, line(e))
+		vd.OK = slices.Contains(m.Users, e.Fields["sip.From.user"])
+		if !vd.OK {
+			vd.Final, vd.Line, vd.Problem = true, len(vd.Seen), "it registered as "+e.Fields["sip.From.user"]
+			return vd
+		}
+	}
+	vd.presence = true
+	return vd
+}
+
+type rebootAtMost struct {
+	Times int `json:"times"`
+}
+
+// RebootAtMost claims that there are no more reboots than so many. It holds
+// once the window has closed.
+func RebootAtMost(times int) Matcher { return rebootAtMost{Times: times} }
+
+// Name implements Matcher.
+func (m rebootAtMost) Name() string { return "RebootAtMost" }
+
+// Claim implements Matcher.
+func (m rebootAtMost) Claim() string {
+	if m.Times == 0 {
+		return "not reboot"
+	}
+	return "reboot no more than " + count(m.Times)
+}
+
+// Judge implements Matcher.
+func (m rebootAtMost) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m rebootAtMost) sealed()                       {}
+
+func (m rebootAtMost) judge(v timeline.View) Verdict {
+	seen := all(v, timeline.Rebooted)
+	vd := Verdict{Expected: []string{m.Claim()}, Seen: lines(seen), Problem: "it is not yet known whether it reboots again"}
+	switch {
+	case len(seen) > m.Times:
+		vd.Final, vd.Line, vd.Problem = true, m.Times+1, "it rebooted "+count(len(seen))
+	case v.Closed:
+		vd.OK = true
+	}
+	return vd
+}
+
+type askAtMost struct {
+	Step  Step `json:"step"`
+	Times int  `json:"times"`
+}
+
+// AskAtMost claims that a step is asked for, and on the wire no more often than
+// so many times, repetitions counted. It holds once the window has closed.
+func AskAtMost(s Step, times int) Matcher { return askAtMost{Step: s, Times: times} }
+
+// Name implements Matcher.
+func (m askAtMost) Name() string { return "AskAtMost" }
+
+// Claim implements Matcher.
+func (m askAtMost) Claim() string {
+	return fmt.Sprintf("ask for the %s, and no more than %s", m.Step.Name, count(m.Times))
+}
+
+// Judge implements Matcher.
+func (m askAtMost) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m askAtMost) sealed()                       {}
+
+func (m askAtMost) judge(v timeline.View) Verdict {
+	var seen []*timeline.Event
+	for i := range v.Brief {
+		if requested(&v.Brief[i]) && m.Step.has(v.Brief[i].File) {
+			seen = append(seen, &v.Brief[i])
+		}
+	}
+	vd := Verdict{Expected: []string{m.Claim()}, Seen: lines(seen), Line: 1, Problem: "it is not yet known whether it asks again"}
+	switch {
+	case len(seen) > m.Times:
+		vd.Final, vd.Line, vd.Problem = true, m.Times+1, "it asked "+count(len(seen))
+	case len(seen) == 0:
+		vd.Problem = "it did not ask"
+	case v.Closed:
+		vd.OK = true
+	}
+	return vd
+}
+
+// requested tells a request on the wire, also a repeated one; of HTTPS only the
+// service can tell.
+func requested(e *timeline.Event) bool {
+	return e.Kind == timeline.TFTPRead || e.Kind == timeline.HTTPRequest && (e.By == timeline.Wire || e.Transport == timeline.HTTPS)
+}
+
+type ackOncePerBlock struct {
+	File string `json:"file"`
+}
+
+// AckOncePerBlock claims that no block of the file is acknowledged more often
+// than it came: who answers a duplicate twice makes a sender double every block
+// from there on (RFC 1123 section 4.2.3.1). It holds once the file was taken
+// over, or the window has closed.
+func AckOncePerBlock(file string) Matcher { return ackOncePerBlock{File: file} }
+
+// Name implements Matcher.
+func (m ackOncePerBlock) Name() string { return "AckOncePerBlock" }
+
+// Claim implements Matcher.
+func (m ackOncePerBlock) Claim() string {
+	return "acknowledge no block of " + m.File + " more often than it came"
+}
+
+// Judge implements Matcher.
+func (m ackOncePerBlock) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m ackOncePerBlock) sealed()                       {}
+
+func (m ackOncePerBlock) judge(v timeline.View) Verdict {
+	type block struct {
+		end    string
+		number int
+	}
+	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: m.File + " was not sent"}
+	came := map[block]int{}
+	for i := range v.Events {
+		e := &v.Events[i]
+		if e.By != timeline.Wire && e.Kind != timeline.Fetched || e.File != m.File {
+			continue
+		}
+		switch e.Kind { //nolint:exhaustive // these three tell
+		case timeline.TFTPData:
+			came[block{e.Dst.String(), e.Number}]++
+			vd.Problem = m.File + " is not yet known to be over"
+		case timeline.TFTPAck:
+			b := block{e.Src.String(), e.Number}
+			came[b]--
+			if came[b] < 0 && e.Number > 0 {
+				vd.OK, vd.Final = false, true
+				vd.Seen = append(vd.Seen, line(e))
+				vd.Line, vd.Problem = len(vd.Seen), fmt.Sprintf("block %d was acknowledged once more than it came", e.Number)
+				return vd
+			}
+		case timeline.Fetched:
+			vd.Seen = append(vd.Seen, line(e))
+		}
+	}
+	vd.OK = len(came) > 0 && v.Closed
+	return vd
+}

@@ -121,6 +121,12 @@ const (
 	SIPT1               = "sip-t1"
 	WiFiAssociationTime = "wifi-association-time"
 	PublicAuthorities   = "public-authorities"
+	DHCPDefaultLease    = "dhcp-default-lease"
+	LinkUpDHCP          = "link-up-dhcp"
+	RetryCycle          = "retry-cycle"
+	SNTPLateAnswer      = "sntp-late-answer"
+	SmartUpdateShortest = "smart-update-shortest-interval"
+	TFTPFileLimit       = "tftp-file-limit"
 	NameTemplateOver    = "name-template-over"
 	KeyInCycle          = "key-in-cycle"
 	SetBackReboots      = "set-back-reboots"
@@ -172,6 +178,12 @@ func defaults() []Fact {
 		{Name: FileTries, Value: "1", Source: Inferred, Doc: "how often a file is asked for in one cycle whose transfer fails each time; one that the server does not have is asked for once", check: numbers},
 		{Name: FileRetryTime, Value: "5s", Source: Inferred, Doc: "until a file is asked for again whose transfer failed", check: duration},
 		{Name: ImageModelCheck, Value: "yes", Source: Inferred, Doc: "a software file that names another model in its first 256 bytes is not installed: yes or no", check: oneOf("yes", "no")},
+		{Name: DHCPDefaultLease, Value: "1h", Source: Inferred, Doc: "lease time that counts when a server names none, or 0 seconds; whole seconds on the wire, so not divided", check: duration},
+		{Name: LinkUpDHCP, Value: "renew", Source: Inferred, Doc: "what becomes of the lease when the link is back: renew (a REQUEST to its server), init-reboot (a broadcast REQUEST for the address) or nothing", check: oneOf("renew", "init-reboot", "nothing")},
+		{Name: RetryCycle, Value: "1", Source: Inferred, Doc: "how often a cycle is run again that the loss of the link has broken off, once the link is back", check: numbers},
+		{Name: SNTPLateAnswer, Value: "2h", Source: Inferred, Doc: "how long after the last request an answer to it is still taken", check: duration},
+		{Name: SmartUpdateShortest, Value: "1h", Source: LIP68, Doc: "shortest interval of the periodic re-sync; shorter ones are rounded up to it", check: duration},
+		{Name: TFTPFileLimit, Value: "67108864", Source: Inferred, Doc: "longest file that is taken over TFTP, in bytes", check: numbers},
 		{Name: "row-FWU-09", Value: "promised", Source: LIP8002, Doc: "whether FWU-09, a sibling manual's promise, was seen to be meant for this model: promised or measured", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-01", Value: "promised", Source: LIP8002, Doc: "the same for RSY-01", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-02", Value: "promised", Source: LIP8002, Doc: "the same for RSY-02", check: oneOf("promised", "measured")},

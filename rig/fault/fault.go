@@ -220,6 +220,17 @@ func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Ef
 	return deeds, effect, sentence, ok
 }
 
+// Empty tells whether no rule is in force, so that a service need not even name
+// the point at which it stands. A nil plan is empty.
+func (p *Plan) Empty() bool {
+	if p == nil {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.rules) == 0
+}
+
 // Count is one line of the ledger.
 type Count struct {
 	Rule  Rule

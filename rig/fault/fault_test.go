@@ -108,3 +108,19 @@ func TestAnEffectThatSparesTheOccasionDoesNotFire(t *testing.T) {
 		t.Error("did not fire")
 	}
 }
+
+func TestAPlanIsEmptyUntilARuleIsInForce(t *testing.T) {
+	var nobody *fault.Plan
+	var p fault.Plan
+	if !nobody.Empty() || !p.Empty() {
+		t.Error("a plan without rules is not empty")
+	}
+	p.Add(fault.On("OFFER").Do(drop{}))
+	if p.Empty() {
+		t.Error("a plan with a rule is empty")
+	}
+	p.Clear()
+	if !p.Empty() {
+		t.Error("a cleared plan is not empty")
+	}
+}

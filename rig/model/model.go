@@ -85,54 +85,74 @@ type Facts struct{ facts []Fact }
 
 // Names of facts, for those who read them.
 const (
-	OwnFileCase         = "own-file-case"
-	VersionInFolder     = "version-file-in-mac-folder"
-	VersionSyntax       = "version-file-syntax"
-	RebootFields        = "reboot-fields"
-	PlainFields         = "plain-fields"
-	OptionNumberField   = "option-number-field"
-	DecryptKeyForm      = "decrypt-key-form"
-	DHCPRequestList     = "dhcp-parameter-request-list"
-	DHCPVendorClass     = "dhcp-vendor-class"
-	DHCPHostName        = "dhcp-host-name"
-	UserAgent           = "sip-user-agent"
-	HTTPUserAgent       = "http-user-agent"
-	MaskField           = "certificate-mask-field"
-	DownloadFlagFields  = "download-flag-fields"
-	StoredURLField      = "stored-url-field"
-	CredentialFields    = "credential-fields" //nolint:gosec // the name of a fact, not a credential
-	WitnessFields       = "witness-fields"
-	CheckSyncReboots    = "check-sync-reboots"
-	CheckSyncEvent      = "check-sync-event"
-	TFTPOptions         = "tftp-options"
-	TLSVersions         = "tls-versions"
-	BootLoaderTime      = "boot-loader-time"
-	ShutdownTime        = "shutdown-time"
-	FlashWriteTime      = "flash-write-time-per-64KiB"
-	TFTPTimeout         = "tftp-timeout"
-	TFTPTries           = "tftp-tries"
-	HTTPTimeout         = "http-timeout"
-	HTTPTries           = "http-tries"
-	DHCPTimeout         = "dhcp-timeout"
-	DHCPTries           = "dhcp-tries"
-	ARPProbeTime        = "arp-probe-time"
-	SNTPTimeout         = "sntp-timeout"
-	SNTPTries           = "sntp-tries"
-	SIPT1               = "sip-t1"
-	WiFiAssociationTime = "wifi-association-time"
-	PublicAuthorities   = "public-authorities"
-	DHCPDefaultLease    = "dhcp-default-lease"
-	LinkUpDHCP          = "link-up-dhcp"
-	RetryCycle          = "retry-cycle"
-	SNTPLateAnswer      = "sntp-late-answer"
-	SmartUpdateShortest = "smart-update-shortest-interval"
-	TFTPFileLimit       = "tftp-file-limit"
-	NameTemplateOver    = "name-template-over"
-	KeyInCycle          = "key-in-cycle"
-	SetBackReboots      = "set-back-reboots"
-	FileTries           = "file-tries"
-	FileRetryTime       = "file-retry-time"
-	ImageModelCheck     = "image-model-check"
+	OwnFileCase          = "own-file-case"
+	VersionInFolder      = "version-file-in-mac-folder"
+	VersionSyntax        = "version-file-syntax"
+	RebootFields         = "reboot-fields"
+	PlainFields          = "plain-fields"
+	OptionNumberField    = "option-number-field"
+	DecryptKeyForm       = "decrypt-key-form"
+	DHCPRequestList      = "dhcp-parameter-request-list"
+	DHCPVendorClass      = "dhcp-vendor-class"
+	DHCPHostName         = "dhcp-host-name"
+	UserAgent            = "sip-user-agent"
+	HTTPUserAgent        = "http-user-agent"
+	MaskField            = "certificate-mask-field"
+	DownloadFlagFields   = "download-flag-fields"
+	StoredURLField       = "stored-url-field"
+	CredentialFields     = "credential-fields" //nolint:gosec // the name of a fact, not a credential
+	WitnessFields        = "witness-fields"
+	CheckSyncReboots     = "check-sync-reboots"
+	CheckSyncEvent       = "check-sync-event"
+	TFTPOptions          = "tftp-options"
+	TLSVersions          = "tls-versions"
+	BootLoaderTime       = "boot-loader-time"
+	ShutdownTime         = "shutdown-time"
+	FlashWriteTime       = "flash-write-time-per-64KiB"
+	TFTPTimeout          = "tftp-timeout"
+	TFTPTries            = "tftp-tries"
+	HTTPTimeout          = "http-timeout"
+	HTTPTries            = "http-tries"
+	DHCPTimeout          = "dhcp-timeout"
+	DHCPTries            = "dhcp-tries"
+	ARPProbeTime         = "arp-probe-time"
+	SNTPTimeout          = "sntp-timeout"
+	SNTPTries            = "sntp-tries"
+	SIPT1                = "sip-t1"
+	WiFiAssociationTime  = "wifi-association-time"
+	PublicAuthorities    = "public-authorities"
+	DHCPDefaultLease     = "dhcp-default-lease"
+	LinkUpDHCP           = "link-up-dhcp"
+	RetryCycle           = "retry-cycle"
+	SNTPLateAnswer       = "sntp-late-answer"
+	SmartUpdateShortest  = "smart-update-shortest-interval"
+	TFTPFileLimit        = "tftp-file-limit"
+	NameTemplateOver     = "name-template-over"
+	KeyInCycle           = "key-in-cycle"
+	SetBackReboots       = "set-back-reboots"
+	FileTries            = "file-tries"
+	FileRetryTime        = "file-retry-time"
+	ImageModelCheck      = "image-model-check"
+	UnreachableFallback  = "unreachable-fallback"
+	OfferedURLRemembered = "offered-url-remembered"
+	URLPrecedence        = "url-precedence"
+	URLUserInfo          = "url-user-info"
+	URLMACExpansion      = "url-mac-expansion"
+	HTTPRedirects        = "http-redirects"
+	HTTPRetryStatuses    = "http-retry-statuses"
+	HTTPRetryAfterLimit  = "http-retry-after-limit"
+	HTTPSlowest          = "http-slowest"
+	HTTPFileTime         = "http-file-time"
+	HTTPUnaskedEncoding  = "http-unasked-encoding"
+	HTTPDigest           = "http-digest"
+	HTTPSchemePreferred  = "http-scheme-preferred"
+	HTTPAuthTries        = "http-auth-tries"
+	HTTPNoCredentials    = "http-no-credentials" //nolint:gosec // the name of a fact, not a credential
+	ExpiredWithoutTime   = "expired-without-time"
+	CertificateTakes     = "certificate-takes"
+	CertificateDepth     = "certificate-depth"
+	CertificateBytes     = "certificate-bytes"
+	RefusalAlerts        = "refusal-alerts"
 )
 
 func defaults() []Fact {
@@ -184,6 +204,26 @@ func defaults() []Fact {
 		{Name: SNTPLateAnswer, Value: "2h", Source: Inferred, Doc: "how long after the last request an answer to it is still taken", check: duration},
 		{Name: SmartUpdateShortest, Value: "1h", Source: LIP68, Doc: "shortest interval of the periodic re-sync; shorter ones are rounded up to it", check: duration},
 		{Name: TFTPFileLimit, Value: "67108864", Source: Inferred, Doc: "longest file that is taken over TFTP, in bytes", check: numbers},
+		{Name: UnreachableFallback, Value: "none", Source: Inferred, Doc: "over what a cycle goes on when no connection to the HTTP server can be opened: none or tftp", check: oneOf("none", "tftp")},
+		{Name: OfferedURLRemembered, Value: "no", Source: Inferred, Doc: "the URL of the HTTPS DHCP option is stored in memory when it is used: yes or no", check: oneOf("yes", "no")},
+		{Name: URLPrecedence, Value: "offered", Source: Inferred, Doc: "which URL counts when both are there: offered (by DHCP) or stored", check: oneOf("offered", "stored")},
+		{Name: URLUserInfo, Value: "ignored", Source: Inferred, Doc: "what becomes of user:password@ in the URL: ignored, or used to answer challenges in place of the stored credentials", check: oneOf("ignored", "used")},
+		{Name: URLMACExpansion, Value: "yes", Source: Inferred, Doc: "$MAC in the URL is replaced by the MAC: yes or no", check: oneOf("yes", "no")},
+		{Name: HTTPRedirects, Value: "3", Source: Inferred, Doc: "how many redirections are followed for one file", check: numbers},
+		{Name: HTTPRetryStatuses, Value: "408 429 503", Source: Inferred, Doc: "statuses after which a request is sent again while http-tries last: after the seconds of Retry-After, or at once for 408, and not at all for the others without one; blank for none", check: numbersOrBlank},
+		{Name: HTTPRetryAfterLimit, Value: "2s", Source: Inferred, Doc: "longest Retry-After that is waited for; a longer one is not. Never divided, as whole seconds on the wire are not", check: duration},
+		{Name: HTTPSlowest, Value: "64", Source: Inferred, Doc: "bytes of an answer that must come within http-timeout, or the server is given up", check: numbers},
+		{Name: HTTPFileTime, Value: "30m", Source: Inferred, Doc: "longest time for one file with all its tries", check: duration},
+		{Name: HTTPUnaskedEncoding, Value: "refused", Source: Inferred, Doc: "what becomes of a body with a Content-Encoding, which was not asked for: refused, or as-it-is: its bytes are the file", check: oneOf("refused", "as-it-is")},
+		{Name: HTTPDigest, Value: "MD5 auth", Source: Inferred, Doc: "digest algorithms and qualities of protection that can be answered, of MD5 SHA-256 auth auth-int", check: eachOf("MD5", "SHA-256", "auth", "auth-int")},
+		{Name: HTTPSchemePreferred, Value: "digest", Source: Inferred, Doc: "scheme that is answered when both are offered: digest or basic", check: oneOf("digest", "basic")},
+		{Name: HTTPAuthTries, Value: "1", Source: Inferred, Doc: "how often the credentials are sent for one file that answers 401 each time, fresh nonces for stale ones aside", check: numbers},
+		{Name: HTTPNoCredentials, Value: "silent", Source: Inferred, Doc: "a challenge while ID and password are blank: silent, or sent: answered with blank ones", check: oneOf("silent", "sent")},
+		{Name: ExpiredWithoutTime, Value: "accept", Source: Inferred, Doc: "an expired certificate while the time is not known, with check 4 on: accept (the guide has expiry verifiable only with SNTP), or refuse, as any whose dates cannot be verified", check: oneOf("accept", "refuse")},
+		{Name: CertificateTakes, Value: "wrong-order cn-only wildcard ip-san sha-1 rsa-1024 rsa-4096 ecdsa", Source: Inferred, Doc: "what the three checks let pass, of wrong-order cn-only wildcard ip-san sha-1 rsa-1024 rsa-4096 ecdsa (known to be usable) and not-yet-valid no-ca-flag wrong-eku self-signed expired-intermediate expired-root (not to be expected); none for nothing of it", check: eachOf("wrong-order", "cn-only", "wildcard", "ip-san", "sha-1", "rsa-1024", "rsa-4096", "ecdsa", "not-yet-valid", "no-ca-flag", "wrong-eku", "self-signed", "expired-intermediate", "expired-root", "none")},
+		{Name: CertificateDepth, Value: "10", Source: Inferred, Doc: "certificates above the server's own in the longest chain that is followed, the authority's included", check: numbers},
+		{Name: CertificateBytes, Value: "102400", Source: Inferred, Doc: "largest chain that is looked at, in bytes of DER; a larger one fails the check of the authority", check: numbers},
+		{Name: RefusalAlerts, Value: "48 45 42", Source: Inferred, Doc: "TLS alerts at the refusal of a certificate: for the authority, for expiry and for the server name, the first that fits", check: alerts},
 		{Name: "row-FWU-09", Value: "promised", Source: LIP8002, Doc: "whether FWU-09, a sibling manual's promise, was seen to be meant for this model: promised or measured", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-01", Value: "promised", Source: LIP8002, Doc: "the same for RSY-01", check: oneOf("promised", "measured")},
 		{Name: "row-RSY-02", Value: "promised", Source: LIP8002, Doc: "the same for RSY-02", check: oneOf("promised", "measured")},
@@ -324,6 +364,26 @@ func numbers(s string) error {
 	for x := range strings.FieldsSeq(s) {
 		if n, err := strconv.Atoi(x); err != nil || n < 0 {
 			return fmt.Errorf("%q is not a number", x)
+		}
+	}
+	return nil
+}
+
+func numbersOrBlank(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return nil
+	}
+	return numbers(s)
+}
+
+// alerts are one for each of three reasons, as numbers of RFC 5246, 7.2.
+func alerts(s string) error {
+	if n := len(strings.Fields(s)); n != 3 {
+		return fmt.Errorf("%q holds %d alerts, want 3", s, n)
+	}
+	for x := range strings.FieldsSeq(s) {
+		if _, err := strconv.ParseUint(x, 10, 8); err != nil {
+			return fmt.Errorf("%q is not the number of an alert", x)
 		}
 	}
 	return nil

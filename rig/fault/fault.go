@@ -30,6 +30,15 @@ type Deed interface {
 	Deed()
 }
 
+// Joint is an effect that leaves room for others at the same point, as a wire
+// may both delay a frame and damage it: each joint rule that is due is tried,
+// also after another has fired.
+type Joint interface {
+	Effect
+	// Joint marks the type; it does nothing.
+	Joint()
+}
+
 // Point is a place in a service where a fault may apply.
 type Point struct {
 	// Service is the package name of the service: "dhcpd", "tftpd".
@@ -171,7 +180,8 @@ func (p *Plan) Act(do func(d Deed, sentence string)) {
 
 // At asks whether a fault applies here and now. The first rule that matches
 // and is due fires: it is entered in the ledger and its sentence is returned
-// for the journal. Deeds that are due are done besides. A nil plan misbehaves
+// for the journal. Deeds that are due are done besides, and Joint effects are
+// tried besides. A nil plan misbehaves
 // never.
 func (p *Plan) At(pt Point) (effect Effect, sentence string, ok bool) {
 	return p.Try(pt, func(Effect) bool { return true })
@@ -199,7 +209,8 @@ func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Ef
 			continue
 		}
 		deed, isDeed := e.rule.effect.(Deed)
-		if isDeed && p.act == nil || !isDeed && ok {
+		_, joint := e.rule.effect.(Joint)
+		if isDeed && p.act == nil || !isDeed && !joint && ok {
 			continue
 		}
 		e.seen++
@@ -214,7 +225,9 @@ func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Ef
 		}
 		if apply(e.rule.effect) {
 			e.fired++
-			effect, sentence, ok = e.rule.effect, e.rule.String(), true
+			if !ok {
+				effect, sentence, ok = e.rule.effect, e.rule.String(), true
+			}
 		}
 	}
 	return deeds, effect, sentence, ok

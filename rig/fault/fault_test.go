@@ -124,3 +124,31 @@ func TestAPlanIsEmptyUntilARuleIsInForce(t *testing.T) {
 		t.Error("a cleared plan is not empty")
 	}
 }
+
+type blur struct{ n int }
+
+func (blur) String() string { return "blurs it" }
+func (blur) Joint()         {}
+
+func TestJointEffectsApplyTogetherAndOthersDoNot(t *testing.T) {
+	var p fault.Plan
+	for _, e := range []fault.Effect{blur{1}, drop{}, blur{2}} {
+		p.Add(fault.On("*").Do(e))
+	}
+	var tried []fault.Effect
+	e, sentence, ok := p.Try(fault.Point{}, func(e fault.Effect) bool {
+		tried = append(tried, e)
+		return true
+	})
+	if !ok || e != (blur{1}) || sentence != "on *: blurs it" {
+		t.Errorf("got %v, %q, %t, want the first that fired", e, sentence, ok)
+	}
+	if len(tried) != 2 || tried[1] != (blur{2}) {
+		t.Errorf("tried %v, want both blurs and no drop", tried)
+	}
+	for i, want := range []int{1, 0, 1} {
+		if got := p.Ledger()[i].Fired; got != want {
+			t.Errorf("rule %d fired %d times, want %d", i+1, got, want)
+		}
+	}
+}

@@ -2,10 +2,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
@@ -71,17 +74,24 @@ func (h *Host) ListenTCP(addr netip.AddrPort) (net.Listener, error) {
 		ep.Close()
 		return nil, fmt.Errorf("host %s: listen on tcp %s: %s", h.mac, addr, err)
 	}
-	l := gonet.NewTCPListener(h.stack, wq, ep)
-	return &listener{TCPListener: l, host: h, addr: l.Addr(), done: make(chan struct{})}, nil
+	local, err := ep.GetLocalAddress()
+	if err != nil {
+		ep.Close()
+		return nil, fmt.Errorf("host %s: listen on tcp %s: %s", h.mac, addr, err)
+	}
+	return &listener{
+		ep: ep, wq: wq, host: h, addr: net.TCPAddrFromAddrPort(addrPort(local)), done: make(chan struct{}),
+	}, nil
 }
 
 // backlog is how many connections may wait to be accepted.
 const backlog = 4096
 
-// listener says net.ErrClosed where the stack says that an endpoint is in the
-// wrong state.
+// listener is not gonet's because that one keeps the endpoints of what it
+// accepts to itself.
 type listener struct {
-	*gonet.TCPListener
+	ep   tcpip.Endpoint
+	wq   *waiter.Queue
 	host *Host
 	addr net.Addr // the stack forgets it at Close
 	once sync.Once
@@ -89,30 +99,86 @@ type listener struct {
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.TCPListener.Accept()
-	if err == nil {
-		return c, nil
+	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents)
+	l.wq.EventRegister(&entry)
+	defer l.wq.EventUnregister(&entry)
+	for {
+		ep, wq, err := l.ep.Accept(nil)
+		if err == nil {
+			return &conn{TCPConn: gonet.NewTCPConn(wq, ep), ep: ep}, nil
+		}
+		if _, wait := err.(*tcpip.ErrWouldBlock); wait { //nolint:errorlint // tcpip.Error is no error
+			select {
+			case <-l.done:
+				return nil, l.failed(net.ErrClosed)
+			case <-l.host.stopped:
+				return nil, l.failed(net.ErrClosed)
+			case <-ready:
+				continue
+			}
+		}
+		select {
+		case <-l.done:
+			return nil, l.failed(net.ErrClosed)
+		case <-l.host.stopped:
+			return nil, l.failed(net.ErrClosed)
+		default:
+			return nil, l.failed(errors.New(err.String()))
+		}
 	}
-	select {
-	case <-l.done:
-		err = net.ErrClosed
-	case <-l.host.stopped:
-		err = net.ErrClosed
-	default:
-	}
-	return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.addr, Err: err}
+}
+
+func (l *listener) failed(err error) error {
+	return &net.OpError{Op: "accept", Net: "tcp", Addr: l.addr, Err: err}
 }
 
 func (l *listener) Close() error {
 	l.once.Do(func() {
 		close(l.done)
-		l.Shutdown()
-		_ = l.TCPListener.Close() // always nil
+		l.ep.Close()
 	})
 	return nil
 }
 
 func (l *listener) Addr() net.Addr { return l.addr }
+
+// conn is a TCP connection that can also be broken.
+type conn struct {
+	*gonet.TCPConn
+	ep tcpip.Endpoint
+}
+
+// SetLinger says what Close does with the connection, as net.TCPConn's does: 0
+// seconds reset it and throw away what was not sent yet, fewer than 0 end it in
+// order.
+func (c *conn) SetLinger(sec int) error {
+	c.ep.SocketOptions().SetLinger(tcpip.LingerOption{Enabled: sec >= 0, Timeout: time.Duration(max(sec, 0)) * time.Second})
+	return nil
+}
+
+// Drain waits until the other side has acknowledged all that was written, so
+// that a reset cuts nothing off which was said to be sent. The error is
+// os.ErrDeadlineExceeded when it is not so at the deadline. Nothing may be
+// written afterwards.
+func (c *conn) Drain(until time.Time) error {
+	// The stack tells nobody how much is left, but whether there is room: with a
+	// buffer of one byte there is room when nothing is left.
+	left := time.NewTimer(time.Until(until))
+	defer left.Stop()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for {
+		c.ep.SocketOptions().SetSendBufferSize(1, false)
+		if c.ep.Readiness(waiter.WritableEvents) != 0 {
+			return nil
+		}
+		select {
+		case <-left.C:
+			return os.ErrDeadlineExceeded
+		case <-again.C:
+		}
+	}
+}
 
 // DialTCP connects to remote. An unspecified local address or port is chosen by
 // the host; the zero AddrPort leaves both to it.
@@ -123,9 +189,43 @@ func (h *Host) DialTCP(ctx context.Context, local, remote netip.AddrPort) (net.C
 	if err := h.checkRemote("dial tcp", remote); err != nil {
 		return nil, err
 	}
-	c, err := gonet.DialTCPWithBind(ctx, h.stack, full(local), full(remote), ipv4.ProtocolNumber)
+	c, err := h.dial(ctx, full(local), full(remote))
 	if err != nil {
 		return nil, fmt.Errorf("host %s: dial tcp %s: %w", h.mac, remote, err)
 	}
 	return c, nil
+}
+
+// dial is gonet.DialTCPWithBind, which keeps the endpoint to itself.
+func (h *Host) dial(ctx context.Context, local, remote tcpip.FullAddress) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	wq := new(waiter.Queue)
+	ep, err := h.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, wq)
+	if err != nil {
+		return nil, errors.New(err.String())
+	}
+	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
+	if err := ep.Bind(local); err != nil {
+		ep.Close()
+		return nil, fmt.Errorf("from %s: %s", addrPort(local), err)
+	}
+	err = ep.Connect(remote)
+	if _, started := err.(*tcpip.ErrConnectStarted); started { //nolint:errorlint // tcpip.Error is no error
+		select {
+		case <-ctx.Done():
+			ep.Close()
+			return nil, ctx.Err()
+		case <-ready:
+		}
+		err = ep.LastError()
+	}
+	if err != nil {
+		ep.Close()
+		return nil, &net.OpError{Op: "connect", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addrPort(remote)), Err: errors.New(err.String())}
+	}
+	return &conn{TCPConn: gonet.NewTCPConn(wq, ep), ep: ep}, nil
 }

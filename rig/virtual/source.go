@@ -136,6 +136,7 @@ func (b *boot) overTFTP(server netip.AddrPort) *tftp {
 	return &tftp{tftpc.Config{
 		Listen: b.net.listenTFTP, Server: server, Options: options,
 		Timeout: b.h.retry(model.TFTPTimeout), Tries: b.h.cfg.Facts.Int(model.TFTPTries),
+		Limit: b.h.cfg.Facts.Int(model.TFTPFileLimit), Defects: b.h.cfg.Defects,
 	}}
 }
 

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ip88rig/rig/virtual/defect"
 )
 
 // Opcodes (RFC 1350, 5; RFC 2347).
@@ -50,6 +52,9 @@ const (
 
 // ErrTimeout is returned when the server stayed silent through all tries.
 var ErrTimeout = errors.New("tftp: server silent")
+
+// errOptions is an answer to the options that was refused.
+var errOptions = errors.New("options refused")
 
 // ServerError is an ERROR packet of the server.
 type ServerError struct {
@@ -116,6 +121,8 @@ type Config struct {
 	Tries int
 	// Limit is the longest file taken, in bytes; 64 MiB when it is 0.
 	Limit int
+	// Defects are the handset's.
+	Defects defect.Set
 }
 
 // Get reads a file. Errors are a *ServerError, ErrTimeout, ctx's error, or a
@@ -134,16 +141,47 @@ func Get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	if strings.ContainsRune(name, 0) {
 		return nil, fmt.Errorf("tftp: RRQ %q: name holds a NUL", name)
 	}
-	body, err := get(ctx, cfg, name)
-	var refused *ServerError
-	if len(cfg.Options) > 0 && errors.As(err, &refused) && refused.Code == RefusedOption {
-		cfg.Options = nil // RFC 2347: ask again without
-		body, err = get(ctx, cfg, name)
-	}
-	if err != nil {
+	for {
+		body, err := get(ctx, cfg, name)
+		switch {
+		case err == nil:
+			return body, nil
+		case len(cfg.Options) > 0 && withoutOptions(err):
+			cfg.Options = nil // RFC 2347: ask again without
+			continue
+		case cfg.onceMore(ctx, err):
+			continue
+		}
 		return nil, fmt.Errorf("tftp: RRQ %q to %v: %w", name, cfg.Server, err)
 	}
-	return body, nil
+}
+
+// withoutOptions tells whether the one or the other side would not have the
+// options.
+func withoutOptions(err error) bool {
+	var refused *ServerError
+	return errors.Is(err, errOptions) || errors.As(err, &refused) && refused.Code == RefusedOption
+}
+
+// onceMore tells whether a defect asks for the file again, after a pause.
+func (cfg Config) onceMore(ctx context.Context, err error) bool {
+	var broken *BrokenError
+	switch {
+	case errors.As(err, &broken):
+		if !cfg.Defects.Has(defect.RestartsTransfer) {
+			return false
+		}
+	case !errors.Is(err, ErrTimeout) || !cfg.Defects.Has(defect.RetriesForever):
+		return false
+	}
+	pause := time.NewTimer(cfg.Timeout)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func get(ctx context.Context, cfg Config, name string) ([]byte, error) {
@@ -160,7 +198,7 @@ func get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if err != nil && t.done > 0 {
+	if err != nil && t.peer.IsValid() {
 		err = &BrokenError{t.body, err}
 	}
 	return body, err
@@ -199,7 +237,7 @@ func (t *transfer) run(ctx context.Context, request []byte) ([]byte, error) {
 			try = 1
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case try >= t.cfg.Tries:
+		case try >= t.cfg.Tries || t.cfg.Defects.Has(defect.NeverRetries):
 			return nil, errors.Join(fmt.Errorf("block %d: no answer to %d tries: %w", t.done+1, try, ErrTimeout), t.lost)
 		default:
 			try++
@@ -227,7 +265,11 @@ func (t *transfer) wait(buf []byte, deadline time.Time) (took, finished bool, er
 		}
 		from := addrPort(addr)
 		if !t.belongs(from) {
-			// RFC 1350, 4: the transfer is not disturbed by it.
+			// RFC 1350, 4: the transfer is not disturbed by it. An ERROR is never
+			// answered (RFC 1350, 7).
+			if n >= 2 && binary.BigEndian.Uint16(buf) == opERROR {
+				continue
+			}
 			if err := t.sendTo(errorPacket(UnknownID, "unknown transfer id"), from); err != nil {
 				return false, false, err
 			}
@@ -243,6 +285,9 @@ func (t *transfer) wait(buf []byte, deadline time.Time) (took, finished bool, er
 // belongs tells whether a packet comes from the server's transfer id, or may
 // set it: any port of the server's address.
 func (t *transfer) belongs(from netip.AddrPort) bool {
+	if t.cfg.Defects.Has(defect.AnyTransferID) {
+		return true
+	}
 	if t.peer.IsValid() {
 		return from == t.peer
 	}
@@ -260,14 +305,14 @@ func (t *transfer) take(p []byte, from netip.AddrPort) (took, finished bool, err
 		return false, false, &ServerError{Code(binary.BigEndian.Uint16(p[2:])), text}
 	case opOACK:
 		if !first && t.done == 0 && len(t.last) == 4 {
-			return false, false, t.resend() // our ACK of it was lost
+			return false, false, t.repeat() // our ACK of it was lost
 		}
 		if !first || len(t.cfg.Options) == 0 {
 			return false, false, nil
 		}
 		t.peer = from
 		if err := t.accept(p[2:]); err != nil {
-			return false, false, errors.Join(err, t.send(errorPacket(RefusedOption, err.Error())))
+			return false, false, errors.Join(fmt.Errorf("%w: %w", errOptions, err), t.send(errorPacket(RefusedOption, err.Error())))
 		}
 		if t.size > int64(t.cfg.Limit) {
 			return false, false, t.tooLong()
@@ -276,9 +321,12 @@ func (t *transfer) take(p []byte, from netip.AddrPort) (took, finished bool, err
 	case opDATA:
 		number, data := binary.BigEndian.Uint16(p[2:]), p[4:]
 		switch {
+		case number == 0 && uint16(t.done+1) == 0 && t.cfg.Defects.Has(defect.BlockWrapStops): //nolint:gosec // as below
+			err := errors.New("block 0 after 65535")
+			return false, false, errors.Join(err, t.send(errorPacket(IllegalOp, "block number")))
 		case number == uint16(t.done+1): //nolint:gosec // block numbers wrap on purpose
 		case !first && number == uint16(t.done) && t.done > 0: //nolint:gosec // as above
-			return false, false, t.resend() // our ACK was lost; one ACK for one DATA
+			return false, false, t.repeat() // our ACK was lost; one ACK for one DATA
 		default:
 			return false, false, nil
 		}
@@ -349,6 +397,17 @@ func (t *transfer) resend() error {
 		to = t.cfg.Server
 	}
 	return t.sendTo(t.last, to)
+}
+
+// repeat answers something that has come again as before.
+func (t *transfer) repeat() error {
+	if t.cfg.Defects.Has(defect.NeverRetries) {
+		return nil
+	}
+	if err := t.resend(); err != nil || !t.cfg.Defects.Has(defect.DoublesAcks) {
+		return err
+	}
+	return t.resend()
 }
 
 // sendTo takes a packet that could not be sent (no route, no neighbour) for a

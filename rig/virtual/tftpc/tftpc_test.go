@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/internal/packetpipe"
 )
 
@@ -58,6 +59,7 @@ func TestGet(t *testing.T) {
 		name    string
 		options string
 		limit   int
+		defects defect.Set
 		steps   []step
 		want    string // packets of the client
 		body    string
@@ -96,13 +98,82 @@ func TestGet(t *testing.T) {
 		},
 		{
 			name: "refuses a larger block than it asked for", options: "blksize=512",
-			steps: []step{{1, tid, oack("blksize", "1024")}},
-			want:  "RRQ f octet blksize 512, ERROR 8", fails: "blksize",
+			steps: []step{{1, tid, oack("blksize", "1024")}, {3, tid, dataPacket(1, "hello")}},
+			want:  "RRQ f octet blksize 512, ERROR 8, RRQ f octet, ACK 1", body: "hello",
 		},
 		{
 			name: "refuses an option it did not ask for", options: "tsize",
-			steps: []step{{1, tid, oack("windowsize", "4")}},
-			want:  "RRQ f octet tsize 0, ERROR 8", fails: "windowsize",
+			steps: []step{{1, tid, oack("windowsize", "4")}, {3, tid, dataPacket(1, "hello")}},
+			want:  "RRQ f octet tsize 0, ERROR 8, RRQ f octet, ACK 1", body: "hello",
+		},
+		{
+			name: "refuses a block size of nothing, and a size that is no number", options: "tsize blksize=512",
+			steps: []step{{1, tid, oack("blksize", "0")}, {3, tid, errorPacket(NotDefined, "no")}},
+			want:  "RRQ f octet tsize 0 blksize 512, ERROR 8, RRQ f octet", fails: `error 0 "no"`,
+		},
+		{
+			name: "gives up on a server that refuses options without being asked for any", options: "tsize",
+			steps: []step{{1, tid, errorPacket(RefusedOption, "no")}, {2, tid, errorPacket(RefusedOption, "no")}},
+			want:  "RRQ f octet tsize 0, RRQ f octet", fails: "error 8",
+		},
+		{
+			name: "refuses a size that is no number", options: "tsize",
+			steps: []step{{1, tid, oack("tsize", "99999999999999999999")}, {3, tid, dataPacket(1, "hello")}},
+			want:  "RRQ f octet tsize 0, ERROR 8, RRQ f octet, ACK 1", body: "hello",
+		},
+		{
+			name:  "does not answer an error of a stranger with one",
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, other, errorPacket(DiskFull, "bad")}, {2, tid, dataPacket(2, "good")}},
+			want:  "RRQ f octet, ACK 1, ACK 2", body: full + "good",
+		},
+		{
+			name:  "refuses what ended in an error",
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, errorPacket(DiskFull, "full")}},
+			want:  "RRQ f octet, ACK 1", fails: `error 3 "full"`,
+		},
+		{
+			name: "never retries: a lost block ends the transfer", defects: defect.Set{defect.NeverRetries},
+			steps: []step{{1, tid, dataPacket(1, full)}, {3, tid, dataPacket(2, "y")}},
+			want:  "RRQ f octet, ACK 1", is: ErrTimeout,
+		},
+		{
+			name: "never retries: nor is an ACK sent twice", defects: defect.Set{defect.NeverRetries},
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {2, tid, dataPacket(2, "y")}},
+			want:  "RRQ f octet, ACK 1, ACK 2", body: full + "y",
+		},
+		{
+			name: "doubles the ACK of a duplicate", defects: defect.Set{defect.DoublesAcks},
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {4, tid, dataPacket(2, "y")}},
+			want:  "RRQ f octet, ACK 1, ACK 1, ACK 1, ACK 2", body: full + "y",
+		},
+		{
+			name: "asks for ever where nobody answers", defects: defect.Set{defect.RetriesForever},
+			steps: []step{{11, tid, dataPacket(1, "hello")}},
+			want:  strings.Repeat("RRQ f octet, ", 11) + "ACK 1", body: "hello",
+		},
+		{
+			name: "asks for ever, but not for what was refused", defects: defect.Set{defect.RetriesForever},
+			steps: []step{{1, tid, errorPacket(FileNotFound, "gone")}},
+			want:  "RRQ f octet", fails: "gone",
+		},
+		{
+			name: "starts what broke off from the first block again", defects: defect.Set{defect.RestartsTransfer},
+			steps: []step{
+				{1, tid, dataPacket(1, full)},
+				{2, tid, errorPacket(DiskFull, "full")},
+				{3, tid, dataPacket(1, full)}, // then silence
+				{7, tid, dataPacket(1, "hello")},
+			},
+			want: "RRQ f octet, ACK 1, RRQ f octet, ACK 1, ACK 1, ACK 1, RRQ f octet, ACK 1", body: "hello",
+		},
+		{
+			name: "does not start again what never began", defects: defect.Set{defect.RestartsTransfer},
+			want: "RRQ f octet, RRQ f octet, RRQ f octet", is: ErrTimeout,
+		},
+		{
+			name: "takes data from any transfer id", defects: defect.Set{defect.AnyTransferID},
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, other, dataPacket(2, full)}, {3, stranger, dataPacket(3, "bad")}},
+			want:  "RRQ f octet, ACK 1, ACK 2, ACK 3", body: full + full + "bad",
 		},
 		{
 			name:  "answers a wrong transfer id with error 5 and goes on",
@@ -165,17 +236,7 @@ func TestGet(t *testing.T) {
 				network := packetpipe.New()
 				var got []string
 				steps := test.steps
-				fire := func(socks map[netip.AddrPort]*packetpipe.Conn, to net.Addr) {
-					for len(steps) > 0 && steps[0].after <= len(got) {
-						if _, err := socks[steps[0].from].WriteTo(steps[0].packet, to); err != nil {
-							t.Error(err)
-						}
-						steps = steps[1:]
-					}
-				}
 				socks := map[netip.AddrPort]*packetpipe.Conn{}
-				in := make(chan struct{}, 1)
-				in <- struct{}{}
 				for _, at := range []netip.AddrPort{server, tid, other, stranger} {
 					c, err := network.Listen(at)
 					if err != nil {
@@ -184,20 +245,14 @@ func TestGet(t *testing.T) {
 					socks[at] = c
 					defer c.Close() //nolint:errcheck // in memory
 				}
-				for _, c := range socks {
-					go func() { // ends when its socket is closed
-						buf := make([]byte, 2048)
-						for {
-							n, from, err := c.ReadFrom(buf)
-							if err != nil {
-								return
-							}
-							<-in
-							got = append(got, words(buf[:n]))
-							fire(socks, from)
-							in <- struct{}{}
+				heard := func(p []byte, from net.Addr) {
+					got = append(got, words(p))
+					for len(steps) > 0 && steps[0].after <= len(got) {
+						if _, err := socks[steps[0].from].WriteTo(steps[0].packet, from); err != nil {
+							t.Error(err)
 						}
-					}()
+						steps = steps[1:]
+					}
 				}
 				options, err := ParseOptions(test.options)
 				if err != nil {
@@ -205,12 +260,11 @@ func TestGet(t *testing.T) {
 				}
 				body, err := Get(t.Context(), Config{
 					Listen: func(context.Context) (net.PacketConn, error) {
-						return network.Listen(netip.AddrPortFrom(client, 0))
+						c, err := network.Listen(netip.AddrPortFrom(client, 0))
+						return overheard{c, heard}, err
 					},
-					Server: server, Options: options, Timeout: 4 * time.Second, Tries: 3, Limit: test.limit,
+					Server: server, Options: options, Timeout: 4 * time.Second, Tries: 3, Limit: test.limit, Defects: test.defects,
 				}, "f")
-				synctest.Wait()
-				<-in
 				if s := strings.Join(got, ", "); s != test.want {
 					t.Errorf("client sent %s\nwant %s", s, test.want)
 				}
@@ -223,20 +277,52 @@ func TestGet(t *testing.T) {
 				if string(body) != test.body {
 					t.Errorf("got body %q, want %q", body, test.body)
 				}
-				in <- struct{}{}
 			})
 		})
 	}
 }
 
+// overheard tells of each packet before it goes, so that their order is that of
+// the client whatever socket of the server they go to.
+type overheard struct {
+	*packetpipe.Conn
+	heard func(p []byte, from net.Addr)
+}
+
+func (o overheard) WriteTo(p []byte, to net.Addr) (int, error) {
+	o.heard(p, o.LocalAddr())
+	return o.Conn.WriteTo(p, to)
+}
+
 func TestBlockNumbersWrap(t *testing.T) {
+	const blocks = 65540
+	want := bytes.Repeat([]byte("12345678"), blocks)
+	got, err := long(t, blocks, nil)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes and %v, want %d", len(got), err, len(want))
+	}
+}
+
+func TestBlockWrapStops(t *testing.T) {
+	if _, err := long(t, 65540, defect.Set{defect.BlockWrapStops}); err == nil || !strings.Contains(err.Error(), "block 0 after 65535") {
+		t.Errorf("got %v, want it to end at the wrap", err)
+	}
+	if _, err := long(t, 65535, defect.Set{defect.BlockWrapStops}); err == nil {
+		t.Error("the last, empty block has number 0 and was taken")
+	}
+	if got, err := long(t, 65534, defect.Set{defect.BlockWrapStops}); err != nil || len(got) != 65534*8 {
+		t.Errorf("got %d bytes and %v from a file that does not wrap", len(got), err)
+	}
+}
+
+// long reads a file of so many blocks of 8 bytes, and an empty one.
+func long(t *testing.T, blocks int, defects defect.Set) ([]byte, error) {
+	t.Helper()
 	network := packetpipe.New()
 	sock, err := network.Listen(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const blocks = 65540
-	want := bytes.Repeat([]byte("12345678"), blocks)
 	go func() { // ends when the socket is closed
 		buf := make([]byte, 2048)
 		for block := 0; ; block++ {
@@ -255,15 +341,12 @@ func TestBlockNumbersWrap(t *testing.T) {
 		}
 	}()
 	defer sock.Close() //nolint:errcheck // in memory
-	got, err := Get(t.Context(), Config{
+	return Get(t.Context(), Config{
 		Listen: func(context.Context) (net.PacketConn, error) {
 			return network.Listen(netip.AddrPortFrom(client, 0))
 		},
-		Server: server, Options: []Option{{"blksize", "8"}}, Timeout: 10 * time.Second, Tries: 1,
+		Server: server, Options: []Option{{"blksize", "8"}}, Timeout: 10 * time.Second, Tries: 1, Defects: defects,
 	}, "f")
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("got %d bytes and %v, want %d", len(got), err, len(want))
-	}
 }
 
 func TestServerErrorIsTyped(t *testing.T) {

@@ -107,7 +107,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err == nil {
 			return &conn{TCPConn: gonet.NewTCPConn(wq, ep), ep: ep}, nil
 		}
-		if _, wait := err.(*tcpip.ErrWouldBlock); wait { //nolint:errorlint // tcpip.Error is no error
+		if _, wait := err.(*tcpip.ErrWouldBlock); wait {
 			select {
 			case <-l.done:
 				return nil, l.failed(net.ErrClosed)
@@ -214,7 +214,7 @@ func (h *Host) dial(ctx context.Context, local, remote tcpip.FullAddress) (net.C
 		return nil, fmt.Errorf("from %s: %s", addrPort(local), err)
 	}
 	err = ep.Connect(remote)
-	if _, started := err.(*tcpip.ErrConnectStarted); started { //nolint:errorlint // tcpip.Error is no error
+	if _, started := err.(*tcpip.ErrConnectStarted); started {
 		select {
 		case <-ctx.Done():
 			ep.Close()

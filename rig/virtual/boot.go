@@ -108,6 +108,10 @@ func (b *boot) run(up, power context.Context) (reason string, err error) {
 			b.stop(err)
 		}
 	})
+	if b.h.dead() { // single-bank: the boot loader has an address, and nothing to start
+		<-up.Done()
+		return "", context.Cause(up)
+	}
 	b.adjustWeb(up)
 
 	b.h.mu.Lock()

@@ -2,8 +2,7 @@ package virtual
 
 import (
 	"context"
-	"fmt"
-	"hash/crc32"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"ip88rig/rig/virtual/config"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/flash"
-	"ip88rig/rig/virtual/version"
 )
 
 // cycle is one run of the guide's download routine.
@@ -27,11 +25,17 @@ type cycle struct {
 	// the defect global-needs-own keeps them back.
 	global map[model.Field]bool
 	held   *config.File
+	// named holds what either file has set, touched the asterisked fields that
+	// the global file has changed.
+	named, touched map[model.Field]bool
 	// mentioned says that an asterisked field was named without a change.
 	mentioned bool
 	// version is the version file, asked says that it was asked for early.
 	version []byte
 	asked   bool
+	// noVersion says that there is no version file, badVersion that it cannot be
+	// read, broken that the transfer of a file broke off.
+	noVersion, badVersion, broken bool
 	// over ends the cycle: the server's certificate was refused.
 	over bool
 }
@@ -51,7 +55,10 @@ func (b *boot) provision(ctx context.Context, force bool) (reason string) {
 	}
 	defer src.close()
 	b.h.log.Info("cycle", "from", src.String(), "regardless of flags", force)
-	c := &cycle{b: b, h: b.h, src: src, force: force, before: b.h.settings(), global: map[model.Field]bool{}}
+	c := &cycle{
+		b: b, h: b.h, src: src, force: force, before: b.h.settings(),
+		global: map[model.Field]bool{}, named: map[model.Field]bool{}, touched: map[model.Field]bool{},
+	}
 	reason = c.run(ctx)
 	if ctx.Err() != nil {
 		return ""
@@ -79,50 +86,98 @@ func (c *cycle) run(ctx context.Context) string {
 	if c.configuration(ctx) {
 		return "asterisked field, at once (defect)"
 	}
+	c.resetUnmentioned()
 	if !c.asked {
 		c.version = c.versionFile(ctx)
 	}
 	if _, ok := c.src.(*web); ok && c.has(defect.HTTPAsksGlobalAgain) && c.configurable() {
-		c.fetch(ctx, c.h.cfg.Model.GlobalFile())
+		_, _ = c.ask(ctx, c.h.cfg.Model.GlobalFile())
 	}
 	installed := c.version != nil && c.software(ctx, c.version)
-	changed := c.changed()
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return ""
+	}
+	return c.reason(installed)
+}
+
+// reason tells why to reboot, blank for no reason. Neither a file that could
+// not be had nor one that could not be read is one (assumed).
+func (c *cycle) reason(installed bool) string {
+	changed := c.changed()
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	missed := c.h.memory.missed
+	c.h.memory.missed = false
+	switch {
 	case installed:
-		if c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" {
-			c.h.mu.Lock()
-			c.h.memory.again = true
-			c.h.mu.Unlock()
-		}
+		c.h.memory.again = c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" || c.has(defect.RebootFlagSticks)
 		return "software"
 	case changed != "":
+		c.h.memory.again = c.has(defect.RebootFlagSticks)
 		return changed
 	case c.mentioned:
 		return "asterisked field named (defect)"
+	case c.noVersion && c.has(defect.MissingVersionReboots) && !missed:
+		c.h.memory.missed = true
+		return "no version file (defect)"
+	case c.badVersion && c.has(defect.DamagedVersionReboots):
+		return "damaged version file (defect)"
+	case c.broken && c.has(defect.BrokenCycleReboots):
+		return "file broken off (defect)"
 	}
 	return ""
 }
 
-// fetch gets a file; nil stands for none, for whatever reason. A file that
+// errCycleOver says that nothing more is asked of the server in this cycle.
+var errCycleOver = errors.New("the cycle is over")
+
+// partial is an error that holds what had come of a file.
+type partial interface{ Partial() []byte }
+
+// ask gets a file, again as the facts say when its transfer fails. A file that
 // cannot be had is gone without, and the cycle goes on (assumed), but for a
 // server whose certificate was refused.
-func (c *cycle) fetch(ctx context.Context, name string) []byte {
-	if c.over || ctx.Err() != nil {
-		return nil
-	}
-	body, err := c.src.get(ctx, name)
-	if err != nil {
+func (c *cycle) ask(ctx context.Context, name string) ([]byte, error) {
+	for try := 1; ; try++ {
+		if c.over {
+			return nil, errCycleOver
+		}
+		body, err := c.src.get(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+			c.h.log.Info("fetched", "file", name, "bytes", len(body))
+			return body, nil
+		}
 		c.h.log.Warn("not fetched", "file", name, "error", err)
+		var part partial
 		c.over = c.over || refused(err)
-		return nil
+		c.broken = c.broken || errors.As(err, &part)
+		if c.over || errors.Is(err, errMissing) || try >= c.h.cfg.Facts.Int(model.FileTries) {
+			return nil, err
+		}
+		if err := c.h.pause(ctx, c.h.retry(model.FileRetryTime)); err != nil {
+			return nil, err
+		}
 	}
-	c.h.log.Info("fetched", "file", name, "bytes", len(body))
-	if body == nil {
-		body = []byte{}
+}
+
+// configFile gets a configuration file; nil stands for none, for whatever reason.
+func (c *cycle) configFile(ctx context.Context, name string, stops defect.Name) []byte {
+	body, err := c.ask(ctx, name)
+	var part partial
+	switch {
+	case err == nil && body == nil:
+		return []byte{}
+	case err == nil:
+		return body
+	case errors.Is(err, errMissing):
+		c.over = c.over || c.has(stops)
+	case c.has(defect.AppliesPartialFile) && errors.As(err, &part):
+		return part.Partial()
 	}
-	return body
+	return nil
 }
 
 // configuration asks for the two files, if the flag allows that. It returns true
@@ -133,7 +188,7 @@ func (c *cycle) configuration(ctx context.Context) bool {
 		return false
 	}
 	if c.has(defect.OwnFileFirst) {
-		own := c.fetch(ctx, c.ownName())
+		own := c.ownFile(ctx)
 		return c.globalFile(ctx) || c.apply(ctx, own, true)
 	}
 	if c.globalFile(ctx) {
@@ -145,7 +200,7 @@ func (c *cycle) configuration(ctx context.Context) bool {
 	if c.has(defect.SkipsOwnFile) {
 		return false
 	}
-	return c.apply(ctx, c.fetch(ctx, c.ownName()), true)
+	return c.apply(ctx, c.ownFile(ctx), true)
 }
 
 // configurable tells whether configuration may be asked for.
@@ -163,20 +218,22 @@ func (c *cycle) ownName() string {
 	return strings.ReplaceAll(form, "$MAC", name)
 }
 
+func (c *cycle) ownFile(ctx context.Context) []byte {
+	return c.configFile(ctx, c.ownName(), defect.StopsWithoutOwn)
+}
+
 func (c *cycle) globalFile(ctx context.Context) bool {
-	data := c.fetch(ctx, c.h.cfg.Model.GlobalFile())
+	data := c.configFile(ctx, c.h.cfg.Model.GlobalFile(), defect.StopsWithoutGlobal)
 	if data != nil && c.has(defect.AsksSibling) {
 		models := model.All()
 		i := slices.Index(models, c.h.cfg.Model)
-		c.fetch(ctx, models[(i+1)%len(models)].GlobalFile())
+		_, _ = c.ask(ctx, models[(i+1)%len(models)].GlobalFile())
 	}
 	return c.apply(ctx, data, false)
 }
 
-// apply transfers a file's settings to the memory. The key is the one in memory
-// at this moment, so one that the global file sets counts for the
-// phone-specific file (assumed). Files that it includes are fetched and put
-// aside: the phone book is not simulated.
+// apply transfers a file's settings to the memory. Files that it includes are
+// fetched and put aside: the phone book is not simulated.
 func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow bool) {
 	if data == nil || ctx.Err() != nil {
 		return false
@@ -184,11 +241,15 @@ func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow boo
 	text, err := c.open(data, own)
 	if err != nil {
 		c.h.log.Warn("configuration dropped", "own", own, "error", err)
+		c.wipe()
 		return false
 	}
-	file := config.Parse(text, c.h.rules)
+	file := config.Parse(text, c.h.rules, config.Options{KeepsComments: c.has(defect.KeepsComment)})
 	for _, r := range file.Remarks {
 		c.h.log.Info("configuration line left out", "own", own, "line", r.String())
+	}
+	if c.sticks(defect.DamagedFileSticks, len(text) == 0 || file.Ignored > 0) {
+		return false
 	}
 	switch {
 	case !own && c.has(defect.GlobalNeedsOwn):
@@ -200,7 +261,7 @@ func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow boo
 	c.transfer(file.Settings, own)
 	const most = 4
 	for _, name := range file.Includes[:min(len(file.Includes), most)] {
-		c.fetch(ctx, name)
+		_, _ = c.ask(ctx, name)
 	}
 	return c.has(defect.RebootsAtOnce) && c.asterisked()
 }
@@ -208,18 +269,74 @@ func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow boo
 // open returns the text of a file: as it stands if it is readable, else
 // decrypted (guide F-2).
 func (c *cycle) open(data []byte, own bool) ([]byte, error) {
-	form, key := c.h.cfg.Facts.Text(model.DecryptKeyForm), c.h.settings().text(decryptKey)
+	form, key := c.h.cfg.Facts.Text(model.DecryptKeyForm), c.key(own)
 	if c.has(defect.DecryptsAll) && key != "" {
 		return config.Decrypt(data, form, key)
 	}
-	if own && c.has(defect.OwnFileNotDecrypted) {
-		key = ""
-	}
 	text, encrypted, err := config.Open(data, form, key)
-	if encrypted && err == nil {
+	switch {
+	case !encrypted:
+		return text, err
+	case config.DamagedText(data):
+		c.sticks(defect.DamagedFileSticks, true)
+		return text, err
+	case c.sticks(defect.BrokenCipherSticks, config.Damaged(data, form, key)):
+		return nil, errors.New("no encrypted file is taken any more (defect)")
+	}
+	if err == nil {
 		c.h.log.Info("decrypted", "own", own)
 	}
 	return text, err
+}
+
+// key is the one that a file is decrypted with: that in memory. Whether one that
+// the global file has set counts for the phone-specific file of the same cycle
+// is a fact.
+func (c *cycle) key(own bool) string {
+	switch {
+	case own && c.has(defect.OwnFileNotDecrypted):
+		return ""
+	case own && (c.has(defect.LateKey) || !c.h.cfg.Facts.Yes(model.KeyInCycle)):
+		return c.before.text(decryptKey)
+	}
+	return c.h.settings().text(decryptKey)
+}
+
+// sticks tells whether a defect that a bad file has brought about bars this
+// one, which may be bad itself.
+func (c *cycle) sticks(d defect.Name, bad bool) bool {
+	if !c.has(d) {
+		return false
+	}
+	mark := flash.SettingsMark + string(d)
+	if bad {
+		c.h.store(func(s *flash.State) { s.Marks[mark] = "yes" })
+	}
+	s := c.h.flash.Read()
+	return s.Marks[mark] != ""
+}
+
+// wipe is the defect wrong-key-wipes.
+func (c *cycle) wipe() {
+	if !c.has(defect.WrongKeyWipes) {
+		return
+	}
+	c.h.store(func(s *flash.State) {
+		maps.DeleteFunc(s.Settings, func(path, _ string) bool { return strings.HasPrefix(path, "VOIP/line") })
+	})
+}
+
+// resetUnmentioned is the defect resets-unmentioned. It needs a file that was read.
+func (c *cycle) resetUnmentioned() {
+	if !c.has(defect.ResetsUnmentioned) || len(c.named) == 0 {
+		return
+	}
+	c.h.store(func(s *flash.State) {
+		maps.DeleteFunc(s.Settings, func(path, _ string) bool {
+			section, name, _ := strings.Cut(path, "/")
+			return !c.named[model.Field{Section: section, Name: name}]
+		})
+	})
 }
 
 func (c *cycle) transfer(list []config.Setting, own bool) {
@@ -236,6 +353,7 @@ func (c *cycle) transfer(list []config.Setting, own bool) {
 	c.h.mu.Unlock()
 	c.h.store(func(state *flash.State) {
 		for _, s := range list {
+			c.named[s.Field] = true
 			if own && c.has(defect.GlobalWins) && c.global[s.Field] {
 				continue
 			}
@@ -247,6 +365,12 @@ func (c *cycle) transfer(list []config.Setting, own bool) {
 		}
 	})
 	c.h.log.Info("transferred to memory", "own", own, "settings", len(list))
+	if !own {
+		now := c.h.settings()
+		for _, f := range c.h.cfg.Facts.Fields(model.RebootFields) {
+			c.touched[f] = now.get(f) != c.before.get(f)
+		}
+	}
 }
 
 // mention is the defect reboots-on-mention.
@@ -265,14 +389,23 @@ func (c *cycle) mention(state *flash.State, s config.Setting, own bool) {
 }
 
 // asterisked tells whether a field of Table D-1 with an asterisk has another
-// value than before the cycle. What a field held in between does not count, so
-// one that the phone-specific file sets back is no change (assumed).
+// value than before the cycle.
 func (c *cycle) asterisked() bool {
 	now := c.h.settings()
 	return slices.ContainsFunc(c.h.cfg.Facts.Fields(model.RebootFields), func(f model.Field) bool { return now.get(f) != c.before.get(f) })
 }
 
-// changed returns why the configuration asks for a reboot, blank if it does not.
+// setBack tells whether the phone-specific file has set back an asterisked field
+// that the global file had changed.
+func (c *cycle) setBack() bool {
+	now := c.h.settings()
+	return slices.ContainsFunc(c.h.cfg.Facts.Fields(model.RebootFields), func(f model.Field) bool {
+		return c.touched[f] && now.get(f) == c.before.get(f)
+	})
+}
+
+// changed returns why the configuration asks for a reboot, blank if it does
+// not. Whether a field that was changed and set back does is a fact.
 func (c *cycle) changed() string {
 	switch {
 	case c.asterisked():
@@ -280,6 +413,8 @@ func (c *cycle) changed() string {
 			return ""
 		}
 		return "asterisked field"
+	case c.setBack() && c.h.cfg.Facts.Yes(model.SetBackReboots) != c.has(defect.SetBackReboots):
+		return "asterisked field, set back"
 	case c.has(defect.RebootsOnAnyChange):
 		now := c.h.settings()
 		names := slices.Concat(slices.Collect(maps.Keys(now.state.Settings)), slices.Collect(maps.Keys(c.before.state.Settings)))
@@ -288,113 +423,4 @@ func (c *cycle) changed() string {
 		}
 	}
 	return ""
-}
-
-// versionFile asks for the version file: in the folder of the MAC first, then
-// at the root, where the fact says so.
-func (c *cycle) versionFile(ctx context.Context) []byte {
-	name := c.h.cfg.Model.VersionFile()
-	if c.h.cfg.Facts.Yes(model.VersionInFolder) {
-		if data := c.fetch(ctx, c.h.ownName()+"/"+name); data != nil {
-			return data
-		}
-	}
-	return c.fetch(ctx, name)
-}
-
-// software installs what the version file lists if its version differs from the
-// running one, and tells whether it did. With the download of software disabled
-// the version file is asked for all the same, and nothing else (assumed).
-func (c *cycle) software(ctx context.Context, data []byte) (installed bool) {
-	file, err := version.Parse(c.h.cfg.Facts.Text(model.VersionSyntax), data, version.Options{CommentsOnlyOnTop: c.has(defect.CommentsOnlyOnTop)})
-	switch {
-	case err != nil:
-		c.h.log.Warn("version file dropped", "error", err)
-		return false
-	case len(file.Files) == 0:
-		c.h.log.Info("version file lists nothing", "version", file.Version)
-		return false
-	case c.h.settings().fact(model.DownloadFlagFields, 1) == "disable" && !c.force && !c.has(defect.IgnoresSoftwareFlag):
-		c.h.log.Info("software download is disabled", "version", file.Version)
-		return false
-	}
-	same := file.Version == c.b.version
-	switch {
-	case same && !c.has(defect.DownloadsSameVersion):
-		c.h.store(func(s *flash.State) { delete(s.Marks, markTried) })
-		return false
-	case !same && c.has(defect.NewerOnly) && !version.Newer(file.Version, c.b.version):
-		return false
-	}
-	if c.has(defect.SkipsXML) {
-		file.Files = file.Files[:len(file.Files)-1]
-	}
-	files, err := c.download(ctx, file.Files)
-	if err != nil {
-		c.h.log.Warn("software not installed", "version", file.Version, "error", err)
-		return false
-	}
-	if same {
-		return false
-	}
-	return c.install(ctx, file.Version, files)
-}
-
-// download fetches all files, each whole and, where the version file says so,
-// with its checksum. The first that fails ends it: nothing is installed then.
-func (c *cycle) download(ctx context.Context, list []version.Listed) (map[string]int, error) {
-	sizes := map[string]int{}
-	for _, l := range list {
-		body := c.fetch(ctx, l.Name)
-		switch sum := crc32.ChecksumIEEE(body); {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case body == nil:
-			return nil, fmt.Errorf("file %s could not be had", l.Name)
-		case len(body) == 0:
-			return nil, fmt.Errorf("file %s is empty", l.Name)
-		case l.HasCRC && sum != l.CRC:
-			return nil, fmt.Errorf("file %s has CRC-32 %08x, want %08x", l.Name, sum, l.CRC)
-		}
-		sizes[l.Name] = len(body)
-	}
-	return sizes, nil
-}
-
-// markTried holds the version that the defect installs-nothing has rebooted for.
-const markTried = "tried"
-
-// install writes the bank that does not run, and has the boot loader start it
-// next. A cut of power on the way leaves the running bank and no other.
-func (c *cycle) install(ctx context.Context, v string, files map[string]int) bool {
-	if c.has(defect.InstallsNothing) {
-		s := c.h.flash.Read()
-		if s.Marks[markTried] == v {
-			return false
-		}
-		c.h.store(func(s *flash.State) { s.Marks[markTried] = v })
-		return c.h.pause(ctx, c.writeTime(files)) == nil
-	}
-	c.h.store(func(s *flash.State) { s.Banks[s.Other()] = flash.Bank{} })
-	if c.h.pause(ctx, c.writeTime(files)) != nil {
-		return false
-	}
-	if err := c.h.flash.Update(func(s *flash.State) {
-		s.Banks[s.Other()] = flash.Bank{Version: v, Files: files}
-		s.Boot = s.Other()
-	}); err != nil {
-		c.h.log.Error("flash", "error", err)
-		return false
-	}
-	c.h.log.Info("installed", "version", v, "files", strings.Join(slices.Sorted(maps.Keys(files)), " "))
-	return true
-}
-
-func (c *cycle) writeTime(files map[string]int) time.Duration {
-	const page = 64 << 10
-	pages := 0
-	for _, n := range files {
-		pages += (n + page - 1) / page
-	}
-	return time.Duration(pages) * c.h.wait(model.FlashWriteTime)
 }

@@ -126,6 +126,8 @@ type Handset struct {
 type volatile struct {
 	force bool // the next cycle downloads whatever the flags say (check-sync)
 	again bool // a defect reboots once more after the next cycle
+	// missed says that the defect missing-version-reboots has just rebooted.
+	missed bool
 	// undo holds what files have overwritten since power came, for the defect
 	// settings-volatile; nil stands for the factory's value.
 	undo map[model.Field]*string
@@ -397,5 +399,5 @@ func (h *Handset) ownName() string {
 // expand replaces $MODEL, $VERSION and $MAC.
 func (h *Handset) expand(fact, version string) string {
 	mac := strings.ToUpper(fmt.Sprintf("%x", []byte(h.MAC())))
-	return strings.NewReplacer("$MODEL", h.cfg.Model.String(), "$VERSION", version, "$MAC", mac).Replace(h.cfg.Facts.Text(fact))
+	return strings.NewReplacer("$MODEL", h.cfg.Model.String(), "$VERSION", h.told(version), "$MAC", mac).Replace(h.cfg.Facts.Text(fact))
 }

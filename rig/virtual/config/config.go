@@ -66,9 +66,15 @@ func (f *File) remark(line int, format string, args ...any) {
 	}
 }
 
+// Options changes how a file is read.
+type Options struct {
+	// KeepsComments takes the comment behind a value for a part of it.
+	KeepsComments bool
+}
+
 // Parse reads a configuration file. It never fails: a file of rubbish is a
 // file that sets nothing.
-func Parse(text []byte, rules Rules) File {
+func Parse(text []byte, rules Rules, opts Options) File {
 	var f File
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	section, number := "", 0
@@ -85,7 +91,7 @@ func Parse(text []byte, rules Rules) File {
 		case s[0] == '[':
 			section = f.header(number, s, rules)
 		default:
-			f.line(number, section, s, rules)
+			f.line(number, section, s, rules, opts)
 		}
 	}
 	return f
@@ -106,8 +112,8 @@ func (f *File) header(number int, s string, rules Rules) string {
 	return name
 }
 
-func (f *File) line(number int, section, s string, rules Rules) {
-	words, err := split(s)
+func (f *File) line(number int, section, s string, rules Rules, opts Options) {
+	words, comment, err := split(s)
 	if err != nil {
 		f.remark(number, "%v", err)
 		return
@@ -139,6 +145,9 @@ func (f *File) line(number int, section, s string, rules Rules) {
 		f.remark(number, "%s: %d words without quotes", name, len(values))
 		return
 	}
+	if opts.KeepsComments && len(values) > 0 && comment != "" {
+		values = append(values, comment)
+	}
 	value := strings.Join(values, " ")
 	if err := rule.Check(value); err != nil {
 		f.remark(number, "%s: %v", name, err)
@@ -164,23 +173,22 @@ func keyword(section string, words []string) (name string, values []string) {
 	return strings.Join(words[:n], " "), words[n:]
 }
 
-// split cuts a line into words up to its comment. A comment opens with a
+// split cuts a line into words up to its comment, which it returns. A comment opens with a
 // semicolon at the start of a word; in the middle of a word it is a part of it,
 // since "a blank is required between the value and ;".
-func split(s string) ([]string, error) {
-	var words []string
+func split(s string) (words []string, comment string, err error) {
 	for {
 		s = strings.TrimLeft(s, " \t")
 		if s == "" || s[0] == ';' {
-			return words, nil
+			return words, s, nil
 		}
 		if s[0] == '"' {
 			text, rest, ok := strings.Cut(s[1:], `"`)
 			if !ok {
-				return nil, fmt.Errorf("quote is not closed")
+				return nil, "", fmt.Errorf("quote is not closed")
 			}
 			if rest != "" && !strings.ContainsRune(" \t;", rune(rest[0])) {
-				return nil, fmt.Errorf("%.20q follows a closing quote", rest)
+				return nil, "", fmt.Errorf("%.20q follows a closing quote", rest)
 			}
 			words = append(words, text)
 			s = rest
@@ -208,4 +216,11 @@ func Readable(data []byte) bool {
 		}
 	}
 	return true
+}
+
+// DamagedText tells whether a file that is not readable was text: UTF-8 with
+// control characters in it, as no cipher leaves it.
+func DamagedText(data []byte) bool {
+	const short = 16 // whatever is shorter may be anything
+	return len(data) >= short && utf8.Valid(data) && !Readable(data)
 }

@@ -55,7 +55,7 @@ func TestParse(t *testing.T) {
 		{"an empty file", "", nil, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := Parse([]byte(tc.text), rules())
+			f := Parse([]byte(tc.text), rules(), Options{})
 			if got := settings(f); !slices.Equal(got, tc.want) {
 				t.Errorf("got %q, want %q (%v)", got, tc.want, f.Remarks)
 			}
@@ -67,7 +67,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseKeepsIncludes(t *testing.T) {
-	f := Parse([]byte("[VOIP]\ninclude 00005E005301-phonebook.csv phonebook\ninclude x\n"), rules())
+	f := Parse([]byte("[VOIP]\ninclude 00005E005301-phonebook.csv phonebook\ninclude x\n"), rules(), Options{})
 	if want := []string{"00005E005301-phonebook.csv"}; !slices.Equal(f.Includes, want) || f.Ignored != 1 {
 		t.Errorf("got %q and %d left out, want %q and 1", f.Includes, f.Ignored, want)
 	}
@@ -195,7 +195,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("[PROG]\nadd 3 1 2\n[ROUTE]\nadd SIP 0 1 2 192.0.2.1\n[SYSTEM]\nfunction tcp enable\n[\n]\n[]\n\"\"\n\"\" x"))
 	r := rules()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, s := range Parse(data, r).Settings {
+		for _, s := range Parse(data, r, Options{}).Settings {
 			rule, ok := r.Rule(s.Field)
 			if !ok {
 				t.Fatalf("unknown field %v was set", s.Field)

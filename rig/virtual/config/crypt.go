@@ -34,6 +34,21 @@ func Open(data []byte, form, key string) (text []byte, encrypted bool, err error
 // decrypt-key-form. It fails on a file that is not whole blocks, and when the
 // outcome is not readable.
 func Decrypt(data []byte, form, key string) ([]byte, error) {
+	out, err := blocks(data, form, key)
+	if err != nil {
+		return nil, err
+	}
+	// Zero bytes fill the last block only.
+	last := len(out) - des.BlockSize
+	out = append(out[:last], bytes.TrimRight(out[last:], "\x00")...)
+	if !Readable(out) {
+		return nil, errors.New("decrypt: the outcome is not readable, the key is another one or the file is damaged")
+	}
+	return out, nil
+}
+
+// blocks decrypts whole blocks, whatever comes out.
+func blocks(data []byte, form, key string) ([]byte, error) {
 	if key == "" {
 		return nil, ErrNoKey
 	}
@@ -56,13 +71,28 @@ func Decrypt(data []byte, form, key string) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("decrypt: unknown form %q", form)
 	}
-	// Zero bytes fill the last block only.
-	body := out[:len(out)-size]
-	out = append(body, bytes.TrimRight(out[len(out)-size:], "\x00")...)
-	if !Readable(out) {
-		return nil, errors.New("decrypt: the outcome is not readable, the key is another one or the file is damaged")
-	}
 	return out, nil
+}
+
+// Damaged tells whether a file is one under the key, but not whole: some of it
+// opens to text, and all of it does not, or ends in the middle of a line. Two
+// blocks that are text are no chance.
+func Damaged(data []byte, form, key string) bool {
+	text, err := Decrypt(data, form, key)
+	if err == nil {
+		return len(text) > 0 && text[len(text)-1] != '\n'
+	}
+	out, err := blocks(data[:len(data)/des.BlockSize*des.BlockSize], form, key)
+	if err != nil {
+		return false
+	}
+	const span = 2 * des.BlockSize
+	for at := 0; at+span <= len(out); at += des.BlockSize {
+		if Readable(out[at : at+span]) {
+			return true
+		}
+	}
+	return false
 }
 
 // keyed makes two-key 3DES (EDE) of 32 hex digits; parity bits are not looked at.

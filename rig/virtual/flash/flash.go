@@ -42,6 +42,9 @@ type Lease struct {
 	Ends     time.Duration `json:"ends"`
 }
 
+// SettingsMark opens the names of marks that a factory reset takes away.
+const SettingsMark = "settings "
+
 // State is everything in the memory.
 type State struct {
 	Model model.Model `json:"model"`
@@ -55,7 +58,8 @@ type State struct {
 	Installed [][]byte `json:"installed,omitempty"`
 	Uploaded  [][]byte `json:"uploaded,omitempty"`
 	Lease     *Lease   `json:"lease,omitempty"`
-	// Marks are notes that defects leave for later boots.
+	// Marks are notes that defects leave for later boots. Those whose name opens
+	// with SettingsMark go with the settings.
 	Marks map[string]string `json:"marks,omitempty"`
 }
 
@@ -83,6 +87,7 @@ func (s *State) Factory() {
 	s.Settings = map[string]string{}
 	s.Uploaded = nil
 	s.Lease = nil
+	maps.DeleteFunc(s.Marks, func(name, _ string) bool { return strings.HasPrefix(name, SettingsMark) })
 }
 
 func (s *State) clone() State {

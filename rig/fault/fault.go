@@ -54,6 +54,11 @@ type Point struct {
 	// Bytes is how much of the file was handed over before, where the service
 	// is in the middle of one.
 	Bytes int64
+	// Within says that this is a place inside of an exchange that was asked
+	// about before: only rules that name its phase or its message, or wait for
+	// bytes, find it. So From and Times of a rule on a file count files, not
+	// their parts.
+	Within bool
 }
 
 // Rule is one declared fault.
@@ -134,6 +139,9 @@ func (r Rule) matches(p Point) bool {
 		return false
 	}
 	if p.Bytes < r.behind {
+		return false
+	}
+	if p.Within && r.phase == "" && r.behind == 0 && r.target != p.Message {
 		return false
 	}
 	return r.target == "*" || r.target == p.Message || strings.EqualFold(r.target, p.File)

@@ -152,3 +152,25 @@ func TestJointEffectsApplyTogetherAndOthersDoNot(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacesWithinAnExchangeAreFoundOnlyByWhoLooksForThem(t *testing.T) {
+	within := fault.Point{Service: "httpd", Message: "body", Phase: "body", File: "image.rom", Bytes: 1 << 16, Within: true}
+	for _, c := range []struct {
+		rule  fault.Rule
+		fires bool
+	}{
+		{fault.On("image.rom"), false},
+		{fault.On("*").In("httpd"), false},
+		{fault.On("body"), true},
+		{fault.On("image.rom").During("body"), true},
+		{fault.On("image.rom").Behind(1 << 16), true},
+		{fault.On("image.rom").Behind(1<<16 + 1), false},
+		{fault.On("other.rom").Behind(1), false},
+	} {
+		var p fault.Plan
+		p.Add(c.rule.Do(drop{}))
+		if _, _, ok := p.At(within); ok != c.fires {
+			t.Errorf("%s: fires %t, want %t", c.rule, ok, c.fires)
+		}
+	}
+}

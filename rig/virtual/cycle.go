@@ -110,10 +110,12 @@ func (c *cycle) reason(installed bool) string {
 	c.h.memory.missed = false
 	switch {
 	case installed:
-		c.h.memory.again = c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" || c.has(defect.RebootFlagSticks)
+		if c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" || c.has(defect.RebootFlagSticks) {
+			c.h.memory.again = true
+		}
 		return "software"
 	case changed != "":
-		c.h.memory.again = c.has(defect.RebootFlagSticks)
+		c.h.memory.again = c.h.memory.again || c.has(defect.RebootFlagSticks)
 		return changed
 	case c.mentioned:
 		return "asterisked field named (defect)"

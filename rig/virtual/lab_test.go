@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -257,6 +258,10 @@ func (l *lab) tftp(conn net.PacketConn, tasks *sync.WaitGroup) {
 	}
 }
 
+// breakOff in a file ends its transfer there; over TFTP it stands at the end of
+// a block.
+const breakOff = "\x00break off\x00"
+
 func (l *lab) transfer(to net.Addr, text string, ok bool) {
 	conn, err := l.host.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"))
 	if err != nil {
@@ -269,6 +274,9 @@ func (l *lab) transfer(to net.Addr, text string, ok bool) {
 	}
 	ack := make([]byte, 600)
 	for block := 1; ; block++ {
+		if strings.HasPrefix(text, breakOff) {
+			return
+		}
 		part := text[:min(512, len(text))]
 		text = text[len(part):]
 		_, _ = conn.WriteTo(append([]byte{0, 3, byte(block >> 8), byte(block)}, part...), to)
@@ -311,6 +319,12 @@ func (l *lab) http(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		http.NotFound(w, r)
 		return
+	}
+	if part, _, broken := strings.Cut(text, breakOff); broken {
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+		_, _ = w.Write([]byte(part))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write([]byte(text))
 }

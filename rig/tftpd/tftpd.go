@@ -44,6 +44,10 @@ type Config struct {
 	// Transfer opens the socket of one transfer on a fresh port of the address
 	// the request came to. The server closes it.
 	Transfer func(local netip.Addr) (net.PacketConn, error)
+	// Elsewhere opens a socket at another address of the host, with this port or,
+	// for 0, a fresh one. Only faults use it; nil where there is no such address.
+	// The server closes it.
+	Elsewhere func(port uint16) (net.PacketConn, error)
 	// Lookup returns the content of a file; the name has no leading slash. It is
 	// asked once per request, in the order of the requests, and must not wait
 	// for anything. The content is not changed and must not change afterwards.
@@ -178,17 +182,20 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	for _, why := range req.odd {
 		s.odd(from, to, file, "RRQ", why)
 	}
-	silentAt := -1
-	switch e := s.fault(fault.Point{Message: "RRQ", File: file}, from, to).(type) {
+	var begin onTransfer
+	switch e := s.fault(fault.Point{Message: "RRQ", File: file}, from, to, stand{opts: req.opts}).(type) {
 	case Drop:
 		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "request ignored, as told"})
 		return nil
 	case Fail:
 		s.answer(from, to, file, e.Code, e.Text)
 		return nil
-	case FallSilent:
-		silentAt = e.AfterBytes
-	case nil:
+	case RefuseOptions:
+		s.answer(from, to, file, OptionRefused, optionsRefused)
+		return nil
+	case onTransfer:
+		begin = e
+	default:
 	}
 	if req.mode != "octet" && req.mode != "netascii" {
 		s.odd(from, to, file, "RRQ", fmt.Sprintf("mode %q", req.mode))
@@ -225,7 +232,11 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	for _, why := range odd {
 		s.odd(from, to, file, "RRQ", why+", ignored")
 	}
-	conn, err := s.cfg.Transfer(to.Addr())
+	open := func() (net.PacketConn, error) { return s.cfg.Transfer(to.Addr()) }
+	if _, ok := begin.(AnswerElsewhere); ok {
+		open = func() (net.PacketConn, error) { return s.elsewhere(0) }
+	}
+	conn, err := open()
 	if err != nil {
 		s.odd(from, to, file, "RRQ", "no socket for the transfer: "+err.Error())
 		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "no socket for the transfer"})
@@ -233,8 +244,11 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	}
 	t := newTransfer(s, conn, transferSpec{
 		raw: string(b), file: file, mode: req.mode, content: content, terms: terms,
-		peer: from, asked: to, silentAt: silentAt,
+		peer: from, asked: to,
 	})
+	if begin != nil {
+		begin.begin(t)
+	}
 	s.enter(t)
 	return t
 }
@@ -310,12 +324,12 @@ func (s *Server) answer(from, to netip.AddrPort, file string, code uint16, text 
 // becomes, and whether it is sent at all. An ERROR that is itself an effect is
 // not asked about, so that one fault counts once.
 func (s *Server) errorAt(from, to netip.AddrPort, file string, code uint16, text string) (newCode uint16, newText string, ok bool) {
-	switch e := s.fault(fault.Point{Message: "ERROR", File: file}, from, to).(type) {
+	switch e := s.fault(fault.Point{Message: "ERROR", File: file}, from, to, stand{}).(type) {
 	case Drop, FallSilent:
 		return code, text, false
 	case Fail:
 		return e.Code, e.Text, true
-	case nil:
+	default:
 	}
 	return code, text, true
 }
@@ -335,17 +349,17 @@ func refusal(e timeline.Event, code uint16) timeline.Event {
 
 // fault asks the plan, and journals what it says. It returns nil when nothing
 // is to go wrong.
-func (s *Server) fault(pt fault.Point, from, to netip.AddrPort) Effect {
-	if s.cfg.Faults == nil {
+func (s *Server) fault(pt fault.Point, from, to netip.AddrPort, at stand) Effect {
+	if s.cfg.Faults.Empty() {
 		return nil
 	}
 	pt.Service = "tftpd"
-	effect, sentence, ok := s.cfg.Faults.At(pt)
+	at.message = pt.Message
+	effect, sentence, ok := s.cfg.Faults.Try(pt, func(e fault.Effect) bool {
+		own, ok := e.(Effect)
+		return ok && s.Can(own) == nil && own.fits(at)
+	})
 	if !ok {
-		return nil
-	}
-	if err := s.Can(effect); err != nil {
-		s.odd(from, to, pt.File, pt.Message, err.Error())
 		return nil
 	}
 	e := timeline.Event{Kind: timeline.FaultFired, Src: from, Dst: to, File: pt.File, Message: pt.Message, Reason: sentence}

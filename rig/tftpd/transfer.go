@@ -1,6 +1,7 @@
 package tftpd
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,14 +27,13 @@ const maxOddities = 16
 
 // transferSpec is what a transfer is started with.
 type transferSpec struct {
-	raw      string // the request, to know it when it is sent again
-	file     string
-	mode     string
-	content  []byte // as it goes over the wire
-	terms    terms
-	peer     netip.AddrPort
-	asked    netip.AddrPort // the end the request came to
-	silentAt int            // no DATA beyond so many bytes; negative: never silent
+	raw     string // the request, to know it when it is sent again
+	file    string
+	mode    string
+	content []byte // as it goes over the wire
+	terms   terms
+	peer    netip.AddrPort
+	asked   netip.AddrPort // the end the request came to
 }
 
 // transfer sends one file. Packets are numbered as one row: 0 is the OACK if
@@ -48,6 +49,20 @@ type transfer struct {
 	blocks  int // number of the last block
 	buf     []byte
 
+	heard   bool           // the client answered
+	highest int            // number of the last block that went out
+	altered map[int][]byte // what went out first of a block, where it is not the file's
+
+	// What faults set.
+	silentAt  int              // no DATA beyond so many bytes; negative: never silent
+	toOne     bool             // block 65536 is 1 on the wire
+	whole     int              // the file goes on without an end up to this block, if above 0
+	careless  bool             // an ACK is answered however often it comes
+	late      []latePacket     // to be sent yet, the soonest first
+	swapped   []packet         // to be sent behind one of another number
+	otherPort *datagram.Socket // for what goes astray, closed with the transfer
+	otherAddr *datagram.Socket
+
 	again     int   // packets sent more than once
 	oddities  int   // strange packets met
 	lastWrite error // of the last packet that could not be sent
@@ -55,6 +70,41 @@ type transfer struct {
 	stopped chan string // holds one reason once somebody ended it
 
 	silent bool // guarded by srv.mu
+}
+
+// packet is an OACK (number 0) or a DATA packet.
+type packet struct {
+	n       int
+	b       []byte
+	changed bool // the data is not the file's
+}
+
+// latePacket is one whose time has not come.
+type latePacket struct {
+	packet
+	at time.Time
+}
+
+func (p packet) message() string {
+	if p.n == 0 {
+		return "OACK"
+	}
+	return "DATA"
+}
+
+// payload is the data, or the options.
+func (p packet) payload() []byte {
+	if p.n == 0 {
+		return p.b[2:]
+	}
+	return p.b[4:]
+}
+
+// clone is a packet to keep or to change: the one it was made of lives in the
+// transfer's buffer.
+func (p packet) clone() packet {
+	p.b = bytes.Clone(p.b)
+	return p
 }
 
 // ending is how a transfer ended.
@@ -71,23 +121,31 @@ func newTransfer(s *Server, conn net.PacketConn, spec transferSpec) *transfer {
 		srv:          s,
 		sock:         datagram.Upgrade(conn),
 		began:        time.Now(),
-		timeout:      s.cfg.Timeout,
-		// The last block is the one shorter than the others, empty if need be.
-		blocks:  len(spec.content)/spec.terms.blockSize + 1,
-		buf:     make([]byte, 4+min(spec.terms.blockSize, len(spec.content))),
-		stopped: make(chan string, 1),
+		silentAt:     -1,
+		stopped:      make(chan string, 1),
 	}
-	if spec.terms.timeout > 0 {
-		t.timeout = time.Duration(spec.terms.timeout) * time.Second
-	}
-	if len(spec.terms.accepted) > 0 {
-		t.oack = optionAck(spec.terms.accepted)
-	}
+	t.agree(spec.terms)
 	t.local = t.sock.Local()
 	if !t.local.Addr().IsValid() || t.local.Addr().IsUnspecified() {
 		t.local = netip.AddrPortFrom(spec.asked.Addr(), t.local.Port())
 	}
 	return t
+}
+
+// agree makes the terms those of the transfer, before its first block is sent.
+func (t *transfer) agree(now terms) {
+	t.terms = now
+	// The last block is the one shorter than the others, empty if need be.
+	t.blocks = len(t.content)/now.blockSize + 1
+	t.buf = make([]byte, 4+min(now.blockSize, len(t.content)))
+	t.timeout = t.srv.cfg.Timeout
+	if now.timeout > 0 {
+		t.timeout = time.Duration(now.timeout) * time.Second
+	}
+	t.oack = nil
+	if len(now.accepted) > 0 {
+		t.oack = optionAck(now.accepted)
+	}
 }
 
 // stop ends the transfer from outside.
@@ -105,7 +163,13 @@ func (t *transfer) run(ctx context.Context) {
 	defer t.srv.leave(t)
 	stop := context.AfterFunc(ctx, func() { t.stop("the server was stopped") })
 	defer stop()
-	defer func() { _ = t.sock.Close() }()
+	defer func() {
+		for _, sock := range []*datagram.Socket{t.sock, t.otherPort, t.otherAddr} {
+			if sock != nil {
+				_ = sock.Close()
+			}
+		}
+	}()
 
 	acked, end := t.send()
 	if end != nil && end.silent {
@@ -113,13 +177,18 @@ func (t *transfer) run(ctx context.Context) {
 		t.silent = true
 		t.srv.mu.Unlock()
 	}
-	t.journal(acked, end)
+	handed := t.journal(acked, end)
 	switch {
 	case end == nil:
+		t.srv.fault(fault.Point{Message: "done", File: t.file, Bytes: handed}, t.peer, t.local, stand{})
 	case end.pkt != nil:
 		t.write(end.pkt, t.peer)
-	case end.silent:
-		t.swallow()
+	}
+	if !t.linger(end) {
+		return
+	}
+	if end != nil && end.silent {
+		_ = t.swallow(time.Time{})
 	}
 }
 
@@ -137,6 +206,12 @@ func (t *transfer) send() (acked int, end *ending) {
 			return acked, end
 		}
 		acked = n
+		if cut := t.cut(acked); cut > 0 {
+			return cut, nil
+		}
+	}
+	if last, ok := t.altered[t.blocks]; ok && len(last) >= t.terms.blockSize {
+		return acked, &ending{reason: fmt.Sprintf("%s: sent with %d bytes, as told: not the last for the client", t.name(t.blocks), len(last)), silent: true}
 	}
 	if t.silentAt >= 0 {
 		t.odd(t.peer, "DATA", fmt.Sprintf("told to fall silent after %d bytes, but the file has %d", t.silentAt, len(t.content)))
@@ -169,47 +244,177 @@ func (t *transfer) deliver(first, last int) (acked int, end *ending) {
 	return 0, &ending{reason: why}
 }
 
-// put sends packet n, unless a fault says otherwise.
+// cut is the first block that went out shorter than a whole one and was
+// acknowledged: for the client the file ends there. It is 0 if there is none.
+func (t *transfer) cut(acked int) int {
+	first := 0
+	for n, payload := range t.altered {
+		if len(payload) < t.terms.blockSize && n <= acked && (first == 0 || n < first) {
+			first = n
+		}
+	}
+	return first
+}
+
+// put sends packet n, unless a fault says otherwise. A transfer that is to fall
+// silent is not asked about again, so that a rule on its file counts once per
+// transfer.
 func (t *transfer) put(n int) *ending {
-	pt := fault.Point{Message: "OACK", File: t.file}
-	from, to := 0, 0
+	if t.silentAt >= 0 || t.srv.cfg.Faults.Empty() {
+		return t.emit(n)
+	}
+	p := t.packet(n)
+	pt := fault.Point{Message: p.message(), File: t.file}
+	at := stand{n: n, payload: len(p.payload()), last: n == t.blocks && t.whole == 0, heard: t.heard, wrapped: t.toOne}
 	if n > 0 {
-		pt.Message = "DATA"
-		if t.srv.cfg.Faults != nil {
-			pt.Phase = "block " + strconv.Itoa(n)
-		}
-		from = (n - 1) * t.terms.blockSize
-		to = min(n*t.terms.blockSize, len(t.content))
+		pt.Phase = "block " + strconv.Itoa(n)
+		pt.Bytes = int64(n-1) * int64(t.terms.blockSize)
+	} else {
+		at.opts = t.terms.accepted
 	}
-	drop := false
-	// A transfer that is to fall silent is not asked about again, so that a
-	// rule on its file counts once per transfer.
-	if t.silentAt < 0 {
-		switch e := t.srv.fault(pt, t.peer, t.local).(type) {
-		case Drop:
-			drop = true
-		case Fail:
-			return errorEnding(e.Code, e.Text, t.name(n)+", as told")
-		case FallSilent:
-			t.silentAt = e.AfterBytes
-		case nil:
-		}
+	switch e := t.srv.fault(pt, t.peer, t.local, at).(type) {
+	case onPacket:
+		e.act(t, p)
+		return nil
+	case onCourse:
+		return e.end(t, p)
+	default:
+		return t.emit(n)
 	}
-	if t.silentAt == 0 || (t.silentAt > 0 && to > t.silentAt) {
+}
+
+// emit sends packet n, unless the transfer is to be silent here.
+func (t *transfer) emit(n int) *ending {
+	p := t.packet(n)
+	end := 0
+	if n > 0 {
+		end = (n-1)*t.terms.blockSize + len(p.payload())
+	}
+	if t.silentAt == 0 || (t.silentAt > 0 && end > t.silentAt) || (t.whole > 0 && n > t.whole) {
 		return &ending{reason: fmt.Sprintf("%s: fell silent, as told", t.name(n)), silent: true}
 	}
-	if drop {
-		return nil
-	}
-	pkt := t.oack
-	if n > 0 {
-		pkt = t.buf[:4+to-from]
-		pkt[0], pkt[1] = 0, opData
-		binary.BigEndian.PutUint16(pkt[2:], uint16(n)) //nolint:gosec // wraps to 0 past 65535, as clients expect
-		copy(pkt[4:], t.content[from:to])
-	}
-	t.write(pkt, t.peer)
+	t.dispatch(p)
 	return nil
+}
+
+// packet builds packet n in the transfer's buffer.
+func (t *transfer) packet(n int) packet {
+	if n == 0 {
+		return packet{b: t.oack}
+	}
+	from := (n - 1) * t.terms.blockSize
+	size := min(t.terms.blockSize, max(len(t.content)-from, 0))
+	if t.whole > 0 {
+		size = t.terms.blockSize
+	}
+	b := t.buf[:4+size]
+	b[0], b[1] = 0, opData
+	binary.BigEndian.PutUint16(b[2:], t.number(n))
+	t.read(b[4:], from)
+	return packet{n: n, b: b}
+}
+
+// read copies the content from an offset on, from its beginning again where it
+// is to have no end.
+func (t *transfer) read(b []byte, from int) {
+	if from < len(t.content) {
+		b = b[copy(b, t.content[from:]):]
+		from = len(t.content)
+	}
+	if len(t.content) == 0 {
+		clear(b)
+		return
+	}
+	for len(b) > 0 {
+		k := copy(b, t.content[from%len(t.content):])
+		b, from = b[k:], from+k
+	}
+}
+
+// number is that of block n on the wire.
+func (t *transfer) number(n int) uint16 {
+	if t.toOne && n > 65535 {
+		return uint16((n-1)%65535 + 1)
+	}
+	return uint16(n) //nolint:gosec // wraps to 0 past 65535, as clients expect
+}
+
+// dispatch sends a packet from the transfer's own port, and behind it those of
+// other numbers that were held back until then.
+func (t *transfer) dispatch(p packet) {
+	t.goesOut(p)
+	if len(t.swapped) == 0 {
+		return
+	}
+	held := t.swapped
+	t.swapped = nil
+	for _, q := range held {
+		if q.n == p.n {
+			t.swapped = append(t.swapped, q)
+			continue
+		}
+		t.goesOut(q)
+	}
+}
+
+// goesOut sends a packet and keeps account of what is not the file's: the first
+// of a block counts, as it does for a client that gets it.
+func (t *transfer) goesOut(p packet) {
+	if p.n > t.highest {
+		t.highest = p.n
+		if p.changed {
+			if t.altered == nil {
+				t.altered = map[int][]byte{}
+			}
+			t.altered[p.n] = p.payload()
+		}
+	}
+	t.write(p.b, t.peer)
+}
+
+// postpone keeps a packet until its time has come.
+func (t *transfer) postpone(p packet, at time.Time) {
+	t.late = append(t.late, latePacket{p.clone(), at})
+	slices.SortStableFunc(t.late, func(a, b latePacket) int { return a.at.Compare(b.at) })
+}
+
+// due sends the late packets whose time has come, and returns when the next one
+// is due, or the deadline if that is sooner.
+func (t *transfer) due(deadline time.Time) time.Time {
+	for len(t.late) > 0 {
+		next := t.late[0]
+		if time.Now().Before(next.at) {
+			if deadline.IsZero() || next.at.Before(deadline) {
+				return next.at
+			}
+			break
+		}
+		t.late = t.late[1:]
+		t.dispatch(next.packet)
+	}
+	return deadline
+}
+
+// linger sends what is late or held back behind the end of the transfer. It
+// returns false when the socket was closed meanwhile.
+func (t *transfer) linger(end *ending) bool {
+	if len(t.late)+len(t.swapped) == 0 {
+		return true
+	}
+	if end == nil || !end.silent {
+		t.srv.leave(t) // another request from this port is a new one
+	}
+	held := t.swapped
+	t.swapped = nil
+	for _, p := range held {
+		t.goesOut(p)
+	}
+	for len(t.late) > 0 {
+		if err := t.swallow(t.due(time.Time{})); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
+	}
+	return true
 }
 
 // fail ends the transfer with an ERROR, unless a fault keeps that back.
@@ -231,7 +436,8 @@ func errorEnding(code uint16, text, why string) *ending {
 // answer it would double every packet from there on (RFC 1123 section
 // 4.2.3.1).
 func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *ending) {
-	if err := t.sock.SetReadDeadline(deadline); err != nil {
+	until := t.due(deadline)
+	if err := t.sock.SetReadDeadline(until); err != nil {
 		return 0, t.broken(err)
 	}
 	var in [1024]byte
@@ -239,7 +445,6 @@ func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *e
 		n, from, _, err := t.sock.ReadFromTo(in[:])
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return first - 1, nil
 		case err != nil:
 			return 0, t.broken(err)
 		case from != t.peer:
@@ -255,19 +460,38 @@ func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *e
 			if a.op == opError {
 				return 0, &ending{reason: fmt.Sprintf("%s: the client sent ERROR %d %q", t.name(first), a.code, a.text)}
 			}
-			// Distance on the circle of 65536; windows are far smaller.
-			switch ahead := int(a.block - uint16(first)); { //nolint:gosec // both wrap
+			t.heard = true
+			switch ahead, around := t.ahead(a.block, first); {
 			case ahead <= last-first:
 				return first + ahead, nil
-			case ahead < 1<<15:
+			case ahead < around/2:
 				t.odd(from, "ACK", fmt.Sprintf("ACK of block %d, which was not sent yet", first+ahead))
+			case t.careless && first+ahead-around >= 0:
+				t.again++
+				if end := t.put(first + ahead - around + 1); end != nil {
+					return 0, end
+				}
 			}
 		}
 		// Not every connection lets a deadline pass while packets come.
-		if !time.Now().Before(deadline) {
+		if now := time.Now(); !now.Before(deadline) {
 			return first - 1, nil
+		} else if !now.Before(until) {
+			until = t.due(deadline)
+			if err := t.sock.SetReadDeadline(until); err != nil {
+				return 0, t.broken(err)
+			}
 		}
 	}
+}
+
+// ahead is how far the number of an ACK is ahead of a block's on the circle of
+// all numbers, and how long way around that is; windows are far smaller.
+func (t *transfer) ahead(number uint16, block int) (ahead, around int) {
+	if t.toOne {
+		return (int(number) - int(t.number(block)) + 65535) % 65535, 65535
+	}
+	return int(number - uint16(block)), 1 << 16 //nolint:gosec // both wrap
 }
 
 // broken says why the socket failed: somebody closed it, or the network did.
@@ -293,16 +517,20 @@ func (t *transfer) stranger(b []byte, from netip.AddrPort) {
 	}
 }
 
-// swallow keeps the port open without a word until somebody closes it: the
-// server's end, or the next request of the same host.
-func (t *transfer) swallow() {
-	if err := t.sock.SetReadDeadline(time.Time{}); err != nil {
-		return
+// swallow keeps the port open without a word until a time (zero: without end)
+// or until somebody closes it: the server's end, or the next request of the
+// same host. It returns the error of the read that ended it.
+func (t *transfer) swallow(until time.Time) error {
+	if err := t.sock.SetReadDeadline(until); err != nil {
+		return err
 	}
 	var in [1024]byte
 	for {
 		if _, _, _, err := t.sock.ReadFromTo(in[:]); err != nil {
-			return
+			return err
+		}
+		if !until.IsZero() && !time.Now().Before(until) {
+			return nil
 		}
 	}
 }
@@ -331,17 +559,16 @@ func (t *transfer) name(n int) string {
 }
 
 // journal says how the transfer ended; bytes and hash are those that were
-// acknowledged.
-func (t *transfer) journal(acked int, end *ending) {
-	got := t.content[:min(acked*t.terms.blockSize, len(t.content))]
-	sum := sha256.Sum256(got)
+// acknowledged, as they went out. It returns how many bytes that are.
+func (t *transfer) journal(acked int, end *ending) int64 {
+	size, sum := t.acknowledged(acked)
 	opts := make([]string, 0, len(t.terms.accepted))
 	for _, o := range t.terms.accepted {
 		opts = append(opts, o.name+"="+o.value)
 	}
 	e := timeline.Event{
 		Kind: timeline.Served, Src: t.peer, Dst: t.local, File: t.file,
-		Bytes: int64(len(got)), SHA256: hex.EncodeToString(sum[:]), Complete: end == nil,
+		Bytes: size, SHA256: sum, Complete: end == nil,
 		Fields: map[string]string{
 			"tftp.type":       t.mode,
 			"blksize":         strconv.Itoa(t.terms.blockSize),
@@ -357,6 +584,9 @@ func (t *transfer) journal(acked int, end *ending) {
 	if t.oddities > 0 {
 		e.Fields["oddities"] = strconv.Itoa(t.oddities)
 	}
+	if end == nil && acked < t.blocks {
+		e.Reason = t.name(acked) + ": sent short, as told: the last for the client"
+	}
 	if end != nil {
 		e.Reason = end.reason
 		if end.pkt != nil {
@@ -364,4 +594,25 @@ func (t *transfer) journal(acked int, end *ending) {
 		}
 	}
 	t.srv.record(e)
+	return size
+}
+
+// acknowledged is the size and digest of the blocks up to this one as they
+// went out.
+func (t *transfer) acknowledged(acked int) (size int64, digest string) {
+	if len(t.altered) == 0 && t.whole == 0 {
+		got := t.content[:min(acked*t.terms.blockSize, len(t.content))]
+		sum := sha256.Sum256(got)
+		return int64(len(got)), hex.EncodeToString(sum[:])
+	}
+	sum := sha256.New()
+	for n := 1; n <= acked; n++ {
+		payload, ok := t.altered[n]
+		if !ok {
+			payload = t.packet(n).payload()
+		}
+		_, _ = sum.Write(payload) // a hash takes everything
+		size += int64(len(payload))
+	}
+	return size, hex.EncodeToString(sum.Sum(nil))
 }

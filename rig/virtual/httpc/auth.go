@@ -1,8 +1,10 @@
 package httpc
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,11 +62,13 @@ func (c *Client) challenged(u *url.URL, headers []string) *space {
 				parsed.QOP[i] = strings.ToLower(strings.TrimSpace(qop))
 			}
 			parsed.QOP = slices.DeleteFunc(parsed.QOP, func(qop string) bool { return qop == "" })
-			// RFC 2617 knows MD5 only, and so do handsets of its time.
-			if digest.CanDigest(parsed) && (parsed.Algorithm == "" || strings.EqualFold(parsed.Algorithm, "MD5")) {
+			if c.canDigest(parsed) {
 				s.digest = parsed
 			}
 		}
+	}
+	if basic && c.PreferBasic {
+		s.digest = nil
 	}
 	switch {
 	case s.digest != nil:
@@ -80,6 +84,50 @@ func (c *Client) challenged(u *url.URL, headers []string) *space {
 	c.spaces = slices.DeleteFunc(c.spaces, func(old *space) bool { return old.origin == s.origin && old.realm == s.realm })
 	c.spaces = append(c.spaces, s)
 	return s
+}
+
+// canDigest strikes out what is not known of the qualities of protection, and
+// tells whether the rest can be answered. RFC 2617 knows MD5 only, and so do
+// handsets of its time.
+func (c *Client) canDigest(challenge *digest.Challenge) bool {
+	known := c.Digest
+	if known == nil {
+		known = []string{"MD5", "auth"}
+	}
+	asked := len(challenge.QOP)
+	challenge.QOP = slices.DeleteFunc(challenge.QOP, func(qop string) bool { return !slices.Contains(known, qop) })
+	algorithm := strings.ToUpper(challenge.Algorithm)
+	if algorithm == "" {
+		algorithm = "MD5"
+	}
+	return digest.CanDigest(challenge) && slices.Contains(known, algorithm) && (asked == 0 || len(challenge.QOP) > 0)
+}
+
+// answers tells whether there are credentials to answer a challenge with.
+func (c *Client) answers() bool { return c.ID != "" || c.Password != "" || c.AnswerBlank }
+
+// abroad returns the Authorization header for a host that a redirection has led
+// to: none.
+func (c *Client) abroad(v *visit, u *url.URL) (string, error) {
+	switch {
+	case !c.Defects.Has(defect.CredentialsToOtherHost) || !c.answers():
+		return "", nil
+	case v.last == nil:
+		return c.basic(), nil
+	}
+	return c.authorize(v.last, u)
+}
+
+// betray is the defect credentials-to-refused: the answer is not looked at.
+func (c *Client) betray(ctx context.Context, stream net.Conn, u *url.URL) {
+	stop := context.AfterFunc(ctx, func() { stream.Close() }) //nolint:errcheck,gosec // it only wakes the reader
+	defer stop()
+	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}
+	req.Header.Set("User-Agent", c.UserAgent)
+	req.Header.Set("Authorization", c.basic())
+	if req.Write(stream) == nil {
+		_, _ = stream.Read(make([]byte, 1)) // so that the server has seen it whole
+	}
 }
 
 func (c *Client) forget(s *space) {
@@ -105,11 +153,11 @@ func digestPrefixes(u *url.URL, domain []string) []string {
 // authorize returns the Authorization header for a request in the space, blank
 // for none.
 func (c *Client) authorize(s *space, u *url.URL) (string, error) {
-	if c.ID == "" && c.Password == "" {
+	if !c.answers() {
 		return "", nil
 	}
 	if s == nil {
-		if c.Defects.Has(defect.PreemptiveBasic) {
+		if c.Defects.Has(defect.PreemptiveBasic) && c.ID+c.Password != "" {
 			return c.basic(), nil
 		}
 		return "", nil

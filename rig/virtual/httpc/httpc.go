@@ -30,7 +30,7 @@ const (
 	defaultLimit   = 64 << 20
 	maxHead        = 64 << 10 // bytes of a status line with its header
 	maxInterim     = 5        // 1xx answers before the real one
-	maxChallenges  = 3        // answers to challenges in one Get: the first, a fresh nonce, a stale one
+	maxStale       = 2        // stale nonces that are replaced in one Get
 	defaultTimeout = 20 * time.Second
 )
 
@@ -63,8 +63,30 @@ type Client struct {
 	// again.
 	Tries int
 	// Redirects is how many redirections one Get follows. When it is 0 their
-	// status is returned.
+	// status is returned. A host that one leads to is not given the credentials.
 	Redirects int
+	// Slowest is how many bytes of an answer must come within Timeout; 0 sets no
+	// bound. FileTime bounds one Get with all its tries; 0 sets no bound.
+	Slowest  int
+	FileTime time.Duration
+	// RetryStatuses are asked again after, as long as Tries last: when Retry-After
+	// says how many seconds to wait, and not more than RetryAfterLimit; a 408
+	// without it at once.
+	RetryStatuses   []int
+	RetryAfterLimit time.Duration
+	// TakeEncoded takes the bytes of a body with a Content-Encoding, which was not
+	// asked for, as they are; otherwise such a body is an error.
+	TakeEncoded bool
+	// Digest names the algorithms (MD5, SHA-256) and qualities of protection
+	// (auth, auth-int) that can be answered; nil is MD5 and auth.
+	Digest []string
+	// PreferBasic answers Basic when Digest is offered too.
+	PreferBasic bool
+	// AuthTries is how often the credentials are sent in one Get that is answered
+	// 401 each time, at least once; stale nonces do not count.
+	AuthTries int
+	// AnswerBlank answers a challenge with blank credentials, too.
+	AnswerBlank bool
 	// Limit is the longest body taken, in bytes; 64 MiB when 0.
 	Limit int64
 	// Defects are the handset's.
@@ -83,12 +105,15 @@ type conn struct {
 	net.Conn
 	r    *bufio.Reader
 	head *io.LimitedReader // bounds what one answer's head may take
+	pace *pace             // bounds how slowly it may come
 	used bool              // a request was answered on it
 }
 
 // Get asks for an http or https URL and returns the body whole, with the
 // status; err is nil whatever the status is. User information in the URL is
-// not used. A refused certificate is a *trust.Refusal.
+// not used. A refused certificate is a *trust.Refusal, and a body that broke
+// off a *BrokenError. Errors of a connection that could not be opened wrap
+// ErrUnreachable.
 func (c *Client) Get(ctx context.Context, rawURL string) (body []byte, status int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,20 +121,35 @@ func (c *Client) Get(ctx context.Context, rawURL string) (body []byte, status in
 	if err != nil {
 		return nil, 0, err
 	}
+	if c.FileTime > 0 && !c.endless() {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeoutCause(ctx, c.FileTime, fmt.Errorf("not done after %v", c.FileTime))
+		defer done()
+	}
+	visit := visit{home: u.Hostname()}
 	for hop := 0; ; hop++ {
-		answer, err := c.get(ctx, u)
+		answer, err := c.get(ctx, u, &visit)
 		if err != nil {
 			return nil, 0, fmt.Errorf("GET %s: %w", u.Redacted(), err)
 		}
-		if hop >= c.Redirects || !redirects(answer.StatusCode) {
+		location := answer.Header.Get("Location")
+		if !redirects(answer.StatusCode) || location == "" {
 			return answer.body, answer.StatusCode, nil
 		}
-		next, err := u.Parse(answer.Header.Get("Location"))
+		if hop >= c.Redirects {
+			if !c.Defects.Has(defect.FollowsRedirectsForever) {
+				return answer.body, answer.StatusCode, nil
+			}
+			if err := pause(ctx, c.timeout()/endlessPace); err != nil {
+				return nil, 0, err
+			}
+		}
+		next, err := u.Parse(location)
 		if err == nil {
 			next, err = parse(next.String())
 		}
 		if err != nil {
-			return nil, answer.StatusCode, fmt.Errorf("GET %s: redirected to %q: %w", u.Redacted(), answer.Header.Get("Location"), err)
+			return nil, answer.StatusCode, fmt.Errorf("GET %s: redirected to %q: %w", u.Redacted(), location, err)
 		}
 		u = next
 	}
@@ -165,45 +205,86 @@ type answer struct {
 	body []byte
 }
 
-// get asks, and answers challenges as often as is sensible.
-func (c *Client) get(ctx context.Context, u *url.URL) (answer, error) {
-	known := c.spaceOf(u)
-	authorization, err := c.authorize(known, u)
-	if err != nil {
-		return answer{}, err
+// visit is what one Get knows while it is redirected.
+type visit struct {
+	home string // host of the URL asked for: the one that may see the credentials
+	last *space // that was answered at home
+}
+
+// get asks, answers challenges as often as is sensible, and asks again where
+// the status says so.
+func (c *Client) get(ctx context.Context, u *url.URL, v *visit) (answer, error) {
+	home := strings.EqualFold(u.Hostname(), v.home)
+	var known *space
+	if home {
+		known = c.spaceOf(u)
 	}
-	for answered := 0; ; answered++ {
-		a, err := c.try(ctx, u, authorization)
+	sent, stale, again := 0, 0, 0 // credentials, fresh nonces for stale ones, requests after a status
+	for {
+		if known != nil {
+			v.last = known
+		}
+		a, err := c.try(ctx, u, func() (string, error) {
+			if !home {
+				return c.abroad(v, u)
+			}
+			return c.authorize(known, u)
+		})
 		if err != nil {
 			return answer{}, err
 		}
-		if a.StatusCode != http.StatusUnauthorized || answered >= maxChallenges {
+		if a.StatusCode != http.StatusUnauthorized {
+			wait, repeat := c.repeats(a)
+			if again++; !repeat || again >= max(c.Tries, 1) {
+				return a, nil
+			}
+			c.drop(u)
+			if err := pause(ctx, wait); err != nil {
+				return answer{}, err
+			}
+			continue
+		}
+		if !home {
 			return a, nil
 		}
 		next := c.challenged(u, a.Header.Values("WWW-Authenticate"))
-		if next == nil {
+		if next == nil || !c.answers() {
 			return a, nil
 		}
-		if answered > 0 && !next.stale {
+		switch {
+		case c.Defects.Has(defect.AuthenticatesForever):
+			if sent++; sent > 1 {
+				if err := pause(ctx, c.timeout()/endlessPace); err != nil {
+					return answer{}, err
+				}
+			}
+		case next.stale && c.Defects.Has(defect.IgnoresStale):
+			return a, nil
+		case next.stale && stale >= maxStale:
+			return a, nil
+		case next.stale && sent > 0:
+			stale++
+		case sent >= max(c.AuthTries, 1):
 			c.forget(next) // the server has just seen our credentials and did not like them
 			return a, nil
+		default:
+			sent++
 		}
-		if authorization, err = c.authorize(next, u); err != nil {
-			return answer{}, err
-		}
-		if authorization == "" {
-			return a, nil
-		}
+		known = next
 	}
 }
 
 // try sends one request, again over a new connection when the connection fails.
 // A kept connection that the server has closed meanwhile does not count.
-func (c *Client) try(ctx context.Context, u *url.URL, authorization string) (answer, error) {
+func (c *Client) try(ctx context.Context, u *url.URL, authorize func() (string, error)) (answer, error) {
 	var errs []error
 	for try := 0; try < max(c.Tries, 1); {
 		kept, err := c.connect(ctx, u)
 		if err == nil {
+			authorization, failed := authorize() // anew each time: a nonce counts requests
+			if failed != nil {
+				return answer{}, failed
+			}
 			var a answer
 			reused := kept.used
 			a, err = c.exchange(ctx, kept, u, authorization)
@@ -216,10 +297,13 @@ func (c *Client) try(ctx context.Context, u *url.URL, authorization string) (ans
 			}
 		}
 		if ctx.Err() != nil {
-			return answer{}, ctx.Err()
+			return answer{}, context.Cause(ctx)
 		}
 		if refusal, ok := errors.AsType[*trust.Refusal](err); ok {
 			return answer{}, refusal
+		}
+		if errors.Is(err, errEncoded) {
+			return answer{}, err
 		}
 		try++
 		errs = append(errs, err)
@@ -252,16 +336,22 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 	defer cancel()
 	raw, err := c.Dial(dialCtx, addr)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	var stream net.Conn = &patient{Conn: raw, timeout: c.timeout()}
+	below := &patient{Conn: raw, timeout: c.timeout()}
+	var stream net.Conn = below
 	if u.Scheme == "https" && !c.Defects.Has(defect.ClearForHTTPS) {
-		if stream, err = c.handshake(dialCtx, stream, u.Hostname()); err != nil {
+		if c.Defects.Has(defect.HandshakeHangs) {
+			dialCtx, below.endless = ctx, true
+		}
+		if stream, err = c.handshake(dialCtx, below, u); err != nil {
 			return nil, errors.Join(err, raw.Close())
 		}
+		below.endless = false
 	}
-	head := &io.LimitedReader{R: stream}
-	kept := &conn{Conn: stream, head: head, r: bufio.NewReader(head)}
+	pace := &pace{Reader: stream, least: c.Slowest, within: c.timeout()}
+	head := &io.LimitedReader{R: pace}
+	kept := &conn{Conn: stream, head: head, pace: pace, r: bufio.NewReader(head)}
 	if c.conns == nil {
 		c.conns = map[origin]*conn{}
 	}
@@ -332,6 +422,7 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 	if err := req.Write(kept); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
+	kept.pace.begin()
 	kept.head.N = maxHead
 	if _, err := kept.r.Peek(1); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
@@ -344,12 +435,18 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 		if res.StatusCode/100 == 1 && interim < maxInterim {
 			continue
 		}
+		if enc := res.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") && res.StatusCode == http.StatusOK && !c.TakeEncoded {
+			return answer{}, fmt.Errorf("%w: %s", errEncoded, enc)
+		}
 		limit := c.Limit
 		if limit <= 0 {
 			limit = defaultLimit
 		}
 		kept.head.N = limit + limit/8 + maxHead // chunk heads included
 		body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+		if err != nil && res.ContentLength > 0 && ended(err) && c.Defects.Has(defect.TakesShortBody) {
+			res.Close, err = true, nil
+		}
 		if err != nil {
 			err = fmt.Errorf("body after %d bytes: %w", len(body), err)
 			if res.StatusCode == http.StatusOK {
@@ -385,55 +482,47 @@ func originOf(u *url.URL) origin {
 	return origin{u.Scheme, net.JoinHostPort(host, port)}
 }
 
-// patient ends a connection that makes no progress for a while.
-type patient struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	// A connection in memory that the other end has closed takes no deadline, and
-	// needs none: the read returns at once, with what ended it.
-	if err := p.SetReadDeadline(time.Now().Add(p.timeout)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		return 0, err
-	}
-	return p.Conn.Read(b)
-}
-
-func (p *patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
-		return 0, err
-	}
-	return p.Conn.Write(b)
-}
-
 // handshake opens TLS. A certificate that the policy refuses ends it with the
 // refusal's alert.
-func (c *Client) handshake(ctx context.Context, raw net.Conn, host string) (net.Conn, error) {
+func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL) (net.Conn, error) {
+	host := u.Hostname()
 	policy := c.Policy
 	policy.Defects = append(slices.Clip(policy.Defects), c.Defects...)
 	alert := &alerting{Conn: raw}
+	var betrayed *trust.Refusal
 	cfg := &tls.Config{
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, check by check
-		ServerName:         host,
+		ServerName:         host, // sent for names, not for addresses (RFC 6066, 3)
 		MinVersion:         orVersion(c.MinVersion, tls.VersionTLS10),
 		MaxVersion:         orVersion(c.MaxVersion, tls.VersionTLS12),
 		CipherSuites:       suites(),
 		VerifyConnection: func(state tls.ConnectionState) error {
 			err := policy.Verify(state.PeerCertificates, host)
 			var refusal *trust.Refusal
-			if c.Defects.Has(defect.RequestsAfterRefusal) && errors.As(err, &refusal) {
+			if !errors.As(err, &refusal) || c.Defects.Has(defect.RequestsAfterRefusal) {
 				return nil
 			}
-			if errors.As(err, &refusal) {
-				alert.instead = byte(refusal.Alert())
+			if c.Defects.Has(defect.CredentialsToRefused) && c.ID+c.Password != "" {
+				betrayed = refusal
+				return nil
+			}
+			alert.instead = byte(refusal.Alert())
+			if c.Defects.Has(defect.WrongAlert) {
+				alert.instead = handshakeFailure
 			}
 			return err
 		},
 	}
+	if c.Defects.Has(defect.NoServerName) {
+		cfg.ServerName = ""
+	}
 	stream := tls.Client(alert, cfg)
 	if err := stream.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
+	}
+	if betrayed != nil {
+		c.betray(ctx, stream, u)
+		return nil, betrayed
 	}
 	return stream, nil
 }
@@ -457,6 +546,9 @@ func suites() []uint16 {
 	}
 	return out
 }
+
+// handshakeFailure is the alert of the defect wrong-alert (RFC 5246, 7.2).
+const handshakeFailure = 40
 
 // alerting puts the right description into the alert that ends a handshake:
 // crypto/tls says bad_certificate whatever VerifyConnection found. Up to TLS

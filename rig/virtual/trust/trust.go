@@ -65,6 +65,18 @@ type Policy struct {
 	// unknown time, skips the expiry check: the guide has it "verifiable only if
 	// an SNTP server provides time".
 	Now func() (now time.Time, known bool)
+	// RefuseUntimed has the expiry check fail while the time is not known.
+	RefuseUntimed bool
+	// Takes are the traits that pass; nil is what any client of its time takes.
+	Takes []Trait
+	// Depth bounds the certificates above the server's own, the authority's
+	// included; 10 when 0. MaxBytes bounds the DER of the chain; no bound when 0.
+	Depth, MaxBytes int
+	// Alerts are for the authority, for expiry and for the name; those of the
+	// constants when zero.
+	Alerts [3]Alert
+	// Past remembers for defects; nil remembers nothing.
+	Past *Past
 	// Defects are the handset's.
 	Defects defect.Set
 }
@@ -75,6 +87,8 @@ type Refusal struct { //nolint:errname // the field's word for it
 	Failed uint8
 	// Reason says why, for people.
 	Reason string
+
+	alerts [3]Alert
 }
 
 // Error tells the reason.
@@ -83,27 +97,34 @@ func (r *Refusal) Error() string { return "certificate refused: " + r.Reason }
 // Alert returns the alert that tells the server: the authority's before the
 // expiry's before the name's.
 func (r *Refusal) Alert() Alert {
+	alerts := r.alerts
+	if alerts == [3]Alert{} {
+		alerts = [3]Alert{UnknownCA, CertificateExpired, BadCertificate}
+	}
 	switch {
 	case r.Failed&Authority != 0:
-		return UnknownCA
+		return alerts[0]
 	case r.Failed&Expiry != 0:
-		return CertificateExpired
+		return alerts[1]
 	default:
-		return BadCertificate
+		return alerts[2]
 	}
 }
 
 // Verify checks the chain as the server sent it, its own certificate first,
 // against the name (or address) that the handset asked for. It returns nil or
 // a *Refusal that names every check that failed. Intermediate certificates may
-// stand in any order.
+// stand in any order, if the policy takes that.
 func (p Policy) Verify(chain []*x509.Certificate, serverName string) error {
 	if len(chain) == 0 {
-		return &Refusal{Failed: p.Mask, Reason: "no certificate"}
+		return &Refusal{Failed: p.Mask, Reason: "no certificate", alerts: p.Alerts}
+	}
+	if p.Defects.Has(defect.TrustsSeenLeaf) && p.Past.knows(serverName) {
+		return nil
 	}
 	mask := p.Mask & All
 	if p.Defects.Has(defect.RefusesUnderMask6) && mask == ServerName|Expiry {
-		return &Refusal{Failed: mask, Reason: "mask 6 (defect " + string(defect.RefusesUnderMask6) + ")"}
+		return &Refusal{Failed: mask, Reason: "mask 6 (defect " + string(defect.RefusesUnderMask6) + ")", alerts: p.Alerts}
 	}
 	if p.Defects.Has(defect.NameNeedsAuthority) && mask&Authority == 0 {
 		mask &^= ServerName
@@ -117,6 +138,9 @@ func (p Policy) Verify(chain []*x509.Certificate, serverName string) error {
 	if p.Defects.Has(defect.AcceptsExpired) {
 		mask &^= Expiry
 	}
+	if p.Past.nameAgain() && p.Defects.Has(defect.NameCheckedOnce) {
+		mask &^= ServerName
+	}
 
 	var failed uint8
 	var reasons []string
@@ -128,12 +152,13 @@ func (p Policy) Verify(chain []*x509.Certificate, serverName string) error {
 	}
 	path, err := p.path(chain)
 	refuse(Authority, err)
-	refuse(ServerName, checkName(chain[0], serverName))
+	refuse(ServerName, p.checkName(chain[0], serverName))
 	refuse(Expiry, p.checkDates(chain, path))
 	if failed == 0 {
+		p.Past.accept(serverName)
 		return nil
 	}
-	return &Refusal{Failed: failed, Reason: strings.Join(reasons, "; ")}
+	return &Refusal{Failed: failed, Reason: strings.Join(reasons, "; "), alerts: p.Alerts}
 }
 
 // checkDates judges every certificate that was sent, and the authority's own
@@ -143,23 +168,43 @@ func (p Policy) checkDates(chain, path []*x509.Certificate) error {
 		return nil
 	}
 	now, known := p.Now()
-	if !known {
+	otherwise := p.Defects.Has(defect.AcceptsExpiredUntimed)
+	switch {
+	case known:
+	case p.RefuseUntimed && !otherwise:
+		return errors.New("the time is not known, and so whether the certificate has expired")
+	case p.RefuseUntimed || !otherwise:
 		return nil
 	}
 	for _, c := range slices.Concat(chain, path) {
 		switch {
 		case now.After(c.NotAfter):
+			if t, ok := p.above(c, chain[0]); ok && p.takes(t) {
+				continue
+			}
 			return fmt.Errorf("%s expired at %s, it is %s", subject(c), c.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-		case now.Before(c.NotBefore):
+		case now.Before(c.NotBefore) && !p.takes(NotYetValid):
 			return fmt.Errorf("%s is not valid before %s, it is %s", subject(c), c.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 		}
 	}
 	return nil
 }
 
-// maxPath bounds the search for an authority, in certificates; longer chains
-// are refused.
-const maxPath = 10
+// above tells what a certificate above the server's own is when it has expired.
+func (p Policy) above(c, leaf *x509.Certificate) (Trait, bool) {
+	switch {
+	case c.Equal(leaf):
+		return "", false
+	case slices.ContainsFunc(p.Authorities, c.Equal), bytes.Equal(c.RawSubject, c.RawIssuer):
+		return ExpiredRoot, true
+	default:
+		return ExpiredIntermediate, true
+	}
+}
+
+// defaultDepth bounds the search for an authority, in certificates above the
+// server's own; longer chains are refused.
+const defaultDepth = 10
 
 // maxSignatures bounds the work that one chain can cause.
 const maxSignatures = 100
@@ -168,13 +213,20 @@ const maxSignatures = 100
 // known authority, whatever the dates, and returns it with the authority.
 func (p Policy) path(chain []*x509.Certificate) ([]*x509.Certificate, error) {
 	leaf := chain[0]
-	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
+	if err := p.checkSize(chain); err != nil {
+		return nil, err
+	}
+	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 && !p.takes(WrongUsage) &&
 		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
 		return nil, fmt.Errorf("%s is not issued for servers", subject(leaf))
 	}
 	budget := maxSignatures
-	if path := p.extend([]*x509.Certificate{leaf}, chain[1:], &budget); path != nil {
-		return path, nil
+	path := p.extend([]*x509.Certificate{leaf}, chain[1:], &budget)
+	switch {
+	case path != nil:
+		return path, p.checkTraits(path, chain)
+	case selfSigned(leaf) && p.takes(SelfSigned):
+		return nil, nil
 	}
 	return nil, fmt.Errorf("%s, issued by %q: authority unknown", subject(leaf), leaf.Issuer.String())
 }
@@ -185,7 +237,11 @@ func (p Policy) extend(path, rest []*x509.Certificate, budget *int) []*x509.Cert
 	if slices.ContainsFunc(p.Authorities, last.Equal) {
 		return path
 	}
-	if len(path) > maxPath {
+	depth := p.Depth
+	if depth <= 0 {
+		depth = defaultDepth
+	}
+	if len(path) > depth {
 		return nil
 	}
 	below := 0 // intermediates between the issuer sought and the server's certificate
@@ -198,7 +254,7 @@ func (p Policy) extend(path, rest []*x509.Certificate, budget *int) []*x509.Cert
 		if *budget <= 0 {
 			return nil
 		}
-		if !bytes.Equal(issuer.RawSubject, last.RawIssuer) || slices.ContainsFunc(path, issuer.Equal) || !mayIssue(issuer, below) {
+		if !bytes.Equal(issuer.RawSubject, last.RawIssuer) || slices.ContainsFunc(path, issuer.Equal) || !p.mayIssue(issuer, below) {
 			continue
 		}
 		*budget--
@@ -218,8 +274,8 @@ func (p Policy) extend(path, rest []*x509.Certificate, budget *int) []*x509.Cert
 
 // mayIssue is RFC 5280, 4.2.1.3 and 4.2.1.9: the CA flag, its path length, and
 // the key usage. A version 1 certificate cannot carry them and may issue.
-func mayIssue(c *x509.Certificate, below int) bool {
-	if c.Version < 3 {
+func (p Policy) mayIssue(c *x509.Certificate, below int) bool {
+	if c.Version < 3 || p.takes(NoCAFlag) && !(c.BasicConstraintsValid && c.IsCA) {
 		return true
 	}
 	if !c.BasicConstraintsValid || !c.IsCA {
@@ -256,27 +312,31 @@ func checkSignature(c, issuer *x509.Certificate) error {
 
 // checkName compares as RFC 2818, 3.1 does: subject alternative names when
 // there are any of the two kinds, else the common name.
-func checkName(c *x509.Certificate, name string) error {
+func (p Policy) checkName(c *x509.Certificate, name string) error {
 	name = strings.TrimSuffix(name, ".")
 	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
 	isAddr := err == nil
 	if isAddr {
 		for _, ip := range c.IPAddresses {
-			if san, ok := netip.AddrFromSlice(ip); ok && san.Unmap() == addr.Unmap() {
+			if san, ok := netip.AddrFromSlice(ip); ok && san.Unmap() == addr.Unmap() && p.takes(IPSAN) {
 				return nil
 			}
 		}
-	} else if slices.ContainsFunc(c.DNSNames, func(pattern string) bool { return matches(pattern, name) }) {
+	} else if slices.ContainsFunc(c.DNSNames, func(pattern string) bool { return p.matches(pattern, name) }) {
 		return nil
 	}
 	if len(c.DNSNames)+len(c.IPAddresses) > 0 {
 		return fmt.Errorf("%s is for %s, not for %s", subject(c), strings.Join(names(c), ", "), name)
 	}
 	cn := c.Subject.CommonName
-	if isAddr && cn == addr.String() || !isAddr && matches(cn, name) {
+	if p.takes(CommonName) && (isAddr && cn == addr.String() || !isAddr && p.matches(cn, name)) {
 		return nil
 	}
 	return fmt.Errorf("%s is not for %s", subject(c), name)
+}
+
+func (p Policy) matches(pattern, name string) bool {
+	return matches(pattern, name) && (p.takes(Wildcard) || !strings.HasPrefix(pattern, "*."))
 }
 
 // matches allows "*" as the whole first label, for one label.

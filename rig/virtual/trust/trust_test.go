@@ -231,7 +231,7 @@ func TestName(t *testing.T) {
 		for _, ip := range test.ips {
 			c.IPAddresses = append(c.IPAddresses, net.ParseIP(ip))
 		}
-		if err := checkName(c, test.name); (err == nil) != test.ok {
+		if err := (Policy{}).checkName(c, test.name); (err == nil) != test.ok {
 			t.Errorf("CN %q, names %v %v, asked for %s: got %v, want accepted %v", test.cn, test.dns, test.ips, test.name, err, test.ok)
 		}
 	}

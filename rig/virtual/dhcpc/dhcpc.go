@@ -19,6 +19,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/wire"
 )
 
@@ -71,6 +72,15 @@ type Config struct {
 	// RenewWait is the least time between two requests in RENEWING and
 	// REBINDING; 0 is 60 s at a Timeout of 4 s.
 	RenewWait time.Duration
+	// DefaultLease counts when a server names no lease time, or 0 seconds; 1 h
+	// when it is 0.
+	DefaultLease time.Duration
+	// Again makes Maintain ask for the lease at once each time something comes
+	// from it: the link was gone, and the network may be another one (RFC 2131,
+	// 3.7). How it asks is what came. Nil for never.
+	Again <-chan Again
+	// Defects are the handset's.
+	Defects defect.Set
 	// Seed makes transaction ids and jitter repeatable; 0 is different each time.
 	// Who calls Acquire again should hand in another one, so that late answers to
 	// the calls before are not taken.
@@ -78,6 +88,16 @@ type Config struct {
 	// Now stamps leases; time.Now when nil.
 	Now func() time.Time
 }
+
+// Again is how a lease is asked for that still holds.
+type Again int
+
+// Renew asks the server of the lease, as in RENEWING; Reboot asks any server for
+// the address, as in INIT-REBOOT. Silence leaves the lease as it was.
+const (
+	Renew Again = iota
+	Reboot
+)
 
 // Lease is what a server gave.
 type Lease struct {
@@ -145,6 +165,9 @@ func newClient(cfg Config, purpose uint64) (*client, error) {
 	if cfg.DeclineWait <= 0 {
 		cfg.DeclineWait = cfg.Timeout * 5 / 2
 	}
+	if cfg.DefaultLease <= 0 {
+		cfg.DefaultLease = time.Hour
+	}
 	if cfg.RenewWait <= 0 {
 		cfg.RenewWait = cfg.Timeout * 15
 	}
@@ -210,16 +233,29 @@ var errRefused = errors.New("offer not granted")
 // reboot is INIT-REBOOT and REBOOTING: a broadcast REQUEST for the address of
 // before, without a server identifier.
 func (c *client) reboot(ctx context.Context, previous Lease) (Lease, error) {
-	c.begin()
-	ack, sent, err := c.ask(ctx, func() []byte {
-		m := c.message(dhcpv4.MessageTypeRequest)
-		c.put(m, dhcpv4.OptRequestedIPAddress(asIP(previous.Addr.Addr())))
-		return c.toServer(m, netip.IPv4Unspecified(), broadcast(), nil)
-	}, granted)
+	ack, sent, err := c.verify(ctx, previous)
 	if err != nil {
 		return Lease{}, err
 	}
+	if c.disregards(ack) {
+		previous.Options = ack.options
+		return previous, nil
+	}
 	return c.bind(ctx, ack, sent)
+}
+
+func (c *client) verify(ctx context.Context, held Lease) (r *reply, sent time.Time, err error) {
+	c.begin()
+	return c.ask(ctx, func() []byte {
+		m := c.message(dhcpv4.MessageTypeRequest)
+		c.put(m, dhcpv4.OptRequestedIPAddress(asIP(held.Addr.Addr())))
+		return c.toServer(m, netip.IPv4Unspecified(), broadcast(), nil)
+	}, granted)
+}
+
+// disregards tells of the defect ignores-nak.
+func (c *client) disregards(r *reply) bool {
+	return r.kind == dhcpv4.MessageTypeNak && c.Defects.Has(defect.IgnoresNAK)
 }
 
 // initial is INIT, SELECTING and REQUESTING.
@@ -239,12 +275,17 @@ func (c *client) initial(ctx context.Context) (Lease, error) {
 		c.put(m, dhcpv4.OptRequestedIPAddress(asIP(offered(offer))))
 		c.put(m, dhcpv4.OptServerIdentifier(asIP(offer.server)))
 		return c.toServer(m, netip.IPv4Unspecified(), broadcast(), nil)
-	}, func(r *reply) bool { return granted(r) && (!r.server.IsValid() || r.server == offer.server) })
+	}, func(r *reply) bool {
+		return granted(r) && (!r.server.IsValid() || r.server == offer.server || c.Defects.Has(defect.TakesAnyServer))
+	})
 	if errors.Is(err, errSilent) {
 		return Lease{}, fmt.Errorf("REQUEST for %v to %v: %w", offered(offer), offer.server, errRefused)
 	}
 	if err != nil {
 		return Lease{}, fmt.Errorf("REQUEST for %v to %v: %w", offered(offer), offer.server, err)
+	}
+	if c.disregards(ack) {
+		ack = offer
 	}
 	return c.bind(ctx, ack, sent)
 }
@@ -254,7 +295,7 @@ func granted(r *reply) bool {
 	if r.kind == dhcpv4.MessageTypeNak {
 		return true
 	}
-	return r.kind == dhcpv4.MessageTypeAck && usable(offered(r)) && len(r.options[dhcpv4.OptionIPAddressLeaseTime.Code()]) == 4
+	return r.kind == dhcpv4.MessageTypeAck && usable(offered(r))
 }
 
 // usable leaves out what cannot be a host's address.
@@ -276,7 +317,7 @@ func (c *client) bind(ctx context.Context, ack *reply, sent time.Time) (Lease, e
 	if err != nil {
 		return Lease{}, err
 	}
-	if by != nil {
+	if by != nil && !c.Defects.Has(defect.IgnoresConflict) {
 		c.begin()
 		m := c.message(dhcpv4.MessageTypeDecline)
 		c.put(m, dhcpv4.OptRequestedIPAddress(asIP(addr)))
@@ -342,12 +383,15 @@ func Maintain(ctx context.Context, cfg Config, lease Lease, changed func(Lease))
 
 // keep waits for T1 and renews the lease once.
 func (c *client) keep(ctx context.Context, lease Lease) (Lease, error) {
-	if lease.Ends == 0 {
-		<-ctx.Done()
-		return Lease{}, ctx.Err()
+	if c.Defects.Has(defect.NeverRenews) {
+		return Lease{}, c.forever(ctx)
 	}
-	if err := c.wait(ctx, c.until(lease, lease.Renew)); err != nil {
+	how, early, err := c.bound(ctx, lease)
+	switch {
+	case err != nil:
 		return Lease{}, err
+	case early:
+		return c.confirm(ctx, lease, how)
 	}
 	renewed, err := c.extend(ctx, lease, lease.Rebind, lease.Server, lease.ServerMAC)
 	if errors.Is(err, errSilent) {
@@ -359,6 +403,87 @@ func (c *client) keep(ctx context.Context, lease Lease) (Lease, error) {
 	return renewed, err
 }
 
+// forever reads away what comes.
+func (c *client) forever(ctx context.Context) error {
+	const long = 1000 * time.Hour
+	for {
+		if err := c.wait(ctx, long); err != nil {
+			return err
+		}
+	}
+}
+
+// bound is BOUND: it waits for T1, or until the lease is to be asked for again,
+// and reads away what comes meanwhile.
+func (c *client) bound(ctx context.Context, lease Lease) (how Again, early bool, err error) {
+	const long = 1000 * time.Hour
+	left := c.until(lease, lease.Renew)
+	if lease.Ends == 0 {
+		left = long
+	}
+	if c.Again == nil {
+		return 0, false, c.wait(ctx, left)
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- c.wait(waiting, left) }() // ends by stop, or with the wait
+	select {
+	case err := <-done:
+		return 0, false, err
+	case how := <-c.Again:
+		stop()
+		<-done
+		return how, true, ctx.Err()
+	}
+}
+
+// confirm asks for a lease that still holds. Silence leaves it as it was.
+func (c *client) confirm(ctx context.Context, lease Lease, how Again) (Lease, error) {
+	var r *reply
+	var sent time.Time
+	var err error
+	if how == Reboot {
+		r, sent, err = c.verify(ctx, lease)
+	} else {
+		c.begin()
+		r, sent, err = c.ask(ctx, func() []byte {
+			return c.renewal(lease, lease.Server, lease.ServerMAC)
+		}, c.extends(lease))
+	}
+	switch {
+	case errors.Is(err, errSilent):
+		return lease, nil
+	case err != nil:
+		return Lease{}, err
+	case c.disregards(r):
+		return lease, nil
+	case r.kind == dhcpv4.MessageTypeNak:
+		return Lease{}, c.nak(r)
+	case offered(r) != lease.Addr.Addr():
+		return Lease{}, fmt.Errorf("%w: %v instead of %v", ErrNak, offered(r), lease.Addr.Addr())
+	}
+	return c.lease(r, sent), nil
+}
+
+// renewal is the REQUEST of RENEWING and REBINDING.
+func (c *client) renewal(lease Lease, to netip.Addr, mac net.HardwareAddr) []byte {
+	m := c.message(dhcpv4.MessageTypeRequest)
+	m.ClientIPAddr = asIP(lease.Addr.Addr())
+	m.SetUnicast()
+	if !to.IsValid() {
+		to = broadcast()
+	}
+	return c.toServer(m, lease.Addr.Addr(), to, mac)
+}
+
+// extends accepts the answer to a renewal.
+func (c *client) extends(lease Lease) func(*reply) bool {
+	return func(r *reply) bool {
+		return granted(r) && !c.disregards(r) && (r.kind == dhcpv4.MessageTypeNak || offered(r) == lease.Addr.Addr())
+	}
+}
+
 // extend asks until the end of RENEWING or REBINDING, each time after half of
 // what is left (RFC 2131, 4.4.5).
 func (c *client) extend(ctx context.Context, lease Lease, end time.Duration, to netip.Addr, mac net.HardwareAddr) (Lease, error) {
@@ -367,11 +492,8 @@ func (c *client) extend(ctx context.Context, lease Lease, end time.Duration, to 
 	}
 	c.begin()
 	for {
-		m := c.message(dhcpv4.MessageTypeRequest)
-		m.ClientIPAddr = asIP(lease.Addr.Addr())
-		m.SetUnicast()
 		sent := c.Now()
-		if err := c.send(c.toServer(m, lease.Addr.Addr(), to, mac)); err != nil {
+		if err := c.send(c.renewal(lease, to, mac)); err != nil {
 			return Lease{}, err
 		}
 		left := c.until(lease, end)
@@ -379,9 +501,7 @@ func (c *client) extend(ctx context.Context, lease Lease, end time.Duration, to 
 		if wait < c.RenewWait {
 			wait = min(c.RenewWait, left)
 		}
-		r, err := c.answer(ctx, wait, func(r *reply) bool {
-			return granted(r) && (r.kind == dhcpv4.MessageTypeNak || offered(r) == lease.Addr.Addr())
-		})
+		r, err := c.answer(ctx, wait, c.extends(lease))
 		switch {
 		case errors.Is(err, errSilent) && c.until(lease, end) > 0:
 			continue
@@ -437,7 +557,7 @@ func (c *client) message(kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	if kind == dhcpv4.MessageTypeDecline || kind == dhcpv4.MessageTypeRelease {
 		return m
 	}
-	if c.VendorClass != "" {
+	if c.VendorClass != "" && !c.Defects.Has(defect.NoVendorClass) {
 		c.put(m, dhcpv4.OptGeneric(dhcpv4.OptionClassIdentifier, []byte(c.VendorClass)))
 	}
 	if c.HostName != "" {
@@ -534,49 +654,56 @@ func (c *client) wait(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// lease reads an ACK. T1 and T2 that are missing, or out of order, are half and
-// seven eighths of the lease time (RFC 2131, 4.4.5).
+// lease reads an ACK. T1 and T2 are half and seven eighths of the lease time
+// when they are missing, or not in the order T1, T2, end (RFC 2131, 4.4.5).
 func (c *client) lease(r *reply, sent time.Time) Lease {
 	l := Lease{
 		Server: r.server, ServerMAC: r.from, Options: r.options, Acquired: sent,
 	}
 	addr := offered(r)
-	bits := classBits(addr)
-	if mask := r.options[dhcpv4.OptionSubnetMask.Code()]; len(mask) == 4 {
-		if ones, size := net.IPMask(mask).Size(); size == 32 {
-			bits = ones
-		}
-	}
-	l.Addr = netip.PrefixFrom(addr, bits)
+	l.Addr = netip.PrefixFrom(addr, maskBits(r, addr))
 	if routers := l.Addrs(dhcpv4.OptionRouter.Code()); len(routers) > 0 {
 		l.Gateway = routers[0]
 	}
 	l.DNS = l.Addrs(dhcpv4.OptionDomainNameServer.Code())
 
-	seconds := binary.BigEndian.Uint32(r.options[dhcpv4.OptionIPAddressLeaseTime.Code()])
-	if seconds == infinite {
+	ends, ok := r.seconds(dhcpv4.OptionIPAddressLeaseTime)
+	switch {
+	case ends == infinite*time.Second:
 		return l
+	case !ok || ends == 0:
+		ends = max(c.DefaultLease, 1) // 0 would never end
 	}
-	l.Ends = max(time.Duration(seconds)*time.Second, 1) // 0 would never end
-	l.Renew, l.Rebind = l.Ends/2, l.Ends*7/8
-	t1, ok1 := seconds32(r.options[dhcpv4.OptionRenewTimeValue.Code()])
-	t2, ok2 := seconds32(r.options[dhcpv4.OptionRebindingTimeValue.Code()])
-	if ok2 && t2 < l.Ends {
-		l.Rebind = t2
+	l.Ends, l.Renew, l.Rebind = ends, ends/2, ends*7/8
+	t1, ok1 := r.seconds(dhcpv4.OptionRenewTimeValue)
+	t2, ok2 := r.seconds(dhcpv4.OptionRebindingTimeValue)
+	if !ok1 {
+		t1 = l.Renew
 	}
-	if ok1 && t1 < l.Rebind {
-		l.Renew = t1
+	if !ok2 {
+		t2 = l.Rebind
 	}
-	l.Renew = min(l.Renew, l.Rebind)
+	if t1 > 0 && t1 < t2 && t2 < ends {
+		l.Renew, l.Rebind = t1, t2
+	}
 	return l
 }
 
-func seconds32(b []byte) (time.Duration, bool) {
-	if len(b) != 4 {
-		return 0, false
+// seconds reads a time of whole seconds.
+func (r *reply) seconds(o dhcpv4.OptionCode) (time.Duration, bool) {
+	b, ok := r.four(o)
+	return time.Duration(binary.BigEndian.Uint32(b[:])) * time.Second, ok
+}
+
+// maskBits is the length of the network. A mask that is none, or leaves no
+// network or no neighbour, is disregarded.
+func maskBits(r *reply, addr netip.Addr) int {
+	if mask, ok := r.four(dhcpv4.OptionSubnetMask); ok {
+		if ones, size := net.IPMask(mask[:]).Size(); size == 32 && ones > 0 && ones < 32 {
+			return ones
+		}
 	}
-	n := binary.BigEndian.Uint32(b)
-	return time.Duration(n) * time.Second, n > 0 && n != infinite
+	return classBits(addr)
 }
 
 // classBits is the network of an address without a mask (RFC 791).

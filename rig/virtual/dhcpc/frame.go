@@ -34,6 +34,8 @@ const (
 	fileAt, fileLen   = 108, 128
 	optionsAt         = 240
 	minMessage        = 300 // BOOTP's least length, which some servers insist on
+
+	optPad, optEnd = 0, 255
 )
 
 var errNotOurs = errors.New("not a message to us")
@@ -97,7 +99,7 @@ type reply struct {
 	message *dhcpv4.DHCPv4
 	options map[uint8][]byte
 	from    net.HardwareAddr // the server's, or the relay's or router's in between
-	server  netip.Addr       // option 54, invalid without one
+	server  netip.Addr       // option 54, else where it came from; invalid without either
 }
 
 // parseReply takes a frame for the DHCP answer to the exchange xid of mac.
@@ -113,25 +115,40 @@ func parseReply(frame []byte, mac net.HardwareAddr, xid dhcpv4.TransactionID) (*
 	if err != nil {
 		return nil, err
 	}
-	m, err := dhcpv4.FromBytes(payload)
+	if len(payload) < optionsAt {
+		return nil, errNotOurs
+	}
+	// Options are read by allOptions: the codec drops the whole message when one
+	// of them cannot be read.
+	m, err := dhcpv4.FromBytes(append(bytes.Clone(payload[:optionsAt]), optEnd))
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
 	if m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid || !bytes.Equal(m.ClientHWAddr, mac) {
 		return nil, errNotOurs
 	}
-	options, err := allOptions(m, payload)
-	if err != nil {
-		return nil, err
-	}
-	r := &reply{message: m, options: options, from: bytes.Clone(frame[6:12])}
-	if kind := options[dhcpv4.OptionDHCPMessageType.Code()]; len(kind) == 1 {
+	r := &reply{message: m, options: allOptions(payload), from: bytes.Clone(frame[6:12])}
+	if kind := r.options[dhcpv4.OptionDHCPMessageType.Code()]; len(kind) > 0 {
 		r.kind = dhcpv4.MessageType(kind[0])
 	}
-	if id := options[dhcpv4.OptionServerIdentifier.Code()]; len(id) == 4 {
-		r.server = netip.AddrFrom4([4]byte(id))
+	if from := netip.AddrFrom4([4]byte(frame[etherLen+12:])); usable(from) {
+		r.server = from
+	}
+	if id, ok := r.four(dhcpv4.OptionServerIdentifier); ok && usable(netip.AddrFrom4(id)) {
+		r.server = netip.AddrFrom4(id)
 	}
 	return r, nil
+}
+
+// four returns an option of four bytes. One that came twice was put together
+// (RFC 3396), and its first four bytes count; one of any other length is
+// disregarded.
+func (r *reply) four(o dhcpv4.OptionCode) (value [4]byte, ok bool) {
+	b := r.options[o.Code()]
+	if len(b) == 0 || len(b)%4 != 0 {
+		return value, false
+	}
+	return [4]byte(b), true
 }
 
 // udpPayload checks an IPv4 packet to the client's port. A UDP checksum that
@@ -167,27 +184,38 @@ func udpPayload(ip []byte) ([]byte, error) {
 
 // allOptions returns the options by number, split ones put together (RFC 3396):
 // those of the option field, then with overload (option 52) those of the file
-// and the sname field. The codec has done the first part.
-func allOptions(m *dhcpv4.DHCPv4, payload []byte) (map[uint8][]byte, error) {
-	options := dhcpv4.Options{}
-	for code, value := range m.Options {
-		options[code] = bytes.Clone(value)
-	}
+// and the sname field. A field ends at its end option, where an option does not
+// fit into it any more, or with its last byte; what stands before is good.
+func allOptions(payload []byte) map[uint8][]byte {
+	options := map[uint8][]byte{}
+	readOptions(options, payload[optionsAt:])
 	overload := options[dhcpv4.OptionOptionOverload.Code()]
-	if len(overload) != 1 || len(payload) < optionsAt {
-		return options, nil
+	if len(overload) != 1 {
+		return options
 	}
 	if overload[0]&1 != 0 {
-		if err := options.FromBytes(payload[fileAt : fileAt+fileLen]); err != nil {
-			return nil, fmt.Errorf("options in file: %w", err)
-		}
+		readOptions(options, payload[fileAt:fileAt+fileLen])
 	}
 	if overload[0]&2 != 0 {
-		if err := options.FromBytes(payload[snameAt : snameAt+snameLen]); err != nil {
-			return nil, fmt.Errorf("options in sname: %w", err)
-		}
+		readOptions(options, payload[snameAt:snameAt+snameLen])
 	}
-	return options, nil
+	return options
+}
+
+func readOptions(into map[uint8][]byte, b []byte) {
+	for len(b) > 0 {
+		code := b[0]
+		b = b[1:]
+		switch {
+		case code == optPad:
+			continue
+		case code == optEnd || len(b) == 0 || len(b) <= int(b[0]):
+			return
+		}
+		length := int(b[0])
+		into[code] = append(into[code], b[1:1+length]...)
+		b = b[1+length:]
+	}
 }
 
 // arpFrame is a probe (sender 0.0.0.0) or an announcement (sender and target

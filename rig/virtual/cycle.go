@@ -54,17 +54,26 @@ func (b *boot) provision(ctx context.Context, force bool) (reason string) {
 		return b.once("")
 	}
 	defer src.close()
-	b.h.log.Info("cycle", "from", src.String(), "regardless of flags", force)
-	c := &cycle{
-		b: b, h: b.h, src: src, force: force, before: b.h.settings(),
-		global: map[model.Field]bool{}, named: map[model.Field]bool{}, touched: map[model.Field]bool{},
-	}
+	c := b.newCycle(src, force)
 	reason = c.run(ctx)
+	if next := b.fallback(ctx, src); next != nil {
+		defer next.close()
+		c = b.newCycle(next, force)
+		reason = c.run(ctx)
+	}
 	if ctx.Err() != nil {
 		return ""
 	}
 	b.h.log.Info("cycle ends", "reboot", reason)
 	return b.once(reason)
+}
+
+func (b *boot) newCycle(src source, force bool) *cycle {
+	b.h.log.Info("cycle", "from", src.String(), "regardless of flags", force)
+	return &cycle{
+		b: b, h: b.h, src: src, force: force, before: b.h.settings(),
+		global: map[model.Field]bool{}, named: map[model.Field]bool{}, touched: map[model.Field]bool{},
+	}
 }
 
 // once adds the reboot that a defect owes.

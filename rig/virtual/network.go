@@ -267,12 +267,14 @@ func (n *network) askTime(ctx context.Context) {
 		}
 		servers = append(servers, a)
 	}
+	timeout, tries := n.h.sntpPatience()
 	for _, a := range servers[:min(len(servers), 2)] {
-		offset, err := sntpc.Query(ctx, n.listen, netip.AddrPortFrom(a, 0), n.h.retry(model.SNTPTimeout), n.h.cfg.Facts.Int(model.SNTPTries))
+		offset, err := sntpc.Query(ctx, n.listen, netip.AddrPortFrom(a, 0), timeout, tries)
 		if err != nil {
 			n.h.log.Warn("no time", "error", err)
 			continue
 		}
+		offset = n.h.clockOffset(offset)
 		n.mu.Lock()
 		n.offset, n.timed = offset, true
 		n.mu.Unlock()

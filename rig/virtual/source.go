@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"ip88rig/rig/model"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/dhcpc"
+	"ip88rig/rig/virtual/flash"
 	"ip88rig/rig/virtual/httpc"
 	"ip88rig/rig/virtual/tftpc"
 	"ip88rig/rig/virtual/trust"
@@ -45,7 +47,8 @@ func refused(err error) bool {
 //   - an option that is populated with what is no URL means HTTP all the same,
 //     so this cycle asks nobody;
 //   - blanks and NULs at its ends do not count, and only they leave it empty;
-//   - a server that cannot be reached is not replaced by another.
+//   - which of two URLs counts, and what follows when the server cannot be
+//     reached, are facts.
 func (b *boot) choose(ctx context.Context) source {
 	set, lease, defects := b.h.settings(), b.net.current(), b.h.cfg.Defects
 	number := set.optionNumber()
@@ -54,18 +57,26 @@ func (b *boot) choose(ctx context.Context) source {
 	}
 	option := strings.Trim(lease.Text(number), " \t\r\n\x00")
 	stored := strings.TrimSpace(set.fact(model.StoredURLField, 0))
+	if defects.Has(defect.ForgetsURL) {
+		stored = ""
+	}
+	offered := option != "" && set.enabled(dhcpGetHTTP)
 	switch {
-	case option != "" && set.enabled(dhcpGetHTTP):
+	case offered && (stored == "" || b.h.cfg.Facts.Text(model.URLPrecedence) == "offered"):
 		src, err := b.overHTTP(set, option)
 		if err != nil {
 			b.h.log.Warn("option cannot be used", "number", number, "error", err)
+			if defects.Has(defect.MalformedURLHangs) {
+				<-ctx.Done()
+			}
 			return nil
 		}
+		b.remember(set, option)
 		if defects.Has(defect.RRQBesideURL) && set.fact(model.DownloadFlagFields, 0) != "disable" {
 			b.askBeside(ctx, set, lease)
 		}
 		return src
-	case stored != "" && !defects.Has(defect.ForgetsURL):
+	case stored != "":
 		src, err := b.overHTTP(set, storedURL(set, stored))
 		if err != nil {
 			b.h.log.Warn("stored URL cannot be used", "error", err)
@@ -80,6 +91,39 @@ func (b *boot) choose(ctx context.Context) source {
 	}
 	if defects.Has(defect.HTTPAtTFTPServer) && set.fact(model.DownloadFlagFields, 0) != "disable" {
 		b.askByHTTP(ctx, set, server)
+	}
+	return b.overTFTP(server)
+}
+
+// remember stores the URL of the DHCP option in memory, where the fact says so.
+func (b *boot) remember(set settings, option string) {
+	fields := b.h.cfg.Facts.Fields(model.StoredURLField)
+	if !b.h.cfg.Facts.Yes(model.OfferedURLRemembered) && !b.h.cfg.Defects.Has(defect.RemembersOfferedURL) ||
+		len(fields) == 0 || set.get(fields[0]) == option {
+		return
+	}
+	b.h.store(func(s *flash.State) { s.Set(fields[0], option) })
+	b.h.log.Info("offered URL is remembered")
+}
+
+// fallback is what a cycle goes on with after a source that was of no use: TFTP
+// after an HTTP server that could not be reached, where the fact says so, else
+// nothing. A refused certificate leads nowhere.
+func (b *boot) fallback(ctx context.Context, src source) source {
+	w, ok := src.(*web)
+	if !ok || ctx.Err() != nil {
+		return nil
+	}
+	switch {
+	case w.refused && b.h.cfg.Defects.Has(defect.TFTPAfterRefusal):
+	case w.unreached() && w.givesUp():
+	default:
+		return nil
+	}
+	server, err := b.tftpServer(ctx, b.h.settings(), b.net.current())
+	if err != nil {
+		b.h.log.Warn("no TFTP server to fall back to", "error", err)
+		return nil
 	}
 	return b.overTFTP(server)
 }
@@ -105,6 +149,11 @@ func storedURL(set settings, stored string) string {
 func (b *boot) tftpServer(ctx context.Context, set settings, lease dhcpc.Lease) (netip.AddrPort, error) {
 	name := ""
 	if set.enabled(dhcpGetTFTP) {
+		if by66 := strings.TrimSpace(lease.Text(optTFTPName)); by66 != "" && b.h.cfg.Defects.Has(defect.Option66Wins) {
+			if a, err := b.net.resolve(ctx, by66); err == nil {
+				return netip.AddrPortFrom(a, 0), nil
+			}
+		}
 		for _, a := range lease.Addrs(optTFTPServer) {
 			if !a.IsUnspecified() {
 				return netip.AddrPortFrom(a, 0), nil
@@ -157,19 +206,27 @@ func (t *tftp) String() string  { return "tftp://" + t.cfg.Server.Addr().String(
 type web struct {
 	b      *boot
 	base   *url.URL
+	user   *url.Userinfo // of the URL, nil when it is ignored
 	client *httpc.Client
 	id, pw string
+	// failed says that a connection could not be opened, reached that one could,
+	// refused that a certificate was refused.
+	failed, reached, refused bool
 }
 
 // overHTTP takes a URL as a folder: names are appended to its path. $MAC in it
-// is replaced; a query is left out.
+// is replaced and user information is used, if the facts say so; a query is
+// left out.
 func (b *boot) overHTTP(set settings, raw string) (*web, error) {
 	for _, c := range raw {
 		if c <= ' ' || c == 0x7f {
 			return nil, fmt.Errorf("url %.60q holds control characters or blanks", raw)
 		}
 	}
-	u, err := url.Parse(strings.ReplaceAll(raw, "$MAC", b.h.ownName()))
+	if b.h.cfg.Facts.Yes(model.URLMACExpansion) {
+		raw = strings.ReplaceAll(raw, "$MAC", b.h.ownName())
+	}
+	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -177,30 +234,96 @@ func (b *boot) overHTTP(set settings, raw string) (*web, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, fmt.Errorf("url %.60q is not http://host or https://host", raw)
 	}
+	w := &web{b: b, base: u}
+	if b.h.cfg.Facts.Text(model.URLUserInfo) == "used" {
+		w.user = u.User
+	}
 	u.User, u.RawQuery, u.Fragment, u.ForceQuery = nil, "", "", false
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
-	w := &web{b: b, base: u}
+	if b.h.cfg.Defects.Has(defect.DropsURLPath) {
+		u.Path = ""
+	}
 	w.connect(set)
 	return w, nil
+}
+
+// credentials are the stored ones, or those of the URL where these count.
+func (w *web) credentials(set settings) (id, password string) {
+	if w.user != nil {
+		password, _ = w.user.Password()
+		return w.user.Username(), password
+	}
+	return set.fact(model.CredentialFields, 0), set.fact(model.CredentialFields, 1)
 }
 
 // connect makes the client with what is stored now.
 func (w *web) connect(set settings) {
 	h := w.b.h
-	low, high := tlsVersions(h.cfg.Facts.List(model.TLSVersions))
-	w.id, w.pw = set.fact(model.CredentialFields, 0), set.fact(model.CredentialFields, 1)
+	facts := h.cfg.Facts
+	low, high := tlsVersions(facts.List(model.TLSVersions))
+	w.id, w.pw = w.credentials(set)
+	var statuses []int
+	for _, word := range facts.List(model.HTTPRetryStatuses) {
+		if n, err := strconv.Atoi(word); err == nil {
+			statuses = append(statuses, n)
+		}
+	}
 	w.client = &httpc.Client{
-		Dial: w.b.net.dial, Resolve: w.b.net.resolve, ID: w.id, Password: w.pw,
+		Dial: w.dial, Resolve: w.b.net.resolve, ID: w.id, Password: w.pw,
 		UserAgent:  h.expand(model.HTTPUserAgent, w.b.version),
-		Policy:     trust.Policy{Mask: set.mask(), Authorities: h.authorities(), Now: w.b.net.now},
+		Policy:     w.policy(set),
 		MinVersion: low, MaxVersion: high,
-		Timeout: h.retry(model.HTTPTimeout), Tries: h.cfg.Facts.Int(model.HTTPTries),
-		Redirects: maxRedirects, Defects: h.cfg.Defects,
+		Timeout: h.retry(model.HTTPTimeout), Tries: facts.Int(model.HTTPTries),
+		Slowest: facts.Int(model.HTTPSlowest), FileTime: h.retry(model.HTTPFileTime),
+		Redirects:     facts.Int(model.HTTPRedirects),
+		RetryStatuses: statuses, RetryAfterLimit: facts.Duration(model.HTTPRetryAfterLimit), // whole seconds are not divided
+		TakeEncoded: facts.Text(model.HTTPUnaskedEncoding) == "as-it-is",
+		Digest:      facts.List(model.HTTPDigest), PreferBasic: facts.Text(model.HTTPSchemePreferred) == "basic",
+		AuthTries: facts.Int(model.HTTPAuthTries), AnswerBlank: facts.Text(model.HTTPNoCredentials) == "sent",
+		Defects: h.cfg.Defects,
 	}
 }
 
-// maxRedirects is how many redirections are followed (assumed).
-const maxRedirects = 3
+// policy is that of the certificate checks, as mask and facts have it.
+func (w *web) policy(set settings) trust.Policy {
+	h := w.b.h
+	facts := h.cfg.Facts
+	takes := []trust.Trait{} // none is not what a nil stands for
+	for _, word := range facts.List(model.CertificateTakes) {
+		takes = append(takes, trust.Trait(word))
+	}
+	var alerts [3]trust.Alert
+	for i, word := range facts.List(model.RefusalAlerts) {
+		if n, err := strconv.ParseUint(word, 10, 8); err == nil && i < len(alerts) {
+			alerts[i] = trust.Alert(n)
+		}
+	}
+	h.mu.Lock()
+	past := h.memory.past
+	h.mu.Unlock()
+	return trust.Policy{
+		Mask: set.mask(), Authorities: h.authorities(), Now: w.b.net.now,
+		RefuseUntimed: facts.Text(model.ExpiredWithoutTime) == "refuse",
+		Takes:         takes, Depth: facts.Int(model.CertificateDepth), MaxBytes: facts.Int(model.CertificateBytes),
+		Alerts: alerts, Past: past,
+	}
+}
+
+// dial notes whether the server is there at all.
+func (w *web) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := w.b.net.dial(ctx, to)
+	w.failed, w.reached = w.failed || err != nil, w.reached || err == nil
+	return conn, err
+}
+
+// unreached tells whether the server could not be reached at all.
+func (w *web) unreached() bool { return w.failed && !w.reached }
+
+// givesUp tells whether a server that cannot be reached is left for TFTP.
+func (w *web) givesUp() bool {
+	toTFTP := w.b.h.cfg.Facts.Text(model.UnreachableFallback) == "tftp"
+	return toTFTP != w.b.h.cfg.Defects.Has(defect.NoFallback)
+}
 
 func tlsVersions(words []string) (low, high uint16) {
 	known := map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
@@ -213,23 +336,36 @@ func tlsVersions(words []string) (low, high uint16) {
 
 func (w *web) get(ctx context.Context, name string) ([]byte, error) {
 	// Credentials that a file of this cycle has changed are used from then on.
-	if set := w.b.h.settings(); set.fact(model.CredentialFields, 0) != w.id || set.fact(model.CredentialFields, 1) != w.pw {
+	set := w.b.h.settings()
+	if id, pw := w.credentials(set); id != w.id || pw != w.pw {
 		w.close()
 		w.connect(set)
+	}
+	if w.unreached() && w.givesUp() {
+		return nil, httpc.ErrUnreachable
 	}
 	u := *w.base
 	u.Path += "/" + name
 	body, status, err := w.client.Get(ctx, u.String())
 	switch {
 	case err != nil:
+		w.refused = w.refused || refused(err)
 		return nil, err
 	case status == http.StatusOK:
+		return body, nil
+	case w.b.h.cfg.Defects.Has(defect.AppliesErrorPage) && w.b.h.configures(name):
 		return body, nil
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("%w: GET %s: %d", errMissing, u.Redacted(), status)
 	default:
 		return nil, fmt.Errorf("GET %s: %d %s", u.Redacted(), status, http.StatusText(status))
 	}
+}
+
+// configures tells whether a file is one of the two of the configuration, for
+// the defect applies-error-page.
+func (h *Handset) configures(name string) bool {
+	return name == h.cfg.Model.GlobalFile() || name == h.ownName()
 }
 
 func (w *web) transport() string { return w.base.Scheme }

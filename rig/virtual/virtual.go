@@ -30,6 +30,7 @@ import (
 	"ip88rig/rig/virtual/config"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/flash"
+	"ip88rig/rig/virtual/trust"
 	"ip88rig/rig/wire"
 )
 
@@ -133,6 +134,7 @@ type volatile struct {
 	undo map[model.Field]*string
 	// uploads are what was there when power came, for upload-volatile.
 	installed, uploaded [][]byte
+	past                *trust.Past // of certificates, for defects
 }
 
 // New returns a handset that does nothing until Run.
@@ -275,7 +277,7 @@ func (h *Handset) powerOn() {
 	s := h.flash.Read()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.memory = volatile{undo: map[model.Field]*string{}, installed: s.Installed, uploaded: s.Uploaded}
+	h.memory = volatile{past: &trust.Past{}, undo: map[model.Field]*string{}, installed: s.Installed, uploaded: s.Uploaded}
 	h.log.Info("power on", "model", h.cfg.Model, "version", s.Running())
 }
 

@@ -187,7 +187,7 @@ func Doc(n Name) string {
 	case TakesShortBody:
 		return "takes a body that ended before its Content-Length for the whole file (NET-02)."
 	case AppliesErrorPage:
-		return "applies the body of an error response as if it were the file (NET-02)."
+		return "applies the body of an error response to a request for a configuration file as if it were the file (NET-02)."
 	case FollowsRedirectsForever:
 		return "follows redirects without end (NET-02)."
 	case RootVersionOnly:

@@ -44,7 +44,7 @@ const (
 	CredentialsToOtherHost Name = "credentials-to-other-host"
 	// TakesShortBody takes a body that ended before its Content-Length for the whole file (NET-02).
 	TakesShortBody Name = "takes-short-body"
-	// AppliesErrorPage applies the body of an error response as if it were the file (NET-02).
+	// AppliesErrorPage applies the body of an error response to a request for a configuration file as if it were the file (NET-02).
 	AppliesErrorPage Name = "applies-error-page"
 	// FollowsRedirectsForever follows redirects without end (NET-02).
 	FollowsRedirectsForever Name = "follows-redirects-forever"

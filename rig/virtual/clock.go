@@ -1,0 +1,38 @@
+package virtual
+
+import (
+	"time"
+
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/flash"
+)
+
+// lateParts is which part of its timeout an answer may take before the defect
+// late-time-accepts-expired calls it late.
+const lateParts = 5
+
+// sntpPatience is how long and how often the time is asked for.
+func (h *Handset) sntpPatience() (timeout time.Duration, tries int) {
+	timeout, tries = h.retry(model.SNTPTimeout), h.cfg.Facts.Int(model.SNTPTries)
+	if h.cfg.Defects.Has(defect.LateTimeAcceptsExpired) {
+		return timeout / lateParts, 1
+	}
+	return timeout, tries
+}
+
+// markClock holds the first time that a handset with the defect clock-sticks was
+// told, as an offset of the real one.
+const markClock = "clock"
+
+// clockOffset is what the clock goes by once a server has told the time.
+func (h *Handset) clockOffset(told time.Duration) time.Duration {
+	if !h.cfg.Defects.Has(defect.ClockSticks) {
+		return told
+	}
+	if first, err := time.ParseDuration(h.flash.Read().Marks[markClock]); err == nil {
+		return first
+	}
+	h.store(func(s *flash.State) { s.Marks[markClock] = told.String() })
+	return told
+}

@@ -16,10 +16,19 @@ import (
 type option struct {
 	code  uint8
 	value []byte
+	// raw, where it is not nil, is written in place of code, length and value.
+	raw []byte
+}
+
+// identity is who answers: the server, or the other one that a fault makes up.
+type identity struct {
+	mac net.HardwareAddr
+	ip  netip.Addr
 }
 
 // answer is a message to a client before it becomes bytes.
 type answer struct {
+	from   identity
 	kind   dhcpv4.MessageType
 	to     *message
 	yiaddr netip.Addr
@@ -32,22 +41,36 @@ type answer struct {
 	relay []byte
 	// room is how many bytes of BOOTP message may be sent.
 	room int
+
+	damage
+}
+
+// damage is what faults do to a message as it is written.
+type damage struct {
+	// overload are the bits of option 52 that are set although there is room.
+	overload byte
+	// front and back are bytes before and behind the options.
+	front, back []byte
+	noEnd       bool
+	// edits are made to the message one after another; it has its header whole.
+	edits []func([]byte) []byte
+	// cut is one more than the length that is left of it at last; 0: all.
+	cut int
 }
 
 // grant builds the answer that a lease gives: an OFFER, the ACK of a REQUEST,
 // or that of an INFORM, which has no address and no times in it (RFC 2131
 // section 4.3.5).
-func (s *Server) grant(m *message, kind dhcpv4.MessageType, c *client) *answer {
-	l := &c.lease
-	a := &answer{kind: kind, to: m, siaddr: l.NextServer, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room}
+func grant(m *message, kind dhcpv4.MessageType, from identity, l *Lease, addr netip.Addr) *answer {
+	a := &answer{from: from, kind: kind, to: m, siaddr: l.NextServer, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room}
 	if l.Oversize {
 		a.room = maxDatagram - ipUDPLen
 	}
 	parameters := l.parameters()
-	always := []option{{optMessageType, []byte{byte(kind)}}, {optServerID, Addrs(s.ip)}}
+	always := []option{{code: optMessageType, value: []byte{byte(kind)}}, {code: optServerID, value: Addrs(from.ip)}}
 	timers := map[uint8][]byte{}
 	if m.kind != dhcpv4.MessageTypeInform {
-		a.yiaddr = c.addr()
+		a.yiaddr = addr
 		timers = l.timers()
 	}
 	for code, value := range l.Options {
@@ -65,11 +88,11 @@ func (s *Server) grant(m *message, kind dhcpv4.MessageType, c *client) *answer {
 	a.options = always
 	for _, code := range []uint8{optLeaseTime, optT1, optT2} {
 		if value, ok := timers[code]; ok {
-			a.options = append(a.options, option{code, value})
+			a.options = append(a.options, option{code: code, value: value})
 		}
 	}
 	for _, code := range wanted(m.list, l, parameters) {
-		a.options = append(a.options, option{code, parameters[code]})
+		a.options = append(a.options, option{code: code, value: parameters[code]})
 	}
 	return a
 }
@@ -114,13 +137,13 @@ func wanted(list []byte, l *Lease, parameters map[uint8][]byte) []uint8 {
 }
 
 // refuse builds a NAK, which holds nothing of a lease (RFC 2131 table 3).
-func (s *Server) refuse(m *message, why string) *answer {
+func refuse(m *message, from identity, why string) *answer {
 	a := &answer{
-		kind: dhcpv4.MessageTypeNak, to: m, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room,
+		from: from, kind: dhcpv4.MessageTypeNak, to: m, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room,
 		options: []option{
-			{optMessageType, []byte{byte(dhcpv4.MessageTypeNak)}},
-			{optServerID, Addrs(s.ip)},
-			{optMessage, Text(why)},
+			{code: optMessageType, value: []byte{byte(dhcpv4.MessageTypeNak)}},
+			{code: optServerID, value: Addrs(from.ip)},
+			{code: optMessage, value: Text(why)},
 		},
 	}
 	if !m.giaddr.IsUnspecified() {
@@ -131,17 +154,10 @@ func (s *Server) refuse(m *message, why string) *answer {
 	return a
 }
 
-// without takes an option out.
-func (a *answer) without(code uint8) {
-	a.options = slices.DeleteFunc(a.options, func(o option) bool { return o.code == code })
-	if code == optRelayAgent {
-		a.relay = nil
-	}
-}
-
-// bytes writes the message. Options that the client has no room for are left
-// out whole, and listed: sent are the numbers of those that went out.
-func (a *answer) bytes() (b, sent, leftOut []byte) {
+// bytes writes the message. What has no room among the options goes into the
+// fields file and sname (option 52, RFC 2131 section 4.1); what has none there
+// either is left out whole, and listed.
+func (a *answer) bytes() (b, leftOut []byte) {
 	m := a.to
 	b = make([]byte, cookieEnd, minBOOTP)
 	b[0], b[1], b[2] = byte(dhcpv4.OpcodeBootReply), byte(iana.HWTypeEthernet), 6
@@ -154,35 +170,140 @@ func (a *answer) bytes() (b, sent, leftOut []byte) {
 	copy(b[20:24], a.siaddr.AsSlice())
 	copy(b[24:28], m.GatewayIPAddr)
 	copy(b[28:44], m.ClientHWAddr)
-	copy(b[236:240], "\x63\x82\x53\x63")
+	copy(b[cookieAt:cookieEnd], magicCookie)
 
-	var last []byte
+	last := a.back
 	if a.relay != nil {
-		last = option{optRelayAgent, a.relay}.append(nil)
+		last = option{code: optRelayAgent, value: a.relay}.append(slices.Clip(last))
 	}
-	last = append(last, optEnd)
+	if !a.noEnd {
+		last = append(slices.Clip(last), optEnd)
+	}
+	l := a.lay(a.room-cookieEnd-len(a.front)-len(last), 0)
+	if a.overload != 0 || len(l.leftOut) > 0 {
+		over := a.lay(a.room-cookieEnd-len(a.front)-len(last), inFile|inSname)
+		if a.overload != 0 || len(over.leftOut) < len(l.leftOut) {
+			l = over
+		}
+	}
+	b = slices.Concat(b, a.front, l.options, last)
+	copy(b[fileAt:cookieAt], l.file)
+	copy(b[snameAt:fileAt], l.sname)
+	if len(b) < minBOOTP {
+		b = slices.Concat(b, make([]byte, minBOOTP-len(b)))
+	}
+	for _, edit := range a.edits {
+		b = edit(b)
+	}
+	if a.cut > 0 {
+		b = b[:min(len(b), a.cut-1)]
+	}
+	return b, l.leftOut
+}
+
+// layout is where the options of a message stand.
+type layout struct {
+	options, file, sname, leftOut []byte
+	// first is the length of the first option.
+	first int
+}
+
+// lay distributes the options over the fields that fields allows (the bits of
+// option 52), of which options has that much room. What a.overload names is
+// filled first, but for what every client must see among the options.
+func (a *answer) lay(room int, fields byte) layout {
+	var l layout
+	if fields != 0 {
+		room -= len(option{code: optOverload, value: []byte{0}}.append(nil))
+	}
+	put := func(field *[]byte, room int, piece []byte) bool {
+		if len(*field)+len(piece) > room {
+			return false
+		}
+		*field = append(*field, piece...)
+		return true
+	}
 	for _, o := range a.options {
 		piece := o.append(nil)
-		if len(b)+len(piece)+len(last) > a.room {
-			leftOut = append(leftOut, o.code)
-			continue
+		movable := !slices.Contains([]uint8{optMessageType, optServerID, optLeaseTime, optT1, optT2}, o.code)
+		file := func(bits byte) bool {
+			return bits&inFile != 0 && put(&l.file, cookieAt-fileAt-1, piece) ||
+				bits&inSname != 0 && put(&l.sname, fileAt-snameAt-1, piece)
 		}
-		b = append(b, piece...)
-		sent = append(sent, o.code)
+		switch {
+		case movable && file(a.overload&fields):
+		case put(&l.options, room, piece):
+		case movable && file(fields):
+		default:
+			l.leftOut = append(l.leftOut, o.code)
+		}
+		if l.first == 0 {
+			l.first = len(l.options)
+		}
 	}
-	b = append(b, last...)
-	if a.relay != nil {
-		sent = append(sent, optRelayAgent)
+	used := a.overload & fields
+	if len(l.file) > 0 {
+		used |= inFile
 	}
-	if len(b) < minBOOTP {
-		b = b[:minBOOTP]
+	if len(l.sname) > 0 {
+		used |= inSname
 	}
-	return b, sent, leftOut
+	if used == 0 {
+		return l
+	}
+	l.options = slices.Insert(l.options, l.first, optOverload, 1, used)
+	if used&inFile != 0 {
+		l.file = append(l.file, optEnd)
+	}
+	if used&inSname != 0 {
+		l.sname = append(l.sname, optEnd)
+	}
+	return l
+}
+
+// carried lists what a client finds in a message: the numbers of the options in
+// the order of their first occurrence, and the values put together (RFC 3396).
+// It reads as far as the message can be read, and is what the journal says of a
+// message that a fault spoilt.
+func carried(b []byte) (codes []byte, values map[uint8][]byte) {
+	values = make(map[uint8][]byte)
+	if len(b) < cookieEnd || string(b[cookieAt:cookieEnd]) != magicCookie {
+		return nil, values
+	}
+	read := func(b []byte) {
+		for len(b) > 0 && b[0] != optEnd {
+			if b[0] == optPad {
+				b = b[1:]
+				continue
+			}
+			if len(b) < 2 || len(b) < 2+int(b[1]) {
+				return
+			}
+			if !slices.Contains(codes, b[0]) {
+				codes = append(codes, b[0])
+			}
+			values[b[0]] = append(values[b[0]], b[2:2+int(b[1])]...)
+			b = b[2+int(b[1]):]
+		}
+	}
+	read(b[cookieEnd:])
+	if over := values[optOverload]; len(over) == 1 {
+		if over[0]&inFile != 0 {
+			read(b[fileAt:cookieAt])
+		}
+		if over[0]&inSname != 0 {
+			read(b[snameAt:fileAt])
+		}
+	}
+	return codes, values
 }
 
 // append writes the option, a value over 255 bytes in pieces that follow each
 // other (RFC 3396 section 5).
 func (o option) append(b []byte) []byte {
+	if o.raw != nil {
+		return append(b, o.raw...)
+	}
 	for first := true; first || len(o.value) > 0; first = false {
 		n := min(len(o.value), 255)
 		b = append(b, o.code, byte(n))
@@ -193,12 +314,12 @@ func (o option) append(b []byte) []byte {
 }
 
 // packet addresses an answer (RFC 2131 section 4.1).
-func (s *Server) packet(a *answer, in *packet, payload []byte) *packet {
+func (a *answer) packet(in *packet, payload []byte) *packet {
 	m := a.to
 	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	out := &packet{
-		srcMAC: s.mac, dstMAC: m.ClientHWAddr, tag: in.tag,
-		src: netip.AddrPortFrom(s.ip, serverPort), payload: payload,
+		srcMAC: a.from.mac, dstMAC: m.ClientHWAddr, tag: in.tag,
+		src: netip.AddrPortFrom(a.from.ip, serverPort), payload: payload,
 	}
 	switch {
 	case !m.giaddr.IsUnspecified():

@@ -14,13 +14,22 @@
 // The client identifier (option 61) is not sent back, as RFC 2131 table 3 has
 // it: RFC 6842, which changed that, is younger than these handsets.
 //
-// Faults are asked for before every answer at
+// Faults are asked for when a handset's message came that an answer is due to,
+// and again before the answer, at
 //
+//	fault.Point{Service: "dhcpd", Message: "REQUEST", Phase: "renewing"}
 //	fault.Point{Service: "dhcpd", Message: "ACK", Phase: "renewing"}
 //
-// where Message is the answer that is due (OFFER, ACK or NAK) and Phase the
-// client's state: selecting (also of an OFFER), rebooting, renewing, rebinding
-// or informing.
+// where Message is the message (DISCOVER, REQUEST, INFORM) or its answer (OFFER,
+// ACK or NAK) and Phase the client's state: selecting (also of DISCOVER and
+// OFFER), rebooting, renewing, rebinding, informing, or "selecting another
+// server" for one that takes the offer of a SecondServer. Whatever is done to an
+// answer may be declared at either point, and two rules at one each; what a
+// rule for "*" did at the first it does not do again at the second. At DECLINE
+// and RELEASE, which have no answer, only Drop applies: the server does not hear
+// them. ARP has points of its own, see InUse.
+//
+// What the journal says of an answer is read from the bytes that were sent.
 package dhcpd
 
 import (
@@ -35,6 +44,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sync/errgroup"
 
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
@@ -53,6 +63,12 @@ type Config struct {
 	// to be sent. One 802.1Q tag may stand in them; answers carry it again. The
 	// server does not close it.
 	Port wire.Port
+	// ARP, if there is one, delivers the frames of which IsARPProbe or
+	// IsARPAnnouncement says true, of any host, and takes answers to them; it is
+	// for the fault InUse alone. Frames that ask for an address of the rig's own
+	// must not come here, because nothing else here answers them. The server
+	// does not close it.
+	ARP wire.Port
 	// ServerMAC and ServerIP are the source of answers; ServerIP is the server
 	// identifier too.
 	ServerMAC net.HardwareAddr
@@ -74,8 +90,8 @@ type Config struct {
 // Server answers the DHCP clients of one bench.
 type Server struct {
 	port   wire.Port
-	mac    net.HardwareAddr
-	ip     netip.Addr
+	arp    wire.Port
+	own    identity
 	record func(timeline.Event)
 	faults *fault.Plan
 	now    func() time.Time
@@ -83,6 +99,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	clients map[string]*client
+	// silent counts the silences towards a MAC that have not ended.
+	silent map[string]int
 
 	// The rest belongs to Serve alone.
 	strangers map[stranger]bool
@@ -95,6 +113,8 @@ type client struct {
 	lease Lease
 	// declined counts the addresses that the handset turned down.
 	declined int
+	// others are the leases that made-up servers offered, by their address.
+	others map[netip.Addr]*otherLease
 }
 
 // addr is the address that is given now.
@@ -125,9 +145,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("dhcpd: Record is missing")
 	}
 	s := &Server{
-		port: cfg.Port, mac: slices.Clone(cfg.ServerMAC), ip: cfg.ServerIP,
+		port: cfg.Port, arp: cfg.ARP, own: identity{mac: slices.Clone(cfg.ServerMAC), ip: cfg.ServerIP},
 		record: cfg.Record, faults: cfg.Faults, now: cfg.Now, after: cfg.After,
-		clients: make(map[string]*client), strangers: make(map[stranger]bool),
+		clients: make(map[string]*client), silent: make(map[string]int), strangers: make(map[stranger]bool),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -172,10 +192,10 @@ func (s *Server) Remove(mac string) {
 }
 
 // Serve answers messages until ctx ends and returns nil then, once no delayed
-// answer is on its way any more. It returns an error when the port fails before
+// answer is on its way any more. It returns an error when a port fails before
 // that. It may be called once.
 func (s *Server) Serve(ctx context.Context) error {
-	own := netip.AddrPortFrom(s.ip, serverPort)
+	own := netip.AddrPortFrom(s.own.ip, serverPort)
 	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: own})
 	err := s.serve(ctx)
 	for _, t := range s.delayed {
@@ -193,15 +213,26 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	// Both end with ctx, and with each other's failure.
+	g.Go(func() error { return each(ctx, s.port, s.handle) })
+	if s.arp != nil {
+		g.Go(func() error { return each(ctx, s.arp, s.handleARP) })
+	}
+	return g.Wait()
+}
+
+// each hands over the frames of a port one by one until ctx ends.
+func each(ctx context.Context, port wire.Port, handle func(wire.Frame)) error {
 	for {
-		f, err := s.port.Receive(ctx)
+		f, err := port.Receive(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the wait failed because ctx ended
 		}
 		if err != nil {
 			return fmt.Errorf("dhcpd: receive: %w", err)
 		}
-		s.handle(f)
+		handle(f)
 	}
 }
 
@@ -238,7 +269,7 @@ func (s *Server) handle(f wire.Frame) {
 		s.oddity(x, "frame: %v", err)
 		return
 	}
-	if slices.Equal(x.in.srcMAC, s.mac) {
+	if slices.Equal(x.in.srcMAC, s.own.mac) {
 		return // our own, come back
 	}
 	if x.in.dst.Port() != serverPort && x.in.src.Port() != serverPort {
@@ -257,9 +288,11 @@ func (s *Server) handle(f wire.Frame) {
 		s.oddity(x, "malformed: op %d to UDP port %d", byte(x.m.OpCode), x.in.dst.Port())
 		return
 	}
-	a, ph, reason := s.decide(x)
-	if a != nil {
-		s.reply(x, a, ph, reason)
+	if !s.heard(x) {
+		return
+	}
+	if o := s.decide(x); o != nil {
+		s.reply(x, o)
 	}
 }
 
@@ -285,39 +318,97 @@ func (s *Server) firstSight(who stranger) bool {
 	return true
 }
 
-// decide says what is answered to a client's message, and why; nil: nothing,
+// heard tells whether a message is dealt with: that of a handset of the bench,
+// unless a fault has the server not hear it. Otherwise it says so.
+func (s *Server) heard(x *exchange) bool {
+	m := x.m
+	s.mu.Lock()
+	_, known := s.clients[m.mac]
+	silent := s.silent[m.mac] > 0
+	s.mu.Unlock()
+	if !known {
+		asks := m.kind == dhcpv4.MessageTypeDiscover || m.kind == dhcpv4.MessageTypeRequest
+		if asks && s.firstSight(stranger{m.mac, m.kind}) {
+			s.record(x.event(timeline.Stranger, "not a handset of this bench: not answered"))
+		}
+		return false
+	}
+	if silent {
+		s.record(x.event(timeline.Note, "not answered: still silent by fault"))
+		return false
+	}
+	if m.kind != dhcpv4.MessageTypeDecline && m.kind != dhcpv4.MessageTypeRelease {
+		return true
+	}
+	_, sentence, dropped := s.faults.Try(fault.Point{Service: name, Message: word(m.kind)}, func(e fault.Effect) bool {
+		return e == fault.Effect(Drop{})
+	})
+	if dropped {
+		s.record(x.event(timeline.FaultFired, sentence))
+	}
+	return !dropped
+}
+
+// outgoing is what is about to be done about a message; effects change it.
+type outgoing struct {
+	s *Server
+	m *message
+	// lease is what the handset's own server has for it.
+	lease Lease
+	phase phase
+	*answer
+	reason string
+	// silent sends nothing.
+	silent bool
+	// delay is how late the answer goes out; copies more follow, gap apart.
+	delay, gap time.Duration
+	copies     int
+	// before and after are answers of other servers around it.
+	before, after []*answer
+	// done is the effect that acted at the first of the two points.
+	done fault.Effect
+}
+
+// note adds to what the journal says.
+func (o *outgoing) note(format string, args ...any) {
+	o.reason += ", " + fmt.Sprintf(format, args...) + " by fault"
+}
+
+// decide says what is answered to a handset's message, and why; nil: nothing,
 // and that is recorded.
-func (s *Server) decide(x *exchange) (a *answer, ph phase, reason string) {
+func (s *Server) decide(x *exchange) *outgoing {
 	// The lease cannot change between the decision and the bytes of its answer.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := x.m
 	c, ok := s.clients[m.mac]
 	if !ok {
-		asks := m.kind == dhcpv4.MessageTypeDiscover || m.kind == dhcpv4.MessageTypeRequest
-		if asks && s.firstSight(stranger{m.mac, m.kind}) {
-			s.record(x.event(timeline.Stranger, "not a handset of this bench: not answered"))
-		}
-		return nil, "", ""
+		return nil // removed just now
 	}
+	o := &outgoing{s: s, m: m, lease: c.lease}
 	switch m.kind {
 	case dhcpv4.MessageTypeDiscover:
-		reason = fmt.Sprintf("DISCOVER: OFFER %v", c.addr())
+		o.reason = fmt.Sprintf("DISCOVER: OFFER %v", c.addr())
 		if c.declined > len(c.lease.Spare) {
-			reason += ", declined before, no other is left"
+			o.reason += ", declined before, no other is left"
 		}
-		return s.grant(m, dhcpv4.MessageTypeOffer, c), selecting, reason
+		o.phase, o.answer = selecting, grant(m, dhcpv4.MessageTypeOffer, s.own, &c.lease, c.addr())
+		return o
 	case dhcpv4.MessageTypeRequest:
-		return s.request(x, c)
+		if s.request(x, c, o) {
+			return o
+		}
 	case dhcpv4.MessageTypeInform:
 		if m.ciaddr.IsUnspecified() {
 			m.odd = "INFORM without ciaddr"
 		}
-		return s.grant(m, dhcpv4.MessageTypeAck, c), informing, "INFORM: ACK without a lease"
+		o.phase, o.reason = informing, "INFORM: ACK without a lease"
+		o.answer = grant(m, dhcpv4.MessageTypeAck, s.own, &c.lease, c.addr())
+		return o
 	case dhcpv4.MessageTypeDecline:
 		s.decline(x, c)
 	case dhcpv4.MessageTypeRelease:
-		if m.ciaddr != c.addr() {
+		if !c.holds(m.ciaddr) {
 			s.oddity(x, "RELEASE of %v, but %v is the lease", m.ciaddr, c.addr())
 			break
 		}
@@ -325,43 +416,71 @@ func (s *Server) decide(x *exchange) (a *answer, ph phase, reason string) {
 	default:
 		s.oddity(x, "malformed: a client sends %s", word(m.kind))
 	}
-	return nil, "", ""
+	return nil
 }
 
 // request answers a REQUEST (RFC 2131 section 4.3.2). Every handset has its
 // lease here, so that the server always knows, and never has to stay silent for
 // not knowing.
-func (s *Server) request(x *exchange, c *client) (*answer, phase, string) {
+func (s *Server) request(x *exchange, c *client, o *outgoing) bool {
 	m := x.m
 	ph, err := m.state(&x.in)
 	if err != nil {
 		s.oddity(x, "malformed: %v", err)
-		return nil, "", ""
+		return false
 	}
-	wants := m.requested
+	o.phase = ph
+	wants, lease, has, from := m.requested, &c.lease, c.addr(), s.own
+	take := func(other *otherLease) {
+		o.phase = straying
+		lease, has, from = &other.lease, other.lease.Addr.Addr(), other.from
+		other.taken = other.taken || wants == has
+	}
 	switch ph {
-	case rebooting, informing:
+	case rebooting, informing, straying:
 	case selecting:
-		if m.serverID != s.ip {
-			s.oddity(x, "SELECTING %v of another server, %v: not answered", m.requested, m.serverID)
-			return nil, "", ""
+		if m.serverID == s.own.ip {
+			break
 		}
+		other := c.others[m.serverID]
+		if other == nil {
+			s.oddity(x, "SELECTING %v of another server, %v: not answered", m.requested, m.serverID)
+			return false
+		}
+		take(other)
 	case renewing, rebinding:
 		wants = m.ciaddr
 	}
-	if wants != c.addr() {
-		why := fmt.Sprintf("%v is not the lease of %s", wants, m.mac)
-		return s.refuse(m, why), ph, fmt.Sprintf("%s %v, but %v is the lease: NAK", ph.field(), wants, c.addr())
+	if ph != selecting && wants != has {
+		if other := c.takenFrom(wants); other != nil {
+			take(other)
+			o.phase = ph
+		}
 	}
-	return s.grant(m, dhcpv4.MessageTypeAck, c), ph, fmt.Sprintf("%s %v: ACK", ph.field(), wants)
+	as := ""
+	if from.ip != s.own.ip {
+		as = fmt.Sprintf(" as another server, %v", from.ip)
+	}
+	if wants != has {
+		o.answer = refuse(m, from, fmt.Sprintf("%v is not the lease of %s", wants, m.mac))
+		o.reason = fmt.Sprintf("%s %v, but %v is the lease: NAK%s", ph.field(), wants, has, as)
+		return true
+	}
+	o.answer = grant(m, dhcpv4.MessageTypeAck, from, lease, has)
+	o.reason = fmt.Sprintf("%s %v: ACK%s", ph.field(), wants, as)
+	return true
 }
 
 // decline takes an address out that a client found in use (RFC 2131 section
 // 4.3.3).
 func (s *Server) decline(x *exchange, c *client) {
 	m := x.m
+	other := c.others[m.serverID]
 	switch {
-	case m.serverID.IsValid() && m.serverID != s.ip:
+	case other != nil:
+		delete(c.others, m.serverID)
+		s.record(x.event(timeline.DHCPDecline, fmt.Sprintf("DECLINE of %v to another server, %v", m.requested, m.serverID)))
+	case m.serverID.IsValid() && m.serverID != s.own.ip:
 		s.oddity(x, "DECLINE to another server, %v", m.serverID)
 	case m.requested != c.addr():
 		s.oddity(x, "DECLINE of %v, but %v is the lease", m.requested, c.addr())
@@ -372,60 +491,99 @@ func (s *Server) decline(x *exchange, c *client) {
 	}
 }
 
-// reply puts the question to the plan, records and sends.
-func (s *Server) reply(x *exchange, a *answer, ph phase, reason string) {
+// reply puts question and answer to the plan, records and sends.
+func (s *Server) reply(x *exchange, o *outgoing) {
 	if x.m.odd != "" {
 		s.oddity(x, "answered all the same: %s", x.m.odd)
 	}
-	var delay time.Duration
-	effect, sentence, ok := s.faults.At(fault.Point{Service: name, Message: word(a.kind), Phase: string(ph)})
-	if ok {
-		e, mine := effect.(Effect)
-		if mine {
-			s.record(x.event(timeline.FaultFired, sentence))
-		} else {
-			s.oddity(x, "fault not known here, ignored: %s", sentence)
-		}
-		switch e := e.(type) {
-		case nil:
-		case Drop:
-			return
-		case Delay:
-			delay = e.D
-		case Nak:
-			a = s.refuse(x.m, "refused by fault")
-			reason += ", but NAK by fault"
-		case WithoutOption:
-			a.without(e.Code)
-			reason += fmt.Sprintf(", without option %d by fault", e.Code)
-		}
+	s.misbehave(x, o, x.m.kind, false)
+	if !o.silent {
+		s.misbehave(x, o, o.kind, true)
 	}
-	payload, sent, leftOut := a.bytes()
+	if o.silent {
+		return
+	}
+	for _, a := range o.before {
+		s.send(x, a, a.as(), 0)
+	}
+	s.send(x, o.answer, o.reason, o.delay)
+	for i := range o.copies {
+		s.send(x, o.answer, fmt.Sprintf("%s, copy %d", o.reason, i+1), o.delay+time.Duration(i+1)*o.gap)
+	}
+	for _, a := range o.after {
+		s.send(x, a, a.as(), 0)
+	}
+}
+
+// misbehave lets the effect that is due for this message act. last tells the
+// second of the two points from the first.
+func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, last bool) {
+	var unknown fault.Effect
+	effect, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: word(kind), Phase: string(o.phase)}, func(e fault.Effect) bool {
+		mine, ok := e.(answering)
+		if !ok {
+			if _, known := e.(Effect); !known && last {
+				unknown = e
+			}
+			return false
+		}
+		return mine != o.done && mine.act(o)
+	})
+	if unknown != nil {
+		s.oddity(x, "fault not known here, ignored: %s", unknown)
+	}
+	if ok {
+		o.done = effect
+		s.record(x.event(timeline.FaultFired, sentence))
+	}
+}
+
+// send puts an answer on the wire, at once or late.
+func (s *Server) send(x *exchange, a *answer, reason string, delay time.Duration) {
+	payload, leftOut := a.bytes()
 	if len(leftOut) > 0 {
 		reason += fmt.Sprintf("; %d bytes have no room for %s", a.room, codes(leftOut))
 	}
-	p := s.packet(a, &x.in, payload)
-	out := x.event(kindOf(a.kind), reason)
-	out.Message = word(a.kind)
-	out.Fields["dhcp.option.type"] = codes(sent)
-	if a.yiaddr.IsValid() {
-		out.Fields["dhcp.ip.your"] = a.yiaddr.String()
+	p := a.packet(&x.in, payload)
+	kind := a.kind
+	list, values := carried(payload)
+	// A fault may have changed it, to what is no message too.
+	if t := values[optMessageType]; len(t) == 1 && t[0] >= 1 && t[0] <= byte(dhcpv4.MessageTypeInform) {
+		kind = dhcpv4.MessageType(t[0])
+	}
+	e := x.event(kindOf(kind), reason)
+	e.Message = word(kind)
+	e.Fields["dhcp.option.type"] = codes(list)
+	if len(payload) >= snameAt {
+		e.Fields["dhcp.id"] = fmt.Sprintf("0x%08x", payload[4:8])
+		if a.yiaddr.IsValid() {
+			e.Fields["dhcp.ip.your"] = netip.AddrFrom4([4]byte(payload[16:20])).String()
+		}
+	}
+	if id := values[optServerID]; len(id) == 4 && netip.AddrFrom4([4]byte(id)) != s.own.ip {
+		e.Fields["dhcp.option.dhcp_server_id"] = netip.AddrFrom4([4]byte(id)).String()
 	}
 	if delay == 0 {
-		s.send(x, out, p)
+		s.put(x, e, p)
 		return
 	}
-	out.Reason += fmt.Sprintf(", %v late by fault", delay)
+	e.Reason += fmt.Sprintf(", %v late by fault", delay)
+	s.later(delay, func() { s.put(x, e, p) })
+}
+
+// later runs f once after d, unless Serve ends before. It is for the goroutine
+// of Serve that handles messages.
+func (s *Server) later(d time.Duration, f func()) {
 	s.running.Add(1)
 	// Runs once at most; Serve stops the timer or waits for it before it returns.
-	s.delayed = append(s.delayed, s.after(delay, func() {
+	s.delayed = append(s.delayed, s.after(d, func() {
 		defer s.running.Done()
-		s.send(x, out, p)
+		f()
 	}))
 }
 
-// send records the answer and puts it on the wire.
-func (s *Server) send(x *exchange, e timeline.Event, p *packet) {
+// put records an answer and puts it on the wire.
+func (s *Server) put(x *exchange, e timeline.Event, p *packet) {
 	data, err := p.frame()
 	if err != nil {
 		s.oddity(x, "%s does not pack: %v", strings.ToLower(string(e.Kind)), err)

@@ -136,7 +136,7 @@ type msg struct {
 	noEnd, noMagic bool
 }
 
-func opt(code uint8, value ...byte) option { return option{code, value} }
+func opt(code uint8, value ...byte) option { return option{code: code, value: value} }
 
 func ip(s string) []byte { a := netip.MustParseAddr(s).As4(); return a[:] }
 
@@ -263,7 +263,7 @@ func read(t *testing.T, frame []byte) reading {
 		if o.Type == layers.DHCPOptEnd || o.Type == layers.DHCPOptPad {
 			continue
 		}
-		r.options = append(r.options, option{byte(o.Type), o.Data})
+		r.options = append(r.options, option{code: byte(o.Type), value: o.Data})
 		r.list = append(r.list, byte(o.Type))
 	}
 	return r

@@ -2,48 +2,29 @@ package dhcpd
 
 import (
 	"fmt"
-	"time"
 
 	"ip88rig/rig/fault"
 )
 
-// Effect is what this service can do instead of answering as it should.
-//
-//sumtype:decl
+// Effect is what this service can do instead of answering as it should. The
+// families stand in files of their own, fault_*.go.
 type Effect interface {
 	fault.Effect
-	sealed()
+	// check says what is wrong with the parameters.
+	check() error
 }
 
-// Drop leaves the message without an answer.
-type Drop struct{}
+// answering is an Effect on an answer.
+type answering interface {
+	Effect
+	// act changes what is about to be sent and tells whether it did. Where it did
+	// not, the occasion is spared and the rule has not fired.
+	act(o *outgoing) bool
+}
 
-// Delay sends the answer late. Other messages are answered meanwhile.
-type Delay struct{ D time.Duration }
-
-// Nak sends a NAK in place of the answer.
-type Nak struct{}
-
-// WithoutOption leaves one option out of the answer, even one that RFC 2131
-// demands.
-type WithoutOption struct{ Code uint8 }
-
-func (Drop) sealed()          {}
-func (Delay) sealed()         {}
-func (Nak) sealed()           {}
-func (WithoutOption) sealed() {}
-
-// String is the predicate of the fault's sentence.
-func (Drop) String() string { return "does not answer" }
-
-// String is the predicate of the fault's sentence.
-func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.D) }
-
-// String is the predicate of the fault's sentence.
-func (Nak) String() string { return "answers NAK" }
-
-// String is the predicate of the fault's sentence.
-func (e WithoutOption) String() string { return fmt.Sprintf("leaves out option %d", e.Code) }
+// maxValue bounds the bytes that an effect may put into a message, so that the
+// message stays within one frame.
+const maxValue = 1024
 
 // Can says whether this service can do e; the error says why not.
 func (*Server) Can(e fault.Effect) error {
@@ -51,16 +32,8 @@ func (*Server) Can(e fault.Effect) error {
 	if !ok {
 		return fmt.Errorf("dhcpd cannot do %T", e)
 	}
-	switch e := mine.(type) {
-	case Drop, Nak:
-	case Delay:
-		if e.D <= 0 {
-			return fmt.Errorf("dhcpd: a delay of %v is none", e.D)
-		}
-	case WithoutOption:
-		if e.Code == optPad || e.Code == optEnd {
-			return fmt.Errorf("dhcpd: %d is not an option", e.Code)
-		}
+	if err := mine.check(); err != nil {
+		return fmt.Errorf("dhcpd: %s: %w", e, err)
 	}
 	return nil
 }

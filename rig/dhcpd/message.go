@@ -24,6 +24,8 @@ const (
 	renewing  phase = "renewing"
 	rebinding phase = "rebinding"
 	informing phase = "informing"
+	// straying is selecting the other server that a fault made up.
+	straying phase = "selecting another server"
 )
 
 // field is what RFC 2131 calls the message of a client in that state.
@@ -55,7 +57,16 @@ type message struct {
 }
 
 const (
+	// Where the fields of a BOOTP message begin (RFC 2131 figure 1).
+	snameAt   = 44
+	fileAt    = 108
+	cookieAt  = 236
 	cookieEnd = 240
+
+	magicCookie = "\x63\x82\x53\x63"
+
+	// The bits of option 52 (RFC 2132 section 9.3).
+	inFile, inSname = 1, 2
 
 	// ipUDPLen is the headers that option 57 counts in (RFC 2132 section 9.10:
 	// the length of a message; implementations and RFC 2131's 576 are about the
@@ -79,13 +90,13 @@ func parseMessage(b []byte) (*message, error) {
 	}
 	// Options may go on in file and then sname (RFC 2131 section 4.1, option 52).
 	if over := d.Options[optOverload]; len(over) == 1 {
-		if over[0]&1 != 0 {
-			if err := d.Options.FromBytes(b[108:236]); err != nil {
+		if over[0]&inFile != 0 {
+			if err := d.Options.FromBytes(b[fileAt:cookieAt]); err != nil {
 				return nil, fmt.Errorf("options in file: %w", err)
 			}
 		}
-		if over[0]&2 != 0 {
-			if err := d.Options.FromBytes(b[44:108]); err != nil {
+		if over[0]&inSname != 0 {
+			if err := d.Options.FromBytes(b[snameAt:fileAt]); err != nil {
 				return nil, fmt.Errorf("options in sname: %w", err)
 			}
 		}

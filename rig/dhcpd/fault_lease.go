@@ -1,0 +1,70 @@
+package dhcpd
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// LeaseTimes puts these numbers of seconds into the options 51, 58 and 59,
+// whatever sense they make: T1 past T2, T2 past the lease, 0, or 1<<32 - 1 for
+// a time without end. It applies where an address is given.
+type LeaseTimes struct{ Lease, T1, T2 uint32 }
+
+// WrongAddr gives another address (yiaddr) than the lease has, one outside of
+// the subnet say. The server does not know it later on.
+type WrongAddr struct{ Addr netip.Addr }
+
+// String is the predicate of the fault's sentence.
+func (e LeaseTimes) String() string {
+	return fmt.Sprintf("gives a lease of %d s with T1 %d s and T2 %d s", e.Lease, e.T1, e.T2)
+}
+
+func (LeaseTimes) check() error { return nil }
+
+func (e LeaseTimes) act(o *outgoing) bool {
+	if !o.gives() {
+		return false
+	}
+	for _, t := range []struct {
+		code    uint8
+		seconds uint32
+	}{{optLeaseTime, e.Lease}, {optT1, e.T1}, {optT2, e.T2}} {
+		o.set(option{code: t.code, value: binary.BigEndian.AppendUint32(nil, t.seconds)})
+	}
+	o.note("lease %d s, T1 %d s, T2 %d s", e.Lease, e.T1, e.T2)
+	return true
+}
+
+// String is the predicate of the fault's sentence.
+func (e WrongAddr) String() string { return fmt.Sprintf("gives the address %v", e.Addr) }
+
+func (e WrongAddr) check() error { return isAddr("Addr", e.Addr) }
+
+func (e WrongAddr) act(o *outgoing) bool {
+	if !o.gives() || o.yiaddr == e.Addr {
+		return false
+	}
+	o.yiaddr = e.Addr
+	o.note("with the address %v", e.Addr)
+	return true
+}
+
+// gives tells an answer that gives an address.
+func (o *outgoing) gives() bool { return o.kind != dhcpv4.MessageTypeNak && o.yiaddr.IsValid() }
+
+// set puts an option in the place of the one with its number, or behind all
+// others.
+func (a *answer) set(n option) {
+	if i := a.find(n.code); i >= 0 {
+		a.options[i] = n
+		return
+	}
+	a.options = append(a.options, n)
+}
+
+// grow makes room up to the MTU for what a fault adds, whatever the client said
+// that it takes.
+func (a *answer) grow() { a.room = maxDatagram - ipUDPLen }

@@ -1,0 +1,141 @@
+package dhcpd
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// SecondServerMAC is the source of what a SecondServer sends: locally
+// administered, after the block that RFC 7042 section 2.1.2 sets aside for
+// documentation.
+const SecondServerMAC = "02:00:5e:00:53:fd"
+
+// secondServerMAC is SecondServerMAC in bytes.
+func secondServerMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0x00, 0x5e, 0x00, 0x53, 0xfd} }
+
+// WrongServerID has the answer name another server than the one that sends it
+// (option 54).
+type WrongServerID struct{ ID netip.Addr }
+
+// SecondServer has another server answer a DISCOVER too: one with the address
+// ID and the MAC SecondServerMAC, which offers Addr and otherwise what the
+// handset's lease says. It keeps its word: a handset that selects it is given
+// the address, and may have it again by INIT-REBOOT and REBINDING until its
+// lease is set anew; only for RENEWING nobody answers at ID unless the lane's
+// host has that address. Its own answers have points too, a REQUEST to it in
+// the phase "selecting another server".
+type SecondServer struct {
+	ID, Addr netip.Addr
+	// First sends its OFFER before the right one, not after.
+	First bool
+	// Bare has it offer an address, mask and router, and nothing to provision
+	// from.
+	Bare bool
+}
+
+// otherLease is what a made-up server has for a handset.
+type otherLease struct {
+	from  identity
+	lease Lease
+	// taken is set once the handset selected it.
+	taken bool
+}
+
+// holds tells whether the handset may use an address.
+func (c *client) holds(a netip.Addr) bool { return a == c.addr() || c.takenFrom(a) != nil }
+
+// takenFrom returns the made-up server's lease of an address, if the handset
+// took it.
+func (c *client) takenFrom(a netip.Addr) *otherLease {
+	for _, o := range c.others {
+		if o.taken && o.lease.Addr.Addr() == a {
+			return o
+		}
+	}
+	return nil
+}
+
+// String is the predicate of the fault's sentence.
+func (e WrongServerID) String() string { return fmt.Sprintf("names the server %v in option 54", e.ID) }
+
+func (e WrongServerID) check() error { return isAddr("ID", e.ID) }
+
+func (e WrongServerID) act(o *outgoing) bool {
+	i := o.find(optServerID)
+	if i < 0 || e.ID == o.from.ip {
+		return false
+	}
+	o.options[i].value = Addrs(e.ID)
+	o.note("naming the server %v", e.ID)
+	return true
+}
+
+// String is the predicate of the fault's sentence.
+func (e SecondServer) String() string {
+	when, bare := "after", ""
+	if e.First {
+		when = "before"
+	}
+	if e.Bare {
+		bare = ", without anything else,"
+	}
+	return fmt.Sprintf("has another server, %v, offer %v%s %s it", e.ID, e.Addr, bare, when)
+}
+
+func (e SecondServer) check() error {
+	if err := isAddr("ID", e.ID); err != nil {
+		return err
+	}
+	return isAddr("Addr", e.Addr)
+}
+
+func (e SecondServer) act(o *outgoing) bool {
+	if o.kind != dhcpv4.MessageTypeOffer || e.ID == o.from.ip {
+		return false
+	}
+	other := &otherLease{from: identity{mac: secondServerMAC(), ip: e.ID}, lease: o.lease.clone()}
+	other.lease.Addr, other.lease.Spare = netip.PrefixFrom(e.Addr, o.lease.Addr.Bits()), nil
+	if e.Bare {
+		other.lease.DNS, other.lease.NTP, other.lease.Options = nil, nil, nil
+	}
+	s := o.s
+	s.mu.Lock()
+	if c, ok := s.clients[o.m.mac]; ok {
+		if c.others == nil {
+			c.others = make(map[netip.Addr]*otherLease)
+		}
+		if old := c.others[e.ID]; old != nil && old.lease.Addr == other.lease.Addr {
+			other.taken = old.taken
+		}
+		c.others[e.ID] = other
+	}
+	s.mu.Unlock()
+	a := grant(o.m, o.kind, other.from, &other.lease, e.Addr)
+	if e.First {
+		o.before = append(o.before, a)
+	} else {
+		o.after = append(o.after, a)
+	}
+	return true
+}
+
+// as says what a made-up server does.
+func (a *answer) as() string {
+	return fmt.Sprintf("DISCOVER: OFFER %v as another server, %v, by fault", a.yiaddr, a.from.ip)
+}
+
+func isAddr(field string, a netip.Addr) error {
+	if !a.Is4() {
+		return fmt.Errorf("%s %v is not an IPv4 address", field, a)
+	}
+	return nil
+}
+
+// find returns where an option stands first, or -1.
+func (a *answer) find(code uint8) int {
+	return slices.IndexFunc(a.options, func(o option) bool { return o.code == code })
+}

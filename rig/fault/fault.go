@@ -70,11 +70,15 @@ type Rule struct {
 	nth     int
 	times   int
 	behind  int64
+	file    string
 }
 
 // On starts a rule for a message ("OFFER") or a file name; "*" is anything.
 // The rule applies without end until Times or Once bound it.
 func On(messageOrFile string) Rule { return Rule{target: messageOrFile, nth: 1} }
+
+// Of limits a rule on a message to exchanges about one file.
+func (r Rule) Of(file string) Rule { r.file = file; return r }
 
 // In limits the rule to one service.
 func (r Rule) In(service string) Rule { r.service = service; return r }
@@ -104,6 +108,9 @@ func (r Rule) Effect() Effect { return r.effect }
 func (r Rule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "on %s", r.target)
+	if r.file != "" {
+		fmt.Fprintf(&b, " of %s", r.file)
+	}
 	if r.service != "" {
 		fmt.Fprintf(&b, " in %s", r.service)
 	}
@@ -138,7 +145,7 @@ func (r Rule) matches(p Point) bool {
 	if r.phase != "" && r.phase != p.Phase {
 		return false
 	}
-	if p.Bytes < r.behind {
+	if p.Bytes < r.behind || r.file != "" && !strings.EqualFold(r.file, p.File) {
 		return false
 	}
 	if p.Within && r.phase == "" && r.behind == 0 && r.target != p.Message {

@@ -22,6 +22,8 @@ func TestARuleFiresExactlyAsOftenAsItSays(t *testing.T) {
 		"another message": {fault.On("ACK").Do(drop{}), []bool{false, false, false, false, false}, "on ACK: drops it"},
 		"another service": {fault.On("OFFER").In("tftpd").Do(drop{}), []bool{false, false, false, false, false}, "on OFFER in tftpd: drops it"},
 		"another phase":   {fault.On("*").During("renewal").Do(drop{}), []bool{false, false, false, false, false}, "on * during renewal: drops it"},
+		"of another file": {fault.On("OFFER").Of("other").Do(drop{}), []bool{false, false, false, false, false}, "on OFFER of other: drops it"},
+		"of its file":     {fault.On("OFFER").Of("image.ROM").Do(drop{}).Once(), []bool{true, false, false, false, false}, "on OFFER of image.ROM: drops it, once"},
 		"no effect":       {fault.On("OFFER"), []bool{false, false, false, false, false}, "on OFFER: does nothing"},
 	}
 	for name, tt := range tests {

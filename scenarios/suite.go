@@ -25,6 +25,8 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/deviation"
+	"ip88rig/rig/golden"
 	"ip88rig/rig/report"
 )
 
@@ -50,6 +52,11 @@ type Options struct {
 	AllowLockout, AllowBrick bool
 	// OperatorMax bounds how often a person must act; below 0 is no bound.
 	OperatorMax int
+	// Golden is what observed rows are compared with; nil: there is no record of
+	// this handset.
+	Golden *golden.Record
+	// Deviations are failures that are known; nil excuses none.
+	Deviations deviation.List
 	// Rerun is the command that runs one spec again, with %s for its filter.
 	Rerun string
 	// Started, Waiting and Done tell of progress; nil is silence.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -43,6 +44,11 @@ type Bench struct {
 	Handsets []Handset
 	// PublicChain names a chain of a built-in public authority (TLS-14).
 	PublicChain *PublicChain
+	// Deviations is the file of known deviations; blank: none.
+	Deviations string
+	// GoldenRecords is the folder of golden records; blank: those that came with
+	// the embedded bench.
+	GoldenRecords string
 }
 
 // Wire is what the rig's port is.
@@ -139,6 +145,15 @@ func (h Handset) OwnFile() string {
 	return name
 }
 
+// Software is the version that the specs judge: golden's where the bench names
+// a bundle, else the one it is known to run; blank when neither is known.
+func (h Handset) Software() string {
+	if h.GoldenFirmware != nil {
+		return h.GoldenFirmware.Version
+	}
+	return h.Running
+}
+
 // Addresses are what a lane uses. They derive from the handset and stay the
 // same from run to run, because a phone stores them.
 type Addresses struct {
@@ -186,6 +201,14 @@ func (b Bench) StateDir(out string) string {
 	return strings.TrimSuffix(b.Path, filepath.Ext(b.Path)) + ".state"
 }
 
+// GoldenFS is where golden records are read.
+func (b Bench) GoldenFS() fs.FS {
+	if b.GoldenRecords == "" {
+		return fixtures.GoldenRecords()
+	}
+	return os.DirFS(b.GoldenRecords)
+}
+
 // Simulated tells whether every handset of the bench is simulated.
 func (b Bench) Simulated() bool {
 	return !slices.ContainsFunc(b.Handsets, func(h Handset) bool { return !h.Simulated })
@@ -198,6 +221,8 @@ type file struct {
 	Addresses addressesFile `yaml:"addresses"`
 	Patience  patienceFile  `yaml:"patience"`
 	Public    *publicFile   `yaml:"public-authority"`
+	Known     string        `yaml:"deviations"`
+	Records   string        `yaml:"golden-records"`
 	Handsets  []handsetFile `yaml:"handsets"`
 }
 
@@ -302,6 +327,9 @@ func Load(path string) (Bench, error) {
 		return Bench{}, err
 	}
 	b.Path = path
+	if b.GoldenRecords == "" {
+		b.GoldenRecords = strings.TrimSuffix(path, filepath.Ext(path)) + ".golden"
+	}
 	return b, nil
 }
 
@@ -376,6 +404,18 @@ func (p *parser) bench(f file) Bench {
 	b.Wire = p.wire(f.Wire)
 	b.Subnet = p.subnet(f.Addresses.Subnet)
 	b.PublicChain = p.public(f.Public)
+	b.Deviations, b.GoldenRecords = p.path(f.Known), p.path(f.Records)
+	if b.Deviations != "" {
+		if info, err := os.Stat(b.Deviations); err != nil {
+			p.fail("$.deviations", "%v", err)
+		} else if info.IsDir() {
+			p.fail("$.deviations", "%s is a folder", b.Deviations)
+		}
+	}
+	// A folder of records that is not there yet is one that holds none.
+	if info, err := os.Stat(b.GoldenRecords); err == nil && !info.IsDir() {
+		p.fail("$.golden-records", "%s is not a folder", b.GoldenRecords)
+	}
 	common := p.patience("$.patience", f.Patience, model.DefaultPatience())
 	if len(f.Handsets) == 0 {
 		p.fail("$.handsets", "no handset is entered; \"ip88rig serve --interface IF\" shows those it hears, with the lines to paste")

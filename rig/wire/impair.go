@@ -18,6 +18,8 @@ type Verdict struct {
 	// Delay holds the frame, and its copies, back. Frames that are due at the
 	// same time keep their order.
 	Delay time.Duration
+	// Ordered keeps the frame behind those before it that were Ordered too.
+	Ordered bool
 	// Copies is how many further copies of the frame follow it.
 	Copies int
 	// Data takes the place of the frame's data, if not nil.
@@ -41,11 +43,12 @@ func (v Verdict) passes() bool {
 //
 // A delayed frame that is still held back at Close is lost. Its write error is
 // returned by the next Send.
-func Impair(p Port, record Record, plan func(outbound bool, f Frame) Verdict) Port {
-	return &impaired{port: p, record: record, plan: plan}
+func Impair(p Port, record Record, plan func(outbound bool, f Frame) Verdict) *Impaired {
+	return &Impaired{port: p, record: record, plan: plan}
 }
 
-type impaired struct {
+// Impaired is a Port that Impair has made.
+type Impaired struct {
 	port   Port
 	record Record
 
@@ -57,9 +60,12 @@ type impaired struct {
 	closed  bool
 	timer   *time.Timer // sends what is due of out
 	writes  sync.WaitGroup
-	err     error // of a delayed write
-	writing bool  // a timer's function is sending
+	err     error  // of a delayed write
+	writing bool   // a timer's function is sending
+	wake    func() // ends the wait for a frame from the cable; nil: nobody waits for one that is held
 }
+
+var _ Port = (*Impaired)(nil)
 
 // held is a frame that is delayed.
 type held struct {
@@ -69,28 +75,55 @@ type held struct {
 }
 
 // delayed are frames, the next due first.
-type delayed []held
+type delayed struct {
+	frames []held
+	// ordered is when the last frame is due whose order is kept.
+	ordered time.Time
+}
+
+// due says when a frame of verdict v is.
+func (d *delayed) due(now time.Time, v Verdict) time.Time {
+	due := now.Add(v.Delay)
+	if !v.Ordered {
+		return due
+	}
+	if due.Before(d.ordered) {
+		due = d.ordered
+	}
+	d.ordered = due
+	return due
+}
 
 // add puts h behind what is due no later.
 func (d *delayed) add(h held) {
-	i, _ := slices.BinarySearchFunc(*d, h, func(o, h held) int {
+	i, _ := slices.BinarySearchFunc(d.frames, h, func(o, h held) int {
 		if o.due.After(h.due) {
 			return 1
 		}
 		return -1
 	})
-	*d = slices.Insert(*d, i, h)
+	d.frames = slices.Insert(d.frames, i, h)
 }
 
 // next takes the first frame off.
 func (d *delayed) next() held {
-	h := (*d)[0]
-	(*d)[0] = held{} // let go of its data
-	*d = (*d)[1:]
+	h := d.frames[0]
+	d.frames[0] = held{} // let go of its data
+	d.frames = d.frames[1:]
 	return h
 }
 
-func (p *impaired) judge(outbound bool, f Frame) Verdict {
+// release makes every frame due.
+func (d *delayed) release(now time.Time) {
+	for i := range d.frames {
+		if d.frames[i].due.After(now) {
+			d.frames[i].due = now
+		}
+	}
+	d.ordered = time.Time{}
+}
+
+func (p *Impaired) judge(outbound bool, f Frame) Verdict {
 	p.planning.Lock()
 	defer p.planning.Unlock()
 	return p.plan(outbound, f)
@@ -118,7 +151,7 @@ func (v Verdict) describe(outbound bool) []string {
 }
 
 // Send implements Port.
-func (p *impaired) Send(f Frame) error {
+func (p *Impaired) Send(f Frame) error {
 	p.mu.Lock()
 	err, closed := p.err, p.closed
 	p.err = nil
@@ -134,7 +167,11 @@ func (p *impaired) Send(f Frame) error {
 	if v.passes() {
 		return p.port.Send(f)
 	}
-	now := time.Now()
+	now, due := time.Now(), time.Time{}
+	if v.Delay > 0 && !v.Drop {
+		due = p.due(&p.out, now, v)
+		v.Delay = due.Sub(now)
+	}
 	f.Number = p.record(Host, true, now, f.Data, v.describe(true)...)
 	if v.Drop {
 		return nil
@@ -142,7 +179,7 @@ func (p *impaired) Send(f Frame) error {
 	if v.Data != nil {
 		f.Data = v.Data
 	}
-	if v.Delay <= 0 {
+	if due.IsZero() {
 		for range v.Copies + 1 {
 			if err := p.port.Send(f); err != nil {
 				return err
@@ -157,15 +194,21 @@ func (p *impaired) Send(f Frame) error {
 		return net.ErrClosed
 	}
 	for range v.Copies + 1 {
-		p.out.add(held{frame: f, due: now.Add(v.Delay)})
+		p.out.add(held{frame: f, due: due})
 	}
 	p.arm()
 	return nil
 }
 
+func (p *Impaired) due(d *delayed, now time.Time, v Verdict) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return d.due(now, v)
+}
+
 // arm sets the timer to the first frame of out. mu is held.
-func (p *impaired) arm() {
-	if p.writing || p.closed || len(p.out) == 0 {
+func (p *Impaired) arm() {
+	if p.writing || p.closed || len(p.out.frames) == 0 {
 		return
 	}
 	if p.timer != nil && !p.timer.Stop() {
@@ -174,17 +217,17 @@ func (p *impaired) arm() {
 	if p.timer == nil {
 		p.writes.Add(1) // until the timer's function has run or Close stopped it
 	}
-	p.timer = time.AfterFunc(time.Until(p.out[0].due), p.flush)
+	p.timer = time.AfterFunc(time.Until(p.out.frames[0].due), p.flush)
 }
 
 // flush sends what is due. It runs in the timer's goroutine, which ends with it;
 // Close waits for it.
-func (p *impaired) flush() {
+func (p *Impaired) flush() {
 	defer p.writes.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.timer, p.writing = nil, true
-	for !p.closed && len(p.out) > 0 && !p.out[0].due.After(time.Now()) {
+	for !p.closed && len(p.out.frames) > 0 && !p.out.frames[0].due.After(time.Now()) {
 		f := p.out.next().frame
 		p.mu.Unlock()
 		err := p.port.Send(f)
@@ -199,7 +242,7 @@ func (p *impaired) flush() {
 
 // Receive implements Port. It is for one caller at a time: only it knows when a
 // frame it holds back is due.
-func (p *impaired) Receive(ctx context.Context) (Frame, error) {
+func (p *Impaired) Receive(ctx context.Context) (Frame, error) {
 	for {
 		h, due, err := p.ready()
 		switch {
@@ -210,7 +253,7 @@ func (p *impaired) Receive(ctx context.Context) (Frame, error) {
 		}
 		f, err := p.receiveBefore(ctx, due)
 		if err != nil {
-			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 				continue // a held frame is due
 			}
 			return Frame{}, err
@@ -224,16 +267,16 @@ func (p *impaired) Receive(ctx context.Context) (Frame, error) {
 }
 
 // ready returns the held frame that is due, or else when the next one will be.
-func (p *impaired) ready() (*held, time.Time, error) {
+func (p *Impaired) ready() (*held, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, time.Time{}, net.ErrClosed
 	}
-	if len(p.in) == 0 {
+	if len(p.in.frames) == 0 {
 		return nil, time.Time{}, nil
 	}
-	if due := p.in[0].due; due.After(time.Now()) {
+	if due := p.in.frames[0].due; due.After(time.Now()) {
 		return nil, due, nil
 	}
 	h := p.in.next()
@@ -242,25 +285,61 @@ func (p *impaired) ready() (*held, time.Time, error) {
 
 // receiveBefore receives a frame from the cable; it gives up at due, unless that
 // is zero.
-func (p *impaired) receiveBefore(ctx context.Context, due time.Time) (Frame, error) {
+func (p *Impaired) receiveBefore(ctx context.Context, due time.Time) (Frame, error) {
 	if due.IsZero() {
 		return p.port.Receive(ctx)
 	}
 	ctx, cancel := context.WithDeadline(ctx, due)
 	defer cancel()
+	if !p.waiting(due, cancel) {
+		return Frame{}, context.Canceled
+	}
+	defer p.waiting(time.Time{}, nil)
 	return p.port.Receive(ctx)
+}
+
+// waiting says who waits until a held frame is due, or nobody. It is false if
+// that frame was released meanwhile.
+func (p *Impaired) waiting(due time.Time, wake func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake = nil; wake != nil && (len(p.in.frames) == 0 || p.in.frames[0].due.Before(due)) {
+		return false
+	}
+	p.wake = wake
+	return true
+}
+
+// Release lets go of all frames that are held back, in both directions, in their
+// order.
+func (p *Impaired) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.in.release(now)
+	p.out.release(now)
+	if p.wake != nil {
+		p.wake()
+	}
+	p.arm()
 }
 
 // hold does to a received frame what v says; what is left of it is handed over
 // when it is due.
-func (p *impaired) hold(f Frame, v Verdict) {
+func (p *Impaired) hold(f Frame, v Verdict) {
+	now := time.Now()
+	due := now
+	if !v.Drop {
+		due = p.due(&p.in, now, v)
+		v.Delay = due.Sub(now)
+	}
 	comments := v.describe(false)
 	var also []string
 	if f.Number != 0 {
 		also = []string{partner(f.Number)}
 	}
 	if v.Drop {
-		p.record(Host, false, time.Now(), f.Data, append(comments, also...)...)
+		p.record(Host, false, now, f.Data, append(comments, also...)...)
 		return
 	}
 	if v.Data != nil {
@@ -268,7 +347,6 @@ func (p *impaired) hold(f Frame, v Verdict) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	due := time.Now().Add(v.Delay)
 	for i := range v.Copies + 1 {
 		h := held{frame: f, due: due}
 		if i > 0 {
@@ -284,7 +362,7 @@ func (p *impaired) hold(f Frame, v Verdict) {
 
 // hand records a frame as the host sees it now, where that is not how it was on
 // the cable.
-func (p *impaired) hand(h held) Frame {
+func (p *Impaired) hand(h held) Frame {
 	if h.comments != nil {
 		p.record(Host, false, time.Now(), h.frame.Data, h.comments...)
 	}
@@ -292,14 +370,14 @@ func (p *impaired) hand(h held) Frame {
 }
 
 // Close implements Port. It waits for a delayed frame that is being written.
-func (p *impaired) Close() error {
+func (p *Impaired) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	if p.timer != nil && p.timer.Stop() {
 		p.timer = nil
 		p.writes.Done()
 	}
-	p.in, p.out = nil, nil
+	p.in, p.out = delayed{}, delayed{}
 	p.mu.Unlock()
 	err := p.port.Close()
 	p.writes.Wait()

@@ -634,3 +634,99 @@ func BenchmarkSwitch(b *testing.B) {
 		})
 	}
 }
+
+// delays is a plan that holds frames back for as long as their data says.
+func delays(ordered bool) func(bool, wire.Frame) wire.Verdict {
+	return func(_ bool, f wire.Frame) wire.Verdict {
+		d, err := time.ParseDuration(string(f.Data[14:]))
+		if err != nil {
+			return wire.Verdict{}
+		}
+		return wire.Verdict{Delay: d, Ordered: ordered}
+	}
+}
+
+func TestOrderedFramesDoNotOvertakeEachOther(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		ordered bool
+		want    string
+	}{
+		{"ordered", true, "30ms@30ms|10ms@30ms|40ms@40ms"},
+		{"as they are due", false, "10ms@10ms|30ms@30ms|40ms@40ms"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			frames := []string{"30ms", "10ms", "40ms"}
+			synctest.Test(t, func(t *testing.T) {
+				c := newCable()
+				began := time.Now()
+				p := wire.Impair(c, c.book.record, delays(tt.ordered))
+				for _, s := range frames {
+					send(t, p, frame(2, 1, s))
+				}
+				<-time.After(time.Second)
+				if err := p.Close(); err != nil {
+					t.Error(err)
+				}
+				var sent []string
+				for _, s := range c.sent {
+					sent = append(sent, fmt.Sprintf("%s@%v", s.data[14:], s.at.Sub(began)))
+				}
+				compare(t, "sent", sent, strings.Split(tt.want, "|"))
+			})
+			synctest.Test(t, func(t *testing.T) {
+				c := newCable()
+				p := wire.Impair(c, c.book.record, delays(tt.ordered))
+				for _, s := range frames {
+					c.in.Put(wire.Frame{Data: frame(1, 2, s)})
+				}
+				compare(t, "received", arrivals(t, p, len(frames)), strings.Split(tt.want, "|"))
+			})
+		})
+	}
+}
+
+// arrivals receives n frames, with when they came.
+func arrivals(t *testing.T, p wire.Port, n int) []string {
+	t.Helper()
+	began := time.Now()
+	var got []string
+	for range n {
+		f, err := p.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s@%v", f.Data[14:], time.Since(began)))
+	}
+	return got
+}
+
+func TestReleaseLetsGoOfWhatIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCable()
+		p := wire.Impair(c, c.book.record, delays(true))
+		for _, s := range []string{"2h", "1h"} {
+			send(t, p, frame(2, 1, s))
+			c.in.Put(wire.Frame{Data: frame(1, 2, s)})
+		}
+		// The one waits for a held frame, the other has none yet.
+		released := make(chan struct{})
+		go func() { // ends with the release
+			defer close(released)
+			<-time.After(time.Minute)
+			p.Release()
+		}()
+		compare(t, "received", arrivals(t, p, 2), []string{"2h@1m0s", "1h@1m0s"})
+		<-released
+		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.sent) != 2 || c.sent[0].data[14:] != "2h" || c.sent[1].data[14:] != "1h" {
+			t.Errorf("sent %+v, want 2h and 1h", c.sent)
+		}
+		p.Release() // nothing is held
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -39,7 +39,10 @@ type junitDetail struct {
 }
 
 // WriteJUnit writes junit.xml into a folder: a failed or drifted spec is a
-// failure, a blocked or inconclusive one an error, never a skip.
+// failure (a drifted one with what differs), a blocked or inconclusive one an
+// error, never a skip. A known deviation is skipped with its grounds: a pass
+// would claim what did not happen, and a failure is looked into already. One
+// that is stale is a failure of its own.
 func (r Run) WriteJUnit(dir string) error {
 	var out junitSuites
 	for _, h := range r.Handsets {
@@ -47,18 +50,19 @@ func (r Run) WriteJUnit(dir string) error {
 		var total float64
 		for _, s := range h.Specs {
 			c := junitCase{Class: h.Name + "." + s.Transport, Name: s.Name, Time: fmt.Sprintf("%.3f", s.Took.Seconds()), Out: rowsText(s)}
-			detail := &junitDetail{Type: string(s.Verdict), Message: s.Reason, Text: s.failure() + "\nagain: " + s.Rerun}
-			switch s.Verdict {
+			v := s.outcome()
+			detail := &junitDetail{Type: string(v), Message: s.Reason, Text: s.detail()}
+			switch v {
 			case Fail, Drift:
 				c.Failure = detail
 				suite.Failures++
 			case Blocked, Inconclusive:
 				c.Error = detail
 				suite.Errors++
-			case Skip:
+			case Skip, Known:
 				c.Skipped = detail
 				suite.Skipped++
-			case Pass, Known:
+			case Pass:
 			}
 			total += s.Took.Seconds()
 			suite.Tests++
@@ -72,11 +76,46 @@ func (r Run) WriteJUnit(dir string) error {
 		suite.Time = fmt.Sprintf("%.3f", total)
 		out.Suites = append(out.Suites, suite)
 	}
+	if len(r.Stale) > 0 {
+		suite := junitSuite{Name: "ip88rig deviations", Tests: len(r.Stale), Failures: len(r.Stale), Time: "0.000"}
+		for _, s := range r.Stale {
+			suite.Cases = append(suite.Cases, junitCase{
+				Class: "deviations", Name: s.Subject, Time: "0.000",
+				Failure: &junitDetail{Type: "stale", Message: staleMessage, Text: s.String()},
+			})
+		}
+		out.Suites = append(out.Suites, suite)
+	}
 	data, err := xml.MarshalIndent(out, "", "  ")
 	if err != nil {
 		return fmt.Errorf("junit.xml: %w", err)
 	}
 	return writeWhole(filepath.Join(dir, "junit.xml"), append([]byte(xml.Header), append(data, '\n')...))
+}
+
+// outcome is the spec's verdict, or that of a cell that is redder.
+func (s Spec) outcome() Verdict {
+	v := s.Verdict
+	for _, j := range s.Judgements {
+		if j.Verdict == Fail || j.Verdict == Drift {
+			v = Worst(v, j.Verdict)
+		}
+	}
+	return v
+}
+
+// detail is the failure's text, what differs from the golden record, and the
+// command that runs the spec again.
+func (s Spec) detail() string {
+	var b strings.Builder
+	b.WriteString(s.failure())
+	for _, j := range s.Judgements {
+		for _, line := range j.Diff {
+			fmt.Fprintf(&b, "\n%s: %s", j.subject(), line)
+		}
+	}
+	b.WriteString("\nagain: " + s.Rerun)
+	return strings.TrimPrefix(b.String(), "\n")
 }
 
 func rowsText(s Spec) string {
@@ -90,6 +129,9 @@ func rowsText(s Spec) string {
 			fmt.Fprintf(&b, ": %s", j.Reason)
 		}
 		b.WriteByte('\n')
+		for _, line := range j.Diff {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
 	}
 	return b.String()
 }

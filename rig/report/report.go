@@ -58,8 +58,11 @@ type Judgement struct {
 	// BlockedBy is the row that was not reached.
 	BlockedBy string `json:"blocked_by,omitempty"`
 
-	// Measured is what an observed row was seen to do; nil for rows that are judged.
-	Measured []Value `json:"measured,omitempty"`
+	// Measured is what an observed row was seen to do; nil for rows that are
+	// judged. Diff says, one line a value, how a drifted one differs from the
+	// golden record.
+	Measured []Value  `json:"measured,omitempty"`
+	Diff     []string `json:"diff,omitempty"`
 
 	Matcher   string          `json:"matcher,omitempty"`
 	Args      json.RawMessage `json:"args,omitempty"`
@@ -108,9 +111,13 @@ type Handset struct {
 	Simulated bool     `json:"simulated"`
 	Defects   []string `json:"defects,omitempty"`
 	Firmware  string   `json:"firmware,omitempty"`
-	Seed      int64    `json:"seed"`
-	Specs     []Spec   `json:"specs"`
-	Died      string   `json:"died,omitempty"`
+	// Golden is the golden record that it was compared with; blank: there is none.
+	Golden string `json:"golden_record,omitempty"`
+	Seed   int64  `json:"seed"`
+	Specs  []Spec `json:"specs"`
+	// Filtered are rows of which the run's filter left specs out.
+	Filtered []string `json:"filtered_rows,omitempty"`
+	Died     string   `json:"died,omitempty"`
 	// Left says why the handset was not left at golden; the next run begins with that.
 	Left   string        `json:"left,omitempty"`
 	MaxRSS int64         `json:"max_rss_bytes,omitempty"`
@@ -130,6 +137,19 @@ type Run struct {
 	Interrupted bool              `json:"interrupted,omitempty"`
 	Patience    map[string]string `json:"patience,omitempty"`
 	Handsets    []Handset         `json:"handsets"`
+	// Absent are the bench's handsets that were not chosen.
+	Absent []Absent `json:"absent,omitempty"`
+	// Deviations is the file of known deviations; Stale are those of them that
+	// the handsets no longer show, which turns the run red.
+	Deviations string  `json:"deviations,omitempty"`
+	Stale      []Stale `json:"stale_deviations,omitempty"`
+}
+
+// Absent is a handset of the bench that a run left out.
+type Absent struct {
+	Name     string `json:"name"`
+	Model    string `json:"model"`
+	Firmware string `json:"firmware,omitempty"`
 }
 
 // Row is the verdict on one row for one handset.
@@ -211,20 +231,21 @@ const (
 	ExitInterrupted  = 130
 )
 
-// ExitCode is 1 if a row failed or drifted; else 3 if anything is inconclusive
-// or blocked, a lane died or nothing was judged (strict: also if skipped); else
-// 0; 130 when interrupted.
+// ExitCode is 1 if a row failed or drifted or a deviation is stale; else 3 if
+// anything is inconclusive or blocked, a lane died or nothing was judged
+// (strict: also if skipped); else 0; 130 when interrupted. A known deviation is
+// no failure.
 func (r Run) ExitCode() int {
 	if r.Interrupted {
 		return ExitInterrupted
 	}
 	specs, judgements := r.Counts()
 	switch {
-	case specs[Fail]+specs[Drift]+judgements[Fail]+judgements[Drift] > 0:
+	case specs[Fail]+specs[Drift]+judgements[Fail]+judgements[Drift]+len(r.Stale) > 0:
 		return ExitFailed
 	case specs[Inconclusive]+specs[Blocked]+judgements[Inconclusive]+judgements[Blocked] > 0,
 		len(r.UnexplainedBlocks()) > 0,
-		judgements[Pass] == 0,
+		judgements[Pass]+judgements[Known] == 0,
 		r.Strict && specs[Skip]+judgements[Skip] > 0,
 		slices.ContainsFunc(r.Handsets, func(h Handset) bool { return h.Died != "" }):
 		return ExitInconclusive

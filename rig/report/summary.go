@@ -8,7 +8,8 @@ import (
 
 // Summary returns what a person wants to know in the morning: a line per
 // handset, then each spec that did not pass with its reason and the command
-// that runs it again, then what was skipped and why.
+// that runs it again, then what drifted and how, what is known and until when,
+// which deviation is stale, and what was skipped and why.
 func (r Run) Summary() string {
 	var w strings.Builder
 	specs, judgements := r.Counts()
@@ -32,6 +33,9 @@ func (r Run) Summary() string {
 		}
 	}
 	r.troubles(&w)
+	r.drifted(&w)
+	r.known(&w)
+	r.stale(&w)
 	r.skipped(&w)
 	if open := r.UnexplainedBlocks(); len(open) > 0 {
 		fmt.Fprintf(&w, "\nblocked by rows that no spec judged as failed, so the run is inconclusive as a whole:\n  %s\n", strings.Join(open, "\n  "))
@@ -47,14 +51,14 @@ func (r Run) troubles(w *strings.Builder) {
 		told := map[string]int{}
 		for _, s := range h.Specs {
 			switch s.Verdict {
-			case Pass, Skip, Known:
-				continue
+			case Pass, Skip, Known, Drift:
+				continue // told below
 			case Blocked:
 				told[s.BlockedBy+"\x00"+s.Reason]++
 				if told[s.BlockedBy+"\x00"+s.Reason] > 1 {
 					continue
 				}
-			case Fail, Inconclusive, Drift:
+			case Fail, Inconclusive:
 			}
 			fmt.Fprintf(w, "\n%s  %s: %s\n", strings.ToUpper(string(s.Verdict)), h.Name, s.Name)
 			for _, j := range s.Judgements {
@@ -86,6 +90,89 @@ func (r Run) troubles(w *strings.Builder) {
 	}
 }
 
+// subject names a judgement: "CFG-06 over tftp (NULs)".
+func (j Judgement) subject() string {
+	s := j.Row
+	if j.Transport != "" {
+		s += " over " + j.Transport
+	}
+	if j.Case != "" {
+		s += " (" + j.Case + ")"
+	}
+	return s
+}
+
+// drifted tells each difference from the golden record.
+func (r Run) drifted(w *strings.Builder) {
+	head := "\ndrifted from the golden record (what is meant to be so, \"ip88rig run --update-golden\" takes over):\n"
+	for _, h := range r.Handsets {
+		for _, s := range h.Specs {
+			told := false
+			for _, j := range s.Judgements {
+				if j.Verdict != Drift {
+					continue
+				}
+				w.WriteString(head)
+				head, told = "", true
+				fmt.Fprintf(w, "  %s: %s\n", h.Name, j.subject())
+				if j.Reason != "" && len(j.Diff) == 0 {
+					fmt.Fprintf(w, "    %s\n", j.Reason)
+				}
+				for _, line := range j.Diff {
+					fmt.Fprintf(w, "    %s\n", line)
+				}
+			}
+			if !told && s.Verdict == Drift {
+				w.WriteString(head)
+				head, told = "", true
+				fmt.Fprintf(w, "  %s: %s\n    %s\n", h.Name, s.Name, s.Reason)
+			}
+			if told {
+				fmt.Fprintf(w, "    record:   %s\n    evidence: %s\n    again:    %s\n", h.Golden, s.Folder, s.Rerun)
+			}
+		}
+	}
+}
+
+// known tells each deviation once a handset, with what is known of it.
+func (r Run) known(w *strings.Builder) {
+	var order []string
+	subjects := map[string][]string{}
+	for _, h := range r.Handsets {
+		for _, s := range h.Specs {
+			for _, j := range s.Judgements {
+				if j.Verdict != Known {
+					continue
+				}
+				key := h.Name + ": " + j.Row + ": " + j.Reason
+				if subjects[key] == nil {
+					order = append(order, key)
+				}
+				subjects[key] = append(subjects[key], j.subject())
+			}
+		}
+	}
+	if len(order) > 0 {
+		w.WriteString("\nknown, and put up with for now:\n")
+	}
+	for _, key := range order {
+		fmt.Fprintf(w, "  %s", key)
+		if n := len(subjects[key]); n > 1 {
+			fmt.Fprintf(w, " (%d judgements, e.g. %s)", n, subjects[key][0])
+		}
+		w.WriteByte('\n')
+	}
+}
+
+func (r Run) stale(w *strings.Builder) {
+	if len(r.Stale) > 0 {
+		fmt.Fprintf(w, "\nstale deviations: %s:\n", staleMessage)
+	}
+	for _, s := range r.Stale {
+		fmt.Fprintf(w, "  %s\n", s)
+	}
+}
+
 // failure is the failure's text without what Gomega says of its own waiting, and
 // without the command that runs the spec again: that is told beside it.
 func (s Spec) failure() string {
@@ -99,25 +186,36 @@ func (s Spec) failure() string {
 	return strings.TrimRight(out.String(), "\n")
 }
 
+// skipped tells each reason once: of specs that did not run, and of judgements
+// in specs that did, as those of observed rows without a golden record.
 func (r Run) skipped(w *strings.Builder) {
-	order := []string{}
-	lists := map[string][]string{}
+	type key struct{ reason, of string }
+	order := []key{}
+	lists := map[key][]string{}
+	add := func(k key, what string) {
+		if _, ok := lists[k]; !ok {
+			order = append(order, k)
+		}
+		lists[k] = append(lists[k], what)
+	}
 	for _, h := range r.Handsets {
 		for _, s := range h.Specs {
-			if s.Verdict != Skip {
+			if s.Verdict == Skip {
+				add(key{s.Reason, "specs"}, h.Name+": "+s.Name)
 				continue
 			}
-			if _, ok := lists[s.Reason]; !ok {
-				order = append(order, s.Reason)
+			for _, j := range s.Judgements {
+				if j.Verdict == Skip {
+					add(key{j.Reason, "judgements"}, h.Name+": "+j.subject())
+				}
 			}
-			lists[s.Reason] = append(lists[s.Reason], h.Name+": "+s.Name)
 		}
 	}
 	if len(order) > 0 {
 		fmt.Fprintf(w, "\nskipped:\n")
 	}
-	for _, reason := range order {
-		fmt.Fprintf(w, "  %s (%d specs, e.g. %s)\n", reason, len(lists[reason]), lists[reason][0])
+	for _, k := range order {
+		fmt.Fprintf(w, "  %s (%d %s, e.g. %s)\n", k.reason, len(lists[k]), k.of, lists[k][0])
 	}
 }
 

@@ -430,7 +430,7 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 	for interim := 0; ; interim++ {
 		res, err := http.ReadResponse(kept.r, req) //nolint:bodyclose // the connection is ours: it is kept or dropped whole
 		if err != nil {
-			return answer{}, fmt.Errorf("answer: %w", err)
+			return answer{}, fmt.Errorf("answer: %w", kept.pace.reason(err))
 		}
 		if res.StatusCode/100 == 1 && interim < maxInterim {
 			continue
@@ -448,7 +448,7 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 			res.Close, err = true, nil
 		}
 		if err != nil {
-			err = fmt.Errorf("body after %d bytes: %w", len(body), err)
+			err = fmt.Errorf("body after %d bytes: %w", len(body), kept.pace.reason(err))
 			if res.StatusCode == http.StatusOK {
 				err = &BrokenError{body, err}
 			}

@@ -33,6 +33,7 @@ type site struct {
 	dials  []string
 	heads  []string // request line and Authorization of each request
 	script []string // raw answers; "close" ends the connection, "silence" says nothing
+	always string   // the answer when the script is at its end
 	tls    *tls.Config
 	alerts []byte   // descriptions of alerts that came in clear
 	errs   []string // of handshakes
@@ -93,7 +94,7 @@ func (s *site) next(req *http.Request) string {
 	defer s.mu.Unlock()
 	s.heads = append(s.heads, req.Method+" "+req.RequestURI+" "+req.Header.Get("Authorization"))
 	if len(s.script) == 0 {
-		return ""
+		return s.always
 	}
 	answer := s.script[0]
 	s.script = s.script[1:]

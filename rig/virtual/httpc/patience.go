@@ -106,10 +106,20 @@ type pace struct {
 	within time.Duration
 	since  time.Time // zero before the first byte
 	got    int
+	slow   error // what has ended it
 }
 
 // begin waits for a new answer.
 func (p *pace) begin() { p.since, p.got = time.Time{}, 0 }
+
+// reason is err, unless the answer came too slowly: what reads it may have
+// made something else of that.
+func (p *pace) reason(err error) error {
+	if p.slow != nil {
+		return p.slow
+	}
+	return err
+}
 
 // Read reads, and looks at the clock when something came.
 func (p *pace) Read(b []byte) (int, error) {
@@ -126,7 +136,8 @@ func (p *pace) Read(b []byte) (int, error) {
 		return n, err
 	}
 	if p.got < p.least {
-		return n, fmt.Errorf("%w: %d bytes in %v", errSlow, p.got, now.Sub(p.since))
+		p.slow = fmt.Errorf("%w: %d bytes in %v", errSlow, p.got, now.Sub(p.since))
+		return n, p.slow
 	}
 	p.since, p.got = now, 0
 	return n, err

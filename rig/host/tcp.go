@@ -159,16 +159,18 @@ func (c *conn) SetLinger(sec int) error {
 // Drain waits until the other side has acknowledged all that was written, so
 // that a reset cuts nothing off which was said to be sent. The error is
 // os.ErrDeadlineExceeded when it is not so at the deadline. Nothing may be
-// written afterwards.
+// written meanwhile.
 func (c *conn) Drain(until time.Time) error {
 	// The stack tells nobody how much is left, but whether there is room: with a
 	// buffer of one byte there is room when nothing is left.
+	options := c.ep.SocketOptions()
+	defer options.SetSendBufferSize(options.GetSendBufferSize(), false)
 	left := time.NewTimer(time.Until(until))
 	defer left.Stop()
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
 	for {
-		c.ep.SocketOptions().SetSendBufferSize(1, false)
+		options.SetSendBufferSize(1, false)
 		if c.ep.Readiness(waiter.WritableEvents) != 0 {
 			return nil
 		}

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -26,6 +28,40 @@ type answer struct {
 	lines  []string // further header lines
 	body   []byte
 	isFile bool
+	departure
+}
+
+// departure is how an answer goes out otherwise than it should. The zero value:
+// not at all.
+type departure struct {
+	before     []byte  // goes out before the head
+	version    string  // in place of that of the request
+	statusLine *string // in place of the right one
+	lengths    []string
+	connection *string                       // what the Connection line says; "": there is none
+	edit       func(lines []string) []string // of the head
+	tail       string                        // behind its lines
+	lineEnd    string
+	bare       bool // no head
+	chunked    *Chunked
+	noise      []byte // in place of all
+	delay      Delay
+	pace       *Trickle
+	cut        *cut
+	again      bool
+	unfit      bool // by its own head this is no whole answer
+}
+
+// exchange is a request with its answer.
+type exchange struct {
+	c       *conn
+	r       *request
+	auth    Auth
+	verdict verdict
+	a       answer
+	asked   *ask // the challenge that a holds; nil: none
+	keep    bool
+	effect  Effect
 }
 
 func text(status int, lines ...string) answer {
@@ -39,10 +75,10 @@ func text(status int, lines ...string) answer {
 
 // exchange reads one request and answers it. It returns whether the
 // connection goes on, and if not, why.
-func (c *conn) exchange() (keep bool, why string) {
+func (c *conn) exchange(done <-chan struct{}) (keep bool, why string) {
 	r, err := readRequest(c.br)
 	if bad := (*requestError)(nil); errors.As(err, &bad) {
-		return c.refuse(bad)
+		return c.refuse(done, bad)
 	}
 	if err != nil {
 		return false, c.quiet(false, err)
@@ -50,47 +86,60 @@ func (c *conn) exchange() (keep bool, why string) {
 	// A body is only read once answered; a handset has none to send.
 	defer func() { _ = r.Body.Close() }()
 
-	auth := c.srv.cfg.Auth(r.name)
-	verdict := c.srv.gate.judge(auth, r, c.space(r), c.src.Addr())
-	c.recordRequest(r, verdict.fields)
+	x := &exchange{c: c, r: r, auth: c.srv.cfg.Auth(r.name)}
+	x.verdict = c.srv.gate.judge(x.auth, r, c.space(r), c.src.Addr())
+	c.recordRequest(r, x.verdict.fields)
 	if strings.HasPrefix(r.RequestURI, "//") {
 		c.oddity(fmt.Sprintf("target %q begins with more than one slash: read as %q", r.target(), r.name), nil)
 	}
-
-	var a answer
-	point := fault.Point{Message: r.Method, File: strings.TrimLeft(r.file, "/"), Phase: "answer"}
-	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		a = text(http.StatusMethodNotAllowed, "Allow: GET, HEAD")
-	case verdict.status == http.StatusUnauthorized:
-		point = fault.Point{Message: "401", Phase: "challenge"}
-		a = text(http.StatusUnauthorized, "WWW-Authenticate: "+c.srv.gate.challenge(auth, c.space(r), c.src.Addr(), verdict.stale))
-	case verdict.status != 0:
-		a = text(verdict.status)
-	default:
-		a = c.lookup(r)
-	}
-
-	keep = !r.Close && r.Header.Get("Expect") == "" && r.ContentLength <= maxBody
-	effect := c.fault(point)
-	if s, ok := effect.(Status); ok {
-		a = text(s.Code, s.lines()...)
-		effect = nil
-		if s.Code == http.StatusUnauthorized {
-			c.srv.gate.mark(auth.Realm, c.space(r), c.src.Addr())
-		}
-	}
-	ok, why := c.send(r, a, keep, effect)
-	if !ok {
+	x.keep = !r.Close && r.Header.Get("Expect") == "" && r.ContentLength <= maxBody
+	x.decide()
+	if ok, why := c.send(done, x); !ok {
 		return false, why
 	}
-	if keep {
+	if x.keep {
 		if _, err := io.CopyN(io.Discard, r.Body, maxBody+1); errors.Is(err, io.EOF) {
 			return true, ""
 		}
 	}
 	c.finish()
 	return false, "closed by the rig"
+}
+
+// decide fills in the answer, and how it departs from the right one.
+func (x *exchange) decide() {
+	c, r := x.c, x.r
+	point := fault.Point{Message: r.Method, File: r.named(), Phase: "answer"}
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		x.a = text(http.StatusMethodNotAllowed, "Allow: GET, HEAD")
+	case x.verdict.status == http.StatusUnauthorized:
+		point = fault.Point{Message: "401", Phase: "challenge"}
+		x.asked = x.auth.ask(x.verdict.stale)
+	case x.verdict.status != 0:
+		x.a = text(x.verdict.status)
+	default:
+		x.a = c.lookup(r)
+	}
+	if x.asked != nil {
+		x.a = text(http.StatusUnauthorized)
+	}
+	x.effect = c.fault(point, func(e Effect) bool {
+		if _, ok := e.(challenging); ok {
+			return x.asked != nil
+		}
+		a, ok := e.(answering)
+		return ok && a.suits(x)
+	})
+	switch e := x.effect.(type) {
+	case challenging:
+		e.ask(x.asked)
+	case answering:
+		e.alter(x)
+	}
+	if x.asked != nil && x.a.status == http.StatusUnauthorized {
+		x.a.lines = append(x.a.lines, c.srv.gate.ask(*x.asked, c.space(r), c.src.Addr())...)
+	}
 }
 
 // space names the server as the handset sees it: half of the protection space
@@ -120,7 +169,7 @@ func (c *conn) recordRequest(r *request, fields map[string]string) {
 }
 
 // refuse answers what is not a proper request, and ends the connection.
-func (c *conn) refuse(bad *requestError) (keep bool, why string) {
+func (c *conn) refuse(done <-chan struct{}, bad *requestError) (keep bool, why string) {
 	r := bad.refused
 	if r != nil {
 		c.recordRequest(r, map[string]string{})
@@ -128,7 +177,7 @@ func (c *conn) refuse(bad *requestError) (keep bool, why string) {
 		r = &request{Request: &http.Request{ProtoMajor: 1, ProtoMinor: 1}}
 	}
 	c.oddity(bad.reason, nil)
-	if ok, why := c.send(r, text(bad.status), false, nil); !ok {
+	if ok, why := c.send(done, &exchange{c: c, r: r, a: text(bad.status)}); !ok {
 		return false, why
 	}
 	c.finish()
@@ -152,99 +201,269 @@ func (c *conn) lookup(r *request) answer {
 
 // head is the answer's head, in the version of the request: a client of
 // HTTP/1.0 may know no other (RFC 9110, 6.2).
-func (c *conn) head(r *request, a answer, keep bool) []byte {
-	b := fmt.Appendf(nil, "HTTP/1.%d %d %s\r\n", min(r.ProtoMinor, 1), a.status, statusText(a.status))
-	b = fmt.Appendf(b, "Date: %s\r\nServer: ip88rig\r\n", c.srv.cfg.Now().UTC().Format(http.TimeFormat))
-	for _, l := range a.lines {
-		b = fmt.Appendf(b, "%s\r\n", l)
+func (x *exchange) head() []byte {
+	a := x.a
+	if a.bare {
+		return a.before
 	}
-	if a.body != nil || a.isFile {
-		b = fmt.Appendf(b, "Content-Length: %d\r\n", len(a.body))
+	version := fmt.Sprintf("HTTP/1.%d", min(x.r.ProtoMinor, 1))
+	first := fmt.Sprintf("%s %d %s", orElse(a.version, version), a.status, statusText(a.status))
+	if a.statusLine != nil {
+		first = *a.statusLine
+	}
+	lines := []string{"Date: " + x.c.srv.cfg.Now().UTC().Format(http.TimeFormat), "Server: ip88rig"}
+	lines = append(lines, a.lines...)
+	switch {
+	case a.lengths != nil:
+		for _, n := range a.lengths {
+			lines = append(lines, "Content-Length: "+n)
+		}
+	case a.body != nil || a.isFile:
+		lines = append(lines, "Content-Length: "+strconv.Itoa(len(a.body)))
 	}
 	switch {
-	case !keep:
-		b = append(b, "Connection: close\r\n"...)
-	case !r.ProtoAtLeast(1, 1):
-		b = append(b, "Connection: keep-alive\r\n"...)
+	case a.connection != nil:
+		if *a.connection != "" {
+			lines = append(lines, "Connection: "+*a.connection)
+		}
+	case !x.keep:
+		lines = append(lines, "Connection: close")
+	case !x.r.ProtoAtLeast(1, 1):
+		lines = append(lines, "Connection: keep-alive")
 	}
-	return append(b, "\r\n"...)
+	if a.edit != nil {
+		lines = a.edit(lines)
+	}
+	end := orElse(a.lineEnd, "\r\n")
+	return fmt.Appendf(slices.Clip(a.before), "%s%s%s%s%s%s", first, end, strings.Join(lines, end), end, a.tail, end)
 }
 
-// send writes the answer, or as much of it as effect allows. It returns
+// send writes the answer, or as much of it as its departure allows. It returns
 // whether the connection is still good, and if not, why; it is over then.
-func (c *conn) send(r *request, a answer, keep bool, effect Effect) (ok bool, why string) {
-	body := a.body
-	if r.Method == http.MethodHead {
-		body = nil
+func (c *conn) send(done <-chan struct{}, x *exchange) (ok bool, why string) {
+	a := x.a
+	if a.delay.For > 0 && a.delay.AfterBytes == 0 && !wait(done, a.delay.For) {
+		return false, ending(errEnded)
 	}
-	limit := int64(-1)
-	var then func() string
-	switch e := effect.(type) {
-	case nil, Status:
-	case Reset:
-		limit, then = e.AfterBytes, c.reset
-	case FallSilent:
-		limit, then = e.AfterBytes, c.silence
+	if a.noise != nil {
+		if _, err := a.pace.write(done, c, c.out(), a.noise); err != nil {
+			return false, ending(err)
+		}
+		c.finish()
+		return false, "closed by the rig after the garbage"
 	}
-	if limit != 0 {
-		e := c.event(timeline.HTTPResponse)
-		e.Message, e.File, e.Status, e.Bytes = r.Method, r.file, a.status, int64(len(body))
-		c.srv.cfg.Record(e)
+	for times := 1; ; times-- {
+		if !a.cut.nothing() && !a.bare {
+			e := c.event(timeline.HTTPResponse)
+			e.Message, e.File, e.Status = x.r.Method, x.r.file, a.status
+			if x.r.Method != http.MethodHead {
+				e.Bytes = int64(len(a.body))
+			}
+			c.srv.cfg.Record(e)
+		}
+		s := &stream{c: c, x: x, done: done, pace: a.pace, sum: sha256.New()}
+		s.run()
+		if ok, why := c.sent(x, s); !ok {
+			return false, why
+		}
+		if !a.again || times == 0 {
+			return true, ""
+		}
 	}
-	part := body
-	if limit >= 0 {
-		part = body[:min(limit, int64(len(body)))]
-	}
-	var written int64
-	var err error
-	if limit != 0 {
-		written, err = c.write(c.head(r, a, keep), part)
-	}
-	_, cut := effect.(Reset)
-	if a.isFile && r.Method == http.MethodGet {
-		sum := sha256.Sum256(a.body)
+}
+
+// sent tells how an answer went out, and what follows from it.
+func (c *conn) sent(x *exchange, s *stream) (ok bool, why string) {
+	file := x.a.isFile && x.r.Method == http.MethodGet
+	whole := s.err == nil && s.all && !s.broken && !x.a.unfit
+	if file {
 		e := c.event(timeline.Served)
-		e.File, e.Status, e.Bytes, e.SHA256 = r.file, a.status, written, hex.EncodeToString(sum[:])
-		e.Complete = err == nil && !cut && limit != 0 && written == int64(len(body))
-		if err != nil {
-			e.Reason = ending(err)
-		} else if effect != nil {
-			e.Reason = effect.String()
+		e.File, e.Status, e.Bytes, e.SHA256 = x.r.file, x.a.status, s.bytes, hex.EncodeToString(s.sum.Sum(nil))
+		e.Complete = whole
+		switch {
+		case s.err != nil:
+			e.Reason = ending(s.err)
+		case s.effect != nil:
+			e.Reason = s.effect.String()
+		case x.effect != nil:
+			e.Reason = x.effect.String()
 		}
 		c.srv.cfg.Record(e)
 	}
 	switch {
-	case err != nil && isTimeout(err):
-		c.oddity(fmt.Sprintf("file %q: the handset took nothing for %s, %s of %d bytes were written", r.file, c.srv.cfg.Stall, strconv.FormatInt(written, 10), len(body)), nil)
+	case s.err != nil && isTimeout(s.err):
+		c.oddity(fmt.Sprintf("file %q: the handset took nothing for %s, %s of %d bytes were written", x.r.file, c.srv.cfg.Stall, strconv.FormatInt(s.bytes, 10), len(x.a.body)), nil)
 		return false, "closed by the rig: the handset took nothing more"
-	case err != nil:
-		return false, ending(err)
-	case then != nil:
-		return false, then()
+	case s.err != nil:
+		return false, ending(s.err)
+	case s.then != nil:
+		return false, s.then()
+	}
+	if !file || !whole || c.srv.cfg.Faults.Empty() {
+		return true, ""
+	}
+	c.drain()
+	e := c.fault(fault.Point{Message: "done", File: x.r.named(), Phase: "done", Bytes: s.bytes, Within: true}, func(e Effect) bool {
+		i, ok := e.(interrupting)
+		return ok && i.within()
+	})
+	if e, ok := e.(interrupting); ok {
+		e.interrupt(s)
+		switch {
+		case s.err != nil:
+			return false, ending(s.err)
+		case s.then != nil:
+			return false, s.then()
+		}
 	}
 	return true, ""
 }
 
-// write sends head and body and returns how much of the body went out.
-func (c *conn) write(head, body []byte) (written int64, err error) {
-	var out io.Writer = c.raw
+// out is where payload goes.
+func (c *conn) out() io.Writer {
 	if c.tls != nil {
-		out = c.tls
+		return c.tls
 	}
-	defer func() { _ = c.raw.SetWriteDeadline(time.Time{}) }()
-	for rest := body; head != nil || len(rest) > 0; {
-		n := min(chunk-min(len(head), chunk), len(rest))
-		c.deadline(c.raw.SetWriteDeadline, c.srv.cfg.Stall)
-		part := rest[:n]
-		if head != nil {
-			part = append(slices.Clip(head), part...)
-		}
-		sent, err := out.Write(part)
-		written += int64(max(0, sent-len(head)))
-		if err != nil {
-			return written, err
-		}
-		head, rest = nil, rest[n:]
+	return c.raw
+}
+
+var errEnded = errors.New("the service ends")
+
+// part is what is written at once: some of the body, with what a transfer
+// coding puts around it.
+type part struct{ lead, data, tail []byte }
+
+// parts cuts a body for writing.
+func (a *answer) parts(body []byte) iter.Seq[part] {
+	if a.chunked != nil && body != nil {
+		return a.chunked.parts(body)
 	}
-	return written, nil
+	return func(yield func(part) bool) {
+		for p := range slices.Chunk(body, chunk) {
+			if !yield(part{data: p}) {
+				return
+			}
+		}
+	}
+}
+
+// stream is an answer on its way.
+type stream struct {
+	c    *conn
+	x    *exchange
+	done <-chan struct{} // when the service ends
+	pace *Trickle
+	head []byte // not sent yet
+
+	bytes  int64 // of the body that were written
+	sum    hash.Hash
+	all    bool // nothing was left out
+	err    error
+	effect Effect        // what interrupted it
+	then   func() string // how the connection ends in the middle; nil: it does not
+	broken bool          // by then
+}
+
+// run writes head and body.
+func (s *stream) run() {
+	a := &s.x.a
+	s.head = s.x.head()
+	body := a.body
+	if s.x.r.Method == http.MethodHead {
+		body = nil
+	}
+	defer func() { _ = s.c.raw.SetWriteDeadline(time.Time{}) }()
+	limit := int64(-1)
+	if k := a.cut; k != nil {
+		s.then, s.broken = k.then, !k.whole
+		switch limit = k.body; {
+		case k.nothing():
+			return
+		case k.head > 0:
+			s.head = s.head[:min(k.head, int64(len(s.head)))]
+			s.put(part{})
+			return
+		}
+	}
+	late := a.delay.AfterBytes
+	next := int64(chunk)
+	for p := range a.parts(body) {
+		if s.bytes >= next {
+			next = s.bytes - s.bytes%chunk + chunk
+			if s.point(); s.err != nil || s.effect != nil && s.then != nil {
+				return
+			}
+		}
+		if left := late - s.bytes; late > 0 && left < int64(len(p.data)) {
+			s.put(part{lead: p.lead, data: p.data[:left]})
+			s.fail(s.pause(a.delay.For))
+			p.lead, p.data, late = nil, p.data[left:], 0
+		}
+		if left := limit - s.bytes; limit >= 0 && left <= int64(len(p.data)) {
+			s.put(part{lead: p.lead, data: p.data[:left]})
+			s.all = s.err == nil && s.bytes == int64(len(body))
+			return
+		}
+		if s.put(p); s.err != nil {
+			return
+		}
+	}
+	s.put(part{})
+	s.all = s.err == nil
+}
+
+// point asks for a fault in the middle of a file.
+func (s *stream) point() {
+	if !s.x.a.isFile {
+		return
+	}
+	e := s.c.fault(fault.Point{Message: "body", File: s.x.r.named(), Phase: "body", Bytes: s.bytes, Within: true}, func(e Effect) bool {
+		i, ok := e.(interrupting)
+		return ok && i.within()
+	})
+	if i, ok := e.(interrupting); ok {
+		s.effect = e
+		i.interrupt(s)
+	}
+}
+
+// put writes a part, behind the head if that is not sent yet.
+func (s *stream) put(p part) {
+	if s.err != nil {
+		return
+	}
+	if s.head != nil {
+		pace := s.pace
+		if pace != nil && !pace.Head {
+			pace = nil
+		}
+		if pace != nil || s.pace != nil {
+			_, err := pace.write(s.done, s.c, s.c.out(), s.head)
+			s.fail(err)
+		} else {
+			p.lead = append(slices.Clip(s.head), p.lead...)
+		}
+		s.head = nil
+	}
+	if s.err != nil || len(p.lead)+len(p.data)+len(p.tail) == 0 {
+		return
+	}
+	n, err := s.pace.write(s.done, s.c, s.c.out(), slices.Concat(p.lead, p.data, p.tail))
+	took := min(max(0, n-len(p.lead)), len(p.data))
+	s.bytes += int64(took)
+	s.sum.Write(p.data[:took])
+	s.fail(err)
+}
+
+func (s *stream) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *stream) pause(d time.Duration) error {
+	if !wait(s.done, d) {
+		return errEnded
+	}
+	return nil
 }

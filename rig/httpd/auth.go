@@ -3,12 +3,15 @@ package httpd
 import (
 	"crypto/md5" //nolint:gosec // G501: RFC 2617 and the handset know no other digest
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,11 +52,43 @@ type gate struct {
 	order  []string
 	// challenged holds who got a challenge where.
 	challenged map[challenge]bool
+	// asked holds the last challenge for each handset and server.
+	asked map[challenge]*ask
 }
 
 type nonce struct {
 	last uint64 // nc of the last request
 	uses int
+	// asked and offer are what it was given out with; nil: what Auth says.
+	asked *ask
+	offer offer
+}
+
+// offer is one way in which a challenge lets itself be answered.
+type offer struct {
+	scheme Scheme
+	// algorithm is that of a digest (RFC 7616, 3.3); empty: not named, MD5.
+	algorithm string
+	// qop is the list of a digest; empty: none, as in RFC 2069.
+	qop string
+}
+
+// ask is a challenge before it is written.
+type ask struct {
+	realm    string
+	unquoted bool // the realm
+	opaque   string
+	stale    bool
+	offers   []offer
+}
+
+// ask is the challenge that a asks for.
+func (a Auth) ask(stale bool) *ask {
+	o := offer{scheme: a.Scheme}
+	if a.QOP {
+		o.algorithm, o.qop = "MD5", "auth"
+	}
+	return &ask{realm: a.Realm, stale: stale, offers: []offer{o}}
 }
 
 // challenge is one protection space as one handset knows it. Without realm: any.
@@ -67,20 +102,26 @@ type verdict struct {
 	status int
 	stale  bool
 	fields map[string]string
+	// nonce is what was used, as it is after that; nil where none was.
+	nonce *nonce
 }
 
 func (g *gate) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.nonces, g.order, g.challenged = nil, nil, nil
+	g.nonces, g.order, g.challenged, g.asked = nil, nil, nil, nil
 }
 
 // judge compares the credentials of r with what a asks for.
 func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict {
+	values := r.Header.Values("Authorization")
+	entity := ""
+	if len(values) > 0 && strings.Contains(values[0], "auth-int") {
+		entity = r.entity()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := verdict{fields: map[string]string{}}
-	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
 		if a.Scheme != None {
 			v.status = http.StatusUnauthorized
@@ -102,6 +143,7 @@ func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict 
 	v.note("auth.uri", given.params["uri"])
 	v.note("auth.nc", given.params["nc"])
 	v.note("auth.qop", given.params["qop"])
+	v.note("auth.algorithm", given.params["algorithm"])
 	if a.Scheme == None {
 		return v
 	}
@@ -111,9 +153,9 @@ func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict 
 		problems = append(problems, fmt.Sprintf("%d Authorization lines", len(values)))
 	case err != nil:
 		problems = append(problems, err.Error())
-	case !strings.EqualFold(given.scheme, string(a.Scheme)):
+	case !g.offered(a, Scheme(given.scheme), challenge{from: from, space: space}):
 		problems = append(problems, fmt.Sprintf("%s where %s was asked for", given.scheme, a.Scheme))
-	case a.Scheme == Basic:
+	case strings.EqualFold(given.scheme, string(Basic)):
 		if given.user != a.User {
 			problems = append(problems, "another user than the one assigned")
 		}
@@ -121,7 +163,8 @@ func (g *gate) judge(a Auth, r *request, space string, from netip.Addr) verdict 
 			problems = append(problems, "wrong password")
 		}
 	default:
-		problems, v.stale, v.status = g.judgeDigest(a, given, r)
+		v.nonce = g.nonces[given.params["nonce"]]
+		problems, v.stale, v.status = g.judgeDigest(a, given, r, entity)
 	}
 	v.fields["auth.ok"] = strconv.FormatBool(len(problems) == 0)
 	if len(problems) > 0 {
@@ -142,10 +185,25 @@ func (v verdict) note(name, value string) {
 	}
 }
 
-// judgeDigest is RFC 2617, 3.2.2 and 3.3. stale says that only the nonce is at
-// fault; status is set where the answer is not another challenge.
-func (g *gate) judgeDigest(a Auth, given credentials, r *request) (problems []string, stale bool, status int) {
+// offered tells whether scheme is what a asks for, or the last challenge did.
+func (g *gate) offered(a Auth, scheme Scheme, key challenge) bool {
+	same := func(o offer) bool { return strings.EqualFold(string(o.scheme), string(scheme)) }
+	if last := g.asked[key]; last != nil {
+		return slices.ContainsFunc(last.offers, same)
+	}
+	return same(offer{scheme: a.Scheme})
+}
+
+// judgeDigest is RFC 2617, 3.2.2 and 3.3, with the algorithms of RFC 7616. stale
+// says that only the nonce is at fault; status is set where the answer is not
+// another challenge.
+func (g *gate) judgeDigest(a Auth, given credentials, r *request, entity string) (problems []string, stale bool, status int) {
 	p := given.params
+	asked := a.ask(false)
+	o := asked.offers[0]
+	if n := g.nonces[p["nonce"]]; n != nil && n.asked != nil {
+		asked, o = n.asked, n.offer
+	}
 	for _, name := range []string{"username", "realm", "nonce", "uri", "response"} {
 		if _, ok := p[name]; !ok {
 			problems = append(problems, "no "+name)
@@ -154,28 +212,45 @@ func (g *gate) judgeDigest(a Auth, given credentials, r *request) (problems []st
 	if p["username"] != a.User {
 		problems = append(problems, "another user than the one assigned")
 	}
-	if p["realm"] != a.Realm {
-		problems = append(problems, fmt.Sprintf("realm %q is not %q", p["realm"], a.Realm))
+	if p["realm"] != asked.realm {
+		problems = append(problems, fmt.Sprintf("realm %q is not %q", p["realm"], asked.realm))
 	}
-	if alg, ok := p["algorithm"]; ok && !strings.EqualFold(alg, "MD5") {
-		problems = append(problems, fmt.Sprintf("algorithm %q is not MD5", alg))
+	if p["opaque"] != asked.opaque && asked.opaque != "" {
+		problems = append(problems, fmt.Sprintf("opaque %q is not %q", p["opaque"], asked.opaque))
+	}
+	want := orElse(o.algorithm, "MD5")
+	if alg, ok := p["algorithm"]; ok && !strings.EqualFold(alg, want) {
+		problems = append(problems, fmt.Sprintf("algorithm %q is not %s", alg, want))
+	} else if !ok && !strings.EqualFold(want, "MD5") {
+		problems = append(problems, fmt.Sprintf("no algorithm where %s was asked for", want))
+	}
+	hash, session := digestOf(want)
+	if hash == nil {
+		problems = append(problems, fmt.Sprintf("algorithm %s is unknown here, too", want))
+		hash, _ = digestOf("MD5")
 	}
 	qop, hasQOP := p["qop"]
 	switch {
-	case hasQOP && !a.QOP:
+	case hasQOP && o.qop == "":
 		problems = append(problems, fmt.Sprintf("qop %q where none was offered", qop))
-	case hasQOP && qop != "auth":
-		problems = append(problems, fmt.Sprintf("qop %q is not auth", qop))
+	case hasQOP && !slices.Contains(strings.Split(o.qop, ","), qop):
+		problems = append(problems, fmt.Sprintf("qop %q is not %s", qop, strings.ReplaceAll(o.qop, ",", " or ")))
 	case hasQOP && p["cnonce"] == "":
 		problems = append(problems, "qop without cnonce")
 	}
-	ha1 := hash(a.User, a.Realm, a.Password())
-	ha2 := hash(r.Method, p["uri"])
-	want := hash(ha1, p["nonce"], ha2)
-	if hasQOP {
-		want = hash(ha1, p["nonce"], p["nc"], p["cnonce"], qop, ha2)
+	ha1 := hash(a.User, asked.realm, a.Password())
+	if session {
+		ha1 = hash(ha1, p["nonce"], p["cnonce"])
 	}
-	right := strings.EqualFold(p["response"], want)
+	ha2 := hash(r.Method, p["uri"])
+	if qop == "auth-int" {
+		ha2 = hash(r.Method, p["uri"], hash(entity))
+	}
+	response := hash(ha1, p["nonce"], ha2)
+	if hasQOP {
+		response = hash(ha1, p["nonce"], p["nc"], p["cnonce"], qop, ha2)
+	}
+	right := strings.EqualFold(p["response"], response)
 	if !right {
 		problems = append(problems, "wrong response: another password, or computed wrongly")
 	}
@@ -241,36 +316,90 @@ func (g *gate) remember(realm, space string, from netip.Addr) {
 
 // challenge is the value of WWW-Authenticate, and is remembered.
 func (g *gate) challenge(a Auth, space string, from netip.Addr, stale bool) string {
+	_, value, _ := strings.Cut(g.ask(*a.ask(stale), space, from)[0], ": ")
+	return value
+}
+
+// ask makes the lines of a challenge, one for each offer, and remembers it.
+func (g *gate) ask(what ask, space string, from netip.Addr) (lines []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.remember(a.Realm, space, from)
-	value := string(a.Scheme) + " realm=" + quoted(a.Realm)
-	if a.Scheme != Digest {
-		return value
+	g.remember(what.realm, space, from)
+	if g.asked == nil {
+		g.asked = map[challenge]*ask{}
 	}
+	g.asked[challenge{from: from, space: space}] = &what
+	for _, o := range what.offers {
+		realm := quoted(what.realm)
+		if what.unquoted {
+			realm = what.realm
+		}
+		value := string(o.scheme) + " realm=" + realm
+		if o.scheme == Digest {
+			value += ", nonce=" + quoted(g.fresh(&what, o))
+			if o.qop != "" {
+				value += ", qop=" + quoted(o.qop)
+			}
+			if o.algorithm != "" {
+				value += ", algorithm=" + o.algorithm
+			}
+			if what.opaque != "" {
+				value += ", opaque=" + quoted(what.opaque)
+			}
+			if what.stale {
+				value += ", stale=true"
+			}
+		}
+		lines = append(lines, "WWW-Authenticate: "+value)
+	}
+	return lines
+}
+
+// fresh makes a nonce that answers o; the gate is locked.
+func (g *gate) fresh(what *ask, o offer) string {
 	id := rand.Text()
 	if g.nonces == nil {
 		g.nonces = map[string]*nonce{}
 	}
-	g.nonces[id] = &nonce{}
+	g.nonces[id] = &nonce{asked: what, offer: o}
 	g.order = append(g.order, id)
 	if len(g.order) > maxNonces {
 		delete(g.nonces, g.order[0])
 		g.order = g.order[1:]
 	}
-	value += ", nonce=" + quoted(id)
-	if a.QOP {
-		value += `, qop="auth", algorithm=MD5`
-	}
-	if stale {
-		value += ", stale=true"
-	}
-	return value
+	return id
 }
 
-func hash(parts ...string) string {
-	sum := md5.Sum([]byte(strings.Join(parts, ":"))) //nolint:gosec // G401: RFC 2617
-	return hex.EncodeToString(sum[:])
+// next is a nonce to follow n.
+func (g *gate) next(n *nonce) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fresh(n.asked, n.offer)
+}
+
+// used tells how often n was.
+func (g *gate) used(n *nonce) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return n.uses
+}
+
+// digestOf is the hash of an algorithm (RFC 7616, 3.2 and 3.3), and whether it
+// is of a session; nil: unknown.
+func digestOf(algorithm string) (hash func(parts ...string) string, session bool) {
+	name, session := strings.CutSuffix(strings.ToUpper(algorithm), "-SESS")
+	var sum func(b []byte) []byte
+	switch name {
+	case "MD5":
+		sum = func(b []byte) []byte { h := md5.Sum(b); return h[:] } //nolint:gosec // G401: RFC 2617
+	case "SHA-256":
+		sum = func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }
+	case "SHA-512-256":
+		sum = func(b []byte) []byte { h := sha512.Sum512_256(b); return h[:] }
+	default:
+		return nil, session
+	}
+	return func(parts ...string) string { return hex.EncodeToString(sum([]byte(strings.Join(parts, ":")))) }, session
 }
 
 func quoted(s string) string {

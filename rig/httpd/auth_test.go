@@ -1,7 +1,9 @@
 package httpd
 
 import (
+	"crypto/md5"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +21,12 @@ import (
 )
 
 const secret = "Circle of Life"
+
+// md5Hex is H of RFC 2617.
+func md5Hex(s string) string {
+	sum := md5.Sum([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
 
 func digest(qop bool) Auth {
 	return Auth{Scheme: Digest, Realm: "testrealm@host.com", User: "Mufasa", Password: func() string { return secret }, QOP: qop}
@@ -131,12 +139,15 @@ func answerTo(nonce string, a Auth, change map[string]string) string {
 	}
 	maps.Copy(p, change)
 	maps.DeleteFunc(p, func(_, v string) bool { return v == "-" })
-	a1 := hash(a.User + ":" + a.Realm + ":" + secret)
-	a2 := hash("GET:" + p["uri"])
+	a1 := md5Hex(a.User + ":" + a.Realm + ":" + secret)
+	a2 := md5Hex("GET:" + p["uri"])
+	if p["qop"] == "auth-int" {
+		a2 = md5Hex("GET:" + p["uri"] + ":" + md5Hex(""))
+	}
 	if _, given := change["response"]; !given {
-		p["response"] = hash(a1 + ":" + p["nonce"] + ":" + a2)
+		p["response"] = md5Hex(a1 + ":" + p["nonce"] + ":" + a2)
 		if p["qop"] != "" {
-			p["response"] = hash(strings.Join([]string{a1, p["nonce"], p["nc"], p["cnonce"], p["qop"], a2}, ":"))
+			p["response"] = md5Hex(strings.Join([]string{a1, p["nonce"], p["nc"], p["cnonce"], p["qop"], a2}, ":"))
 		}
 	}
 	var parts []string

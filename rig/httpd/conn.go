@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"ip88rig/capture/timeline"
-	"ip88rig/rig/fault"
 )
 
 // conn is one TCP connection.
@@ -70,7 +69,7 @@ func (c *conn) serve(ctx context.Context) string {
 		if first && c.tls == nil && (start[0] == recordHandshake || start[0]&0x80 != 0) {
 			return c.tlsOnPlain()
 		}
-		keep, why := c.exchange()
+		keep, why := c.exchange(ctx.Done())
 		if !keep {
 			return why
 		}
@@ -125,35 +124,26 @@ func (c *conn) finish() {
 	if c.tls != nil && c.tls.ConnectionState().HandshakeComplete {
 		_ = c.tls.CloseWrite()
 	}
+	c.leave()
+}
+
+// leave is finish without the end of TLS.
+func (c *conn) leave() {
+	c.deadline(c.raw.SetDeadline, c.srv.cfg.Linger)
 	half, ok := c.raw.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, c.raw)
+	_ = c.swallow()
 }
 
-// reset breaks the connection and tells how.
-func (c *conn) reset() string {
-	abrupt, ok := c.raw.Conn.(interface{ SetLinger(sec int) error })
-	if !ok {
-		c.oddity(fmt.Sprintf("a %T cannot be reset: it is closed instead", c.raw.Conn), nil)
-		return "closed as told, without a reset"
-	}
-	if err := abrupt.SetLinger(0); err != nil {
-		c.oddity(fmt.Sprintf("the connection cannot be reset: %v: it is closed instead", err), nil)
-	}
-	_ = c.raw.Close()
-	return "reset as told"
-}
-
-// silence holds the connection until the other side or the service ends it.
-func (c *conn) silence() string {
-	_ = c.raw.SetDeadline(time.Time{})
+// swallow reads what still comes, to the end; why it ended is never nil.
+func (c *conn) swallow() error {
 	_, err := io.Copy(io.Discard, c.raw)
 	if err == nil {
 		err = io.EOF
 	}
-	return ending(err) + " after the silence"
+	return err
 }
 
 func (c *conn) deadline(set func(time.Time) error, wait time.Duration) {
@@ -168,24 +158,6 @@ func (c *conn) oddity(reason string, fields map[string]string) {
 	e := c.event(timeline.ServiceOddity)
 	e.Reason, e.Fields = reason, fields
 	c.srv.cfg.Record(e)
-}
-
-// fault asks the plan and enters what it answers into the journal.
-func (c *conn) fault(p fault.Point) Effect {
-	p.Service = by
-	f, sentence, ok := c.srv.cfg.Faults.At(p)
-	if !ok {
-		return nil
-	}
-	e := c.event(timeline.FaultFired)
-	e.Message, e.File, e.Reason = p.Message, p.File, sentence
-	c.srv.cfg.Record(e)
-	if err := c.srv.Can(f); err != nil {
-		c.oddity(err.Error(), nil)
-		return nil
-	}
-	own, _ := f.(Effect)
-	return own
 }
 
 // counted counts the payload of a TCP connection and notes the alert that the

@@ -5,66 +5,53 @@ import (
 	"net/http"
 	"strings"
 
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
 )
 
-// Effect is one way in which this server misbehaves.
+// Effect is one way in which this server misbehaves. Each stands in the file of
+// its family, with the one place where it acts. A rule finds its effect only
+// where that can act: elsewhere it does not fire.
 //
 //sumtype:decl
 type Effect interface {
 	fault.Effect
 	sealed()
+	check() error
 }
 
-// Status answers with another status than the right one, and a short text in
-// place of the file.
-type Status struct {
-	// Code is the status, 200 to 599.
-	Code int
-	// Header holds further lines, "Name: value" each, separated by "\n":
-	// "Retry-After: 5".
-	Header string
+// answering is an effect on an answer that is about to be sent.
+type answering interface {
+	Effect
+	// suits tells whether it can be done to this answer.
+	suits(x *exchange) bool
+	// alter does it.
+	alter(x *exchange)
 }
 
-// Reset breaks the connection with a TCP reset.
-type Reset struct {
-	// AfterBytes is how much of the body is handed over before. 0: not even
-	// the head. Of a ClientHello it must be 0.
-	AfterBytes int64
+// challenging is an effect on a challenge that is about to be made.
+type challenging interface {
+	Effect
+	ask(c *ask)
 }
 
-// FallSilent stops in the middle and keeps the connection open, without a
-// bound of its own.
-type FallSilent struct {
-	// AfterBytes is how much of the body is handed over before. 0: not even
-	// the head. Of a ClientHello it must be 0.
-	AfterBytes int64
+// interrupting is an effect on a body of which a part was sent.
+type interrupting interface {
+	Effect
+	// within tells whether it can be done at such a place.
+	within() bool
+	// interrupt says how the body goes on.
+	interrupt(s *stream)
 }
 
-func (e Status) String() string {
-	if e.Header == "" {
-		return fmt.Sprintf("answers %d", e.Code)
-	}
-	return fmt.Sprintf("answers %d with %q", e.Code, e.Header)
+// shaking is an effect on a TLS handshake.
+type shaking interface {
+	Effect
+	// at tells whether it can be done at this place of the handshake.
+	at(p place) bool
+	// shake does it, and says what goes out in place of the flight.
+	shake(f *flights, p place, flight []byte) outcome
 }
-
-func (e Reset) String() string {
-	if e.AfterBytes == 0 {
-		return "resets the connection"
-	}
-	return fmt.Sprintf("resets the connection after %d bytes", e.AfterBytes)
-}
-
-func (e FallSilent) String() string {
-	if e.AfterBytes == 0 {
-		return "falls silent"
-	}
-	return fmt.Sprintf("falls silent after %d bytes", e.AfterBytes)
-}
-
-func (Status) sealed()     {}
-func (Reset) sealed()      {}
-func (FallSilent) sealed() {}
 
 // Can tells whether the server knows how to do e.
 func (s *Server) Can(e fault.Effect) error {
@@ -72,34 +59,36 @@ func (s *Server) Can(e fault.Effect) error {
 	if !ok {
 		return fmt.Errorf("httpd: %v (%T) is not an effect of this service", e, e)
 	}
-	switch e := own.(type) {
-	case Status:
-		if e.Code < 200 || e.Code > 599 {
-			return fmt.Errorf("httpd: status %d is not in 200 to 599", e.Code)
-		}
-		for _, line := range e.lines() {
-			name, value, ok := strings.Cut(line, ":")
-			if !ok || !isToken(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' }) {
-				return fmt.Errorf("httpd: header line %q is not \"Name: value\"", line)
-			}
-		}
-	case Reset:
-		if e.AfterBytes < 0 {
-			return fmt.Errorf("httpd: reset after %d bytes", e.AfterBytes)
-		}
-	case FallSilent:
-		if e.AfterBytes < 0 {
-			return fmt.Errorf("httpd: silence after %d bytes", e.AfterBytes)
-		}
+	if err := own.check(); err != nil {
+		return fmt.Errorf("httpd: %w", err)
+	}
+	if p, ok := e.(Present); ok {
+		_, err := s.other(p.Label)
+		return err
 	}
 	return nil
 }
 
-func (e Status) lines() []string {
-	if e.Header == "" {
+// fault asks the plan for an effect that is able to act at p, and enters what it
+// answers into the journal.
+func (c *conn) fault(p fault.Point, able func(Effect) bool) Effect {
+	plan := c.srv.cfg.Faults
+	if plan.Empty() {
 		return nil
 	}
-	return strings.Split(e.Header, "\n")
+	p.Service = by
+	f, sentence, ok := plan.Try(p, func(f fault.Effect) bool {
+		own, ok := f.(Effect)
+		return ok && own.check() == nil && able(own)
+	})
+	if !ok {
+		return nil
+	}
+	e := c.event(timeline.FaultFired)
+	e.Message, e.File, e.Reason = p.Message, p.File, sentence
+	c.srv.cfg.Record(e)
+	own, _ := f.(Effect)
+	return own
 }
 
 func statusText(code int) string {
@@ -114,4 +103,17 @@ func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 	})
+}
+
+// isLine tells what stands on one line of a head.
+func isLine(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' })
+}
+
+func checkLine(line string) error {
+	name, value, ok := strings.Cut(line, ":")
+	if !ok || !isToken(name) || !isLine(value) {
+		return fmt.Errorf("header line %q is not \"Name: value\"", line)
+	}
+	return nil
 }

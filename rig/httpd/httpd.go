@@ -12,12 +12,27 @@
 //
 // Where a fault may apply, as the plan is asked:
 //
-//   - message "ClientHello": read and recorded, not yet answered (HTTPS)
+//   - message "ClientHello", phase "hello": read and recorded, not yet answered
+//     (HTTPS)
+//   - message "ServerHello", phase "server flight": the rig's first flight,
+//     ServerHello to ServerHelloDone (TLS 1.3: to Finished), is about to be sent
+//   - message "ServerHelloDone", phase "flight sent": it was sent
+//   - message "Finished", phase "client finished": the handset's Finished came;
+//     before TLS 1.3 the rig's own is about to be sent
 //   - message "GET" or "HEAD" with the file, phase "answer": about to be
 //     answered with the file, or with whatever stands in for it
 //   - message "401", phase "challenge": about to be answered with a challenge.
 //     It carries no file, so that a fault on a file waits for the request that
 //     gets the file.
+//   - message "body" with the file and the bytes written before, phase "body":
+//     in the middle of a file, every 16 KiB
+//   - message "done" with file and bytes, phase "done": a file was handed over
+//     whole; on the rig's own host the handset has acknowledged it
+//
+// The flights behind the hello, "body" and "done" are within an exchange: see
+// fault.Point. Effects act where they can: those on a whole answer at "answer"
+// and "challenge", Reset, FallSilent, Close, Delay and Trickle also in the middle
+// of a body and in the handshake.
 //
 // Everything is recorded before it is done: events carry By "httpd", Src the
 // handset's end, Dst the rig's. Passwords and digest responses are never in
@@ -58,6 +73,9 @@ type Config struct {
 	// Certificate chooses what to show, live for each connection, with its
 	// label for the journal. nil makes this a plain HTTP server.
 	Certificate func(hello *tls.ClientHelloInfo) (cert *tls.Certificate, label string, err error)
+	// Other returns the certificate of a label, for Present: the one that is
+	// shown instead on a connection. nil: there is none to show.
+	Other func(label string) (*tls.Certificate, error)
 	// MinVersion and MaxVersion bound the TLS version; zero: TLS 1.0 to 1.3.
 	MinVersion, MaxVersion uint16
 	// CipherSuites are what TLS 1.0 to 1.2 may use; nil: all that Go has, RSA

@@ -130,6 +130,20 @@ func headEnd(b []byte, from int) int {
 	return 0
 }
 
+// entity is the request's body, which stays to be read; of a great one only the
+// beginning.
+func (r *request) entity() string {
+	b, _ := io.ReadAll(io.LimitReader(r.Body, maxBody+1)) // what is missing makes the hash wrong
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
+	return string(b)
+}
+
+// named is the file as rules name it.
+func (r *request) named() string { return strings.TrimLeft(r.file, "/") }
+
 // target is the request target as written, without user-info.
 func (r *request) target() string { return withoutUser(r.RequestURI) }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"ip88rig/capture/timeline"
-	"ip88rig/rig/fault"
 )
 
 // handshake makes c.tls. It returns why there is none, and then the
@@ -45,16 +44,14 @@ func (c *conn) handshake(ctx context.Context) string {
 		c.finish()
 		return why
 	}
-	switch c.fault(fault.Point{Message: "ClientHello"}).(type) {
-	case nil:
-	case Status:
-		c.oddity("a ClientHello has no status to be answered with: the handshake goes on", nil)
-	case Reset:
-		c.settle(false, "reset by the rig as told", nil)
-		return c.reset()
-	case FallSilent:
-		c.settle(false, "the rig falls silent as told", nil)
-		return c.silence()
+	config := c.srv.tls.Clone()
+	f := &flights{Conn: &replayed{Conn: c.raw, first: read}, c: c, done: ctx.Done(), config: config}
+	first := f.ask(afterHello, nil)
+	if f.ended != "" {
+		return f.ended
+	}
+	if len(first) > 0 { // an alert that is only a warning
+		_, _ = c.raw.Write(first)
 	}
 	if why := h.tooOld(); why != "" {
 		c.settle(false, why, nil)
@@ -63,25 +60,36 @@ func (c *conn) handshake(ctx context.Context) string {
 		c.finish()
 		return "no handshake possible"
 	}
-	label := ""
-	config := c.srv.tls.Clone()
 	if h.onlySHA1() {
 		// RSA key exchange needs no signature.
 		config.CipherSuites = slices.DeleteFunc(slices.Clone(config.CipherSuites), func(id uint16) bool {
 			return !strings.HasPrefix(tls.CipherSuiteName(id), "TLS_RSA_")
 		})
 	}
+	c.pending.Fields["tls.cert"] = ""
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, name, err := c.srv.cfg.Certificate(hello)
+		if f.label != "" {
+			name = f.label
+			cert, err = c.srv.other(name)
+		}
 		if err == nil && cert == nil {
 			err = errors.New("no certificate to show")
 		}
-		label = name
+		c.pending.Fields["tls.cert"] = name
 		return cert, err
 	}
-	c.tls = tls.Server(&replayed{Conn: c.raw, first: read}, config)
-	err = c.tls.HandshakeContext(ctx)
-	c.pending.Fields["tls.cert"] = label
+	// c.tls stays nil while faults may end the connection: that takes no lock of
+	// the handshake's.
+	shaken := tls.Server(f, config)
+	err = shaken.HandshakeContext(ctx)
+	if f.ended == "" && err == nil {
+		f.over()
+	}
+	if f.ended != "" {
+		return f.ended
+	}
+	c.tls = shaken
 	state := c.tls.ConnectionState()
 	if state.Version != 0 {
 		c.pending.Fields["tls.version"] = tls.VersionName(state.Version)

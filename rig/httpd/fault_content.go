@@ -1,0 +1,177 @@
+package httpd
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// Compressed sends the file compressed by gzip, though nobody asked for it
+// (RFC 9110, 8.4).
+type Compressed struct {
+	// HeaderOnly says so in the head and sends the file as it is.
+	HeaderOnly bool
+	// BodyOnly compresses it and says nothing.
+	BodyOnly bool
+}
+
+// Corrupt flips bits of one byte of the file.
+type Corrupt struct {
+	// Offset is which byte, from 0; below 0 it counts from the end, -1 is the
+	// last one.
+	Offset int64
+	// Mask are the bits; 0: the lowest.
+	Mask uint8
+}
+
+// WrongFile serves the content of another file.
+type WrongFile struct {
+	// Name is that file's, without leading slash.
+	Name string
+}
+
+// Truncate serves the beginning of the file as if it were all.
+type Truncate struct {
+	// Bytes is how much; 0: an empty file.
+	Bytes int64
+}
+
+// Garbage sends bytes that mean nothing in place of the answer, or of a flight
+// of the TLS handshake, and closes the connection.
+type Garbage struct {
+	// Bytes is how many, 1 to 1 MiB.
+	Bytes int
+	// Seed makes them.
+	Seed uint64
+}
+
+func (e Compressed) String() string {
+	switch {
+	case e.HeaderOnly:
+		return "says that the file is compressed, which it is not"
+	case e.BodyOnly:
+		return "compresses the file and does not say so"
+	default:
+		return "compresses the file, unasked"
+	}
+}
+
+func (e Corrupt) String() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("flips bits %#02x of byte %d from the end", orElse(e.Mask, 1), -e.Offset)
+	}
+	return fmt.Sprintf("flips bits %#02x of byte %d", orElse(e.Mask, 1), e.Offset)
+}
+
+func (e WrongFile) String() string { return fmt.Sprintf("serves the content of %q", e.Name) }
+func (e Truncate) String() string {
+	return fmt.Sprintf("serves the first %d bytes as the whole", e.Bytes)
+}
+func (e Garbage) String() string { return fmt.Sprintf("sends %d bytes of garbage", e.Bytes) }
+
+func (Compressed) sealed() {}
+func (Corrupt) sealed()    {}
+func (WrongFile) sealed()  {}
+func (Truncate) sealed()   {}
+func (Garbage) sealed()    {}
+
+func (e Compressed) check() error {
+	if e.HeaderOnly && e.BodyOnly {
+		return errors.New("compressed in head only and in body only")
+	}
+	return nil
+}
+
+func (Corrupt) check() error { return nil }
+
+func (e WrongFile) check() error {
+	if e.Name == "" || strings.HasPrefix(e.Name, "/") {
+		return fmt.Errorf("file name %q", e.Name)
+	}
+	return nil
+}
+
+func (e Truncate) check() error {
+	if e.Bytes < 0 {
+		return fmt.Errorf("a file of %d bytes", e.Bytes)
+	}
+	return nil
+}
+
+func (e Garbage) check() error {
+	if e.Bytes < 1 || e.Bytes > 1<<20 {
+		return fmt.Errorf("%d bytes of garbage", e.Bytes)
+	}
+	return nil
+}
+
+func (Compressed) suits(x *exchange) bool { return x.a.isFile }
+func (e Corrupt) suits(x *exchange) bool {
+	_, ok := e.place(len(x.a.body))
+	return x.a.isFile && ok
+}
+func (WrongFile) suits(x *exchange) bool  { return x.a.isFile }
+func (e Truncate) suits(x *exchange) bool { return x.a.isFile && e.Bytes < int64(len(x.a.body)) }
+func (Garbage) suits(*exchange) bool      { return true }
+
+func (e Compressed) alter(x *exchange) {
+	if !e.BodyOnly {
+		x.a.lines = append(x.a.lines, "Content-Encoding: gzip")
+	}
+	if e.HeaderOnly {
+		return
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(x.a.body) // a buffer takes all
+	_ = w.Close()
+	x.a.body = b.Bytes()
+}
+
+// place is which of n bytes is meant, if there is such a one.
+func (e Corrupt) place(n int) (int64, bool) {
+	at := e.Offset
+	if at < 0 {
+		at += int64(n)
+	}
+	return at, at >= 0 && at < int64(n)
+}
+
+// flip returns b with the bits flipped; b stays as it is.
+func (e Corrupt) flip(b []byte) []byte {
+	at, ok := e.place(len(b))
+	if !ok {
+		return b
+	}
+	b = slices.Clone(b)
+	b[at] ^= orElse(e.Mask, 1)
+	return b
+}
+
+func (e Corrupt) alter(x *exchange) { x.a.body = e.flip(x.a.body) }
+
+func (e WrongFile) alter(x *exchange) {
+	content, err := x.c.srv.cfg.Lookup(e.Name, x.c.src)
+	if err != nil {
+		x.c.oddity(fmt.Sprintf("file %q cannot be served in place of %q: %v", e.Name, x.r.file, err), nil)
+		return
+	}
+	x.a.body = content
+}
+
+func (e Truncate) alter(x *exchange) { x.a.body = x.a.body[:e.Bytes] }
+
+func (e Garbage) alter(x *exchange) { x.a.noise = e.make() }
+
+func (e Garbage) make() []byte {
+	random := rand.New(rand.NewPCG(e.Seed, 0)) //nolint:gosec // G404: repeatable, not secret
+	b := make([]byte, e.Bytes)
+	for i := range b {
+		b[i] = byte(random.Uint32()) //nolint:gosec // G115: any byte will do
+	}
+	return b
+}

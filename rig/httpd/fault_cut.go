@@ -1,0 +1,174 @@
+package httpd
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reset breaks the connection with a TCP reset.
+type Reset struct {
+	// AfterBytes is how much of the body, or of the flight of a TLS handshake,
+	// is handed over before. 0: not even the head. Of a ClientHello, and within a
+	// body, it must be 0.
+	AfterBytes int64
+	// HeadBytes is how much of the head is handed over before, and nothing of
+	// the body; more than there is: the whole head. Then AfterBytes must be 0.
+	HeadBytes int64
+}
+
+// FallSilent stops in the middle and keeps the connection open, without a
+// bound of its own.
+type FallSilent struct {
+	// AfterBytes is as that of Reset.
+	AfterBytes int64
+	// HeadBytes is as that of Reset.
+	HeadBytes int64
+}
+
+// Close ends the connection in order, too early.
+type Close struct {
+	// AfterBytes is as that of Reset.
+	AfterBytes int64
+	// HeadBytes is as that of Reset.
+	HeadBytes int64
+	// Mute leaves out the close_notify of TLS, so that the handset can tell the
+	// end from one that an attacker made (RFC 8446, 6.1).
+	Mute bool
+}
+
+func (e Reset) String() string { return "resets the connection" + behind(e.AfterBytes, e.HeadBytes) }
+
+func (e FallSilent) String() string { return "falls silent" + behind(e.AfterBytes, e.HeadBytes) }
+
+func (e Close) String() string {
+	s := "closes the connection" + behind(e.AfterBytes, e.HeadBytes)
+	if e.Mute {
+		s += " without close_notify"
+	}
+	return s
+}
+
+func behind(body, head int64) string {
+	switch {
+	case head > 0:
+		return fmt.Sprintf(" after %d bytes of the head", head)
+	case body > 0:
+		return fmt.Sprintf(" after %d bytes", body)
+	default:
+		return ""
+	}
+}
+
+func (Reset) sealed()      {}
+func (FallSilent) sealed() {}
+func (Close) sealed()      {}
+
+func (e Reset) check() error      { return checkCut("reset", e.AfterBytes, e.HeadBytes) }
+func (e FallSilent) check() error { return checkCut("silence", e.AfterBytes, e.HeadBytes) }
+func (e Close) check() error      { return checkCut("close", e.AfterBytes, e.HeadBytes) }
+
+func checkCut(what string, body, head int64) error {
+	if body < 0 || head < 0 || body > 0 && head > 0 {
+		return fmt.Errorf("%s after %d bytes of the head and %d of the body", what, head, body)
+	}
+	return nil
+}
+
+// cut is how an answer ends too early.
+type cut struct {
+	head, body int64
+	whole      bool // if all was sent, it is a whole answer
+	then       func() string
+}
+
+// nothing tells that not even the head goes out.
+func (k *cut) nothing() bool { return k != nil && k.head == 0 && k.body == 0 }
+
+func (Reset) suits(*exchange) bool      { return true }
+func (FallSilent) suits(*exchange) bool { return true }
+func (Close) suits(*exchange) bool      { return true }
+
+func (e Reset) alter(x *exchange) { x.a.cut = &cut{e.HeadBytes, e.AfterBytes, false, x.c.reset} }
+
+func (e FallSilent) alter(x *exchange) {
+	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, x.c.silence}
+}
+
+func (e Close) alter(x *exchange) {
+	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, e.ending(x.c)}
+}
+
+func (e Close) ending(c *conn) func() string {
+	return func() string {
+		if e.Mute {
+			c.leave()
+		} else {
+			c.finish()
+		}
+		return "closed as told"
+	}
+}
+
+func (e Reset) within() bool      { return e == Reset{} }
+func (e FallSilent) within() bool { return e == FallSilent{} }
+func (e Close) within() bool      { return e.AfterBytes == 0 && e.HeadBytes == 0 }
+
+func (Reset) interrupt(s *stream)      { s.then, s.broken = s.c.reset, true }
+func (FallSilent) interrupt(s *stream) { s.then = s.c.silence }
+func (e Close) interrupt(s *stream)    { s.then = e.ending(s.c) }
+
+// before tells whether a flight can be cut so: none is there yet at the hello,
+// and none any more where it was sent.
+func before(p place, body, head int64) bool {
+	return head == 0 && (body == 0 || p == serverFlight || p == clientFinished)
+}
+
+func (e Reset) at(p place) bool      { return before(p, e.AfterBytes, e.HeadBytes) }
+func (e FallSilent) at(p place) bool { return before(p, e.AfterBytes, e.HeadBytes) }
+func (e Close) at(p place) bool      { return before(p, e.AfterBytes, e.HeadBytes) }
+
+func (e Reset) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: upTo(flight, e.AfterBytes), over: f.c.reset}
+}
+
+func (e FallSilent) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: upTo(flight, e.AfterBytes), over: f.c.silence}
+}
+
+func (e Close) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: upTo(flight, e.AfterBytes), over: e.ending(f.c)}
+}
+
+func upTo(b []byte, n int64) []byte { return b[:min(n, int64(len(b)))] }
+
+// reset breaks the connection and tells how. What was written is on the wire
+// before, if the other side takes it.
+func (c *conn) reset() string {
+	abrupt, ok := c.raw.Conn.(interface{ SetLinger(sec int) error })
+	if !ok {
+		c.oddity(fmt.Sprintf("a %T cannot be reset: it is closed instead", c.raw.Conn), nil)
+		return "closed as told, without a reset"
+	}
+	c.drain()
+	if err := abrupt.SetLinger(0); err != nil {
+		c.oddity(fmt.Sprintf("the connection cannot be reset: %v: it is closed instead", err), nil)
+	}
+	_ = c.raw.Close()
+	return "reset as told"
+}
+
+// drain waits until the handset has acknowledged all, where that can be told.
+func (c *conn) drain() {
+	if d, ok := c.raw.Conn.(interface{ Drain(until time.Time) error }); ok {
+		if err := d.Drain(time.Now().Add(c.srv.cfg.Stall)); err != nil {
+			c.oddity(fmt.Sprintf("the handset did not acknowledge all in %s", c.srv.cfg.Stall), nil)
+		}
+	}
+}
+
+// silence holds the connection until the other side or the service ends it.
+func (c *conn) silence() string {
+	_ = c.raw.SetDeadline(time.Time{})
+	err := c.swallow()
+	return ending(err) + " after the silence"
+}

@@ -1,0 +1,115 @@
+package httpd
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Trickle sends slowly: a body, or a flight of the TLS handshake; on a
+// ClientHello every flight of the rig's.
+type Trickle struct {
+	// Bytes is how much goes out at once; 0: one byte.
+	Bytes int
+	// Every is how long it waits before each; 0: a second.
+	Every time.Duration
+	// Head sends the head so, too.
+	Head bool
+}
+
+// Delay waits before it goes on.
+type Delay struct {
+	// For is how long.
+	For time.Duration
+	// AfterBytes is how much of the body is handed over before. 0: not even the
+	// head. Of a TLS handshake, and within a body, it must be 0.
+	AfterBytes int64
+}
+
+func (e Trickle) String() string {
+	s := fmt.Sprintf("sends %d bytes every %s", orElse(e.Bytes, 1), orElse(e.Every, time.Second))
+	if e.Head {
+		s += ", from the head on"
+	}
+	return s
+}
+
+func (e Delay) String() string { return "waits " + e.For.String() + behind(e.AfterBytes, 0) }
+
+func (Trickle) sealed() {}
+func (Delay) sealed()   {}
+
+func (e Trickle) check() error {
+	if e.Bytes < 0 || e.Every < 0 {
+		return fmt.Errorf("%d bytes every %s", e.Bytes, e.Every)
+	}
+	return nil
+}
+
+func (e Delay) check() error {
+	if e.For <= 0 || e.AfterBytes < 0 {
+		return fmt.Errorf("a wait of %s after %d bytes", e.For, e.AfterBytes)
+	}
+	return nil
+}
+
+func (Trickle) suits(*exchange) bool { return true }
+func (Delay) suits(*exchange) bool   { return true }
+
+func (e Trickle) alter(x *exchange) { x.a.pace = &e }
+func (e Delay) alter(x *exchange)   { x.a.delay = e }
+
+func (Trickle) within() bool { return true }
+func (e Delay) within() bool { return e.AfterBytes == 0 }
+
+func (e Trickle) interrupt(s *stream) { s.pace = &e }
+func (e Delay) interrupt(s *stream)   { s.fail(s.pause(e.For)) }
+
+func (Trickle) at(p place) bool { return p != flightSent }
+func (e Delay) at(place) bool   { return e.AfterBytes == 0 }
+
+func (e Trickle) shake(f *flights, p place, flight []byte) outcome {
+	f.pace = &e
+	f.slow = f.slow || p == afterHello
+	return outcome{out: flight}
+}
+
+func (e Delay) shake(f *flights, _ place, flight []byte) outcome {
+	if !wait(f.done, e.For) {
+		return outcome{over: func() string { return ending(errEnded) }}
+	}
+	return outcome{out: flight}
+}
+
+// wait passes the time, unless done comes before.
+func wait(done <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// write writes b to out, slowly where e is not nil. Each write has c's bound.
+func (e *Trickle) write(done <-chan struct{}, c *conn, out io.Writer, b []byte) (written int, err error) {
+	size := len(b)
+	if e != nil {
+		size = orElse(e.Bytes, 1)
+	}
+	for len(b) > 0 {
+		if e != nil && !wait(done, orElse(e.Every, time.Second)) {
+			return written, errEnded
+		}
+		c.deadline(c.raw.SetWriteDeadline, c.srv.cfg.Stall)
+		n, err := out.Write(b[:min(size, len(b))])
+		written += n
+		if err != nil {
+			return written, err
+		}
+		b = b[n:]
+	}
+	return written, nil
+}

@@ -131,10 +131,10 @@ func (x *exchange) decide() {
 		a, ok := e.(answering)
 		return ok && a.suits(x)
 	})
-	switch e := x.effect.(type) {
-	case challenging:
+	if e, ok := x.effect.(challenging); ok {
 		e.ask(x.asked)
-	case answering:
+	}
+	if e, ok := x.effect.(answering); ok {
 		e.alter(x)
 	}
 	if x.asked != nil && x.a.status == http.StatusUnauthorized {
@@ -246,7 +246,7 @@ func (c *conn) send(done <-chan struct{}, x *exchange) (ok bool, why string) {
 		return false, ending(errEnded)
 	}
 	if a.noise != nil {
-		if _, err := a.pace.write(done, c, c.out(), a.noise); err != nil {
+		if _, err := c.paced(done, a.pace, c.out(), a.noise); err != nil {
 			return false, ending(err)
 		}
 		c.finish()
@@ -438,7 +438,7 @@ func (s *stream) put(p part) {
 			pace = nil
 		}
 		if pace != nil || s.pace != nil {
-			_, err := pace.write(s.done, s.c, s.c.out(), s.head)
+			_, err := s.c.paced(s.done, pace, s.c.out(), s.head)
 			s.fail(err)
 		} else {
 			p.lead = append(slices.Clip(s.head), p.lead...)
@@ -448,7 +448,7 @@ func (s *stream) put(p part) {
 	if s.err != nil || len(p.lead)+len(p.data)+len(p.tail) == 0 {
 		return
 	}
-	n, err := s.pace.write(s.done, s.c, s.c.out(), slices.Concat(p.lead, p.data, p.tail))
+	n, err := s.c.paced(s.done, s.pace, s.c.out(), slices.Concat(p.lead, p.data, p.tail))
 	took := min(max(0, n-len(p.lead)), len(p.data))
 	s.bytes += int64(took)
 	s.sum.Write(p.data[:took])

@@ -314,12 +314,6 @@ func (g *gate) remember(realm, space string, from netip.Addr) {
 	g.challenged[challenge{from, space, ""}] = true
 }
 
-// challenge is the value of WWW-Authenticate, and is remembered.
-func (g *gate) challenge(a Auth, space string, from netip.Addr, stale bool) string {
-	_, value, _ := strings.Cut(g.ask(*a.ask(stale), space, from)[0], ": ")
-	return value
-}
-
 // ask makes the lines of a challenge, one for each offer, and remembers it.
 func (g *gate) ask(what ask, space string, from netip.Addr) (lines []string) {
 	g.mu.Lock()

@@ -104,7 +104,7 @@ func TestWhatIsWrongWithCredentialsIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &gate{}
-			g.challenge(c.auth, "http://h", from, false)
+			g.ask(*c.auth.ask(false), "http://h", from)
 			value := c.raw
 			if c.raw == "" {
 				value = answerTo(g.order[0], c.auth, c.change)
@@ -160,7 +160,7 @@ func answerTo(nonce string, a Auth, change map[string]string) string {
 func TestNcMustCountUpPerNonce(t *testing.T) {
 	g, a, from := &gate{}, digest(true), netip.MustParseAddr("192.0.2.7")
 	nonce := func() string {
-		g.challenge(a, "http://h", from, false)
+		g.ask(*a.ask(false), "http://h", from)
 		return g.order[len(g.order)-1]
 	}
 	one, two := nonce(), nonce()
@@ -201,7 +201,7 @@ func TestCredentialsBeforeAChallengeAreNoted(t *testing.T) {
 		"where none are needed, after forgetting": {Auth{}, "http://h", handset, true, true},
 	} {
 		g := &gate{}
-		g.challenge(realm("r"), "http://h", handset, false)
+		g.ask(*realm("r").ask(false), "http://h", handset)
 		if c.forget {
 			g.forget()
 		}
@@ -218,7 +218,7 @@ func TestCredentialsBeforeAChallengeAreNoted(t *testing.T) {
 func TestNoncesAreNotKeptForEver(t *testing.T) {
 	g := &gate{}
 	for range maxNonces + 10 {
-		g.challenge(digest(true), "http://h", netip.Addr{}, false)
+		g.ask(*digest(true).ask(false), "http://h", netip.Addr{})
 	}
 	if len(g.nonces) != maxNonces || len(g.order) != maxNonces {
 		t.Errorf("%d nonces, %d in order", len(g.nonces), len(g.order))

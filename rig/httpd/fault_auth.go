@@ -141,9 +141,11 @@ func (NonceOnce) suits(x *exchange) bool {
 	n := x.verdict.nonce
 	return passed(x) && n != nil && x.c.srv.gate.used(n) > 1
 }
+
 func (NextNonce) suits(x *exchange) bool {
 	return passed(x) && x.verdict.nonce != nil && x.verdict.nonce.asked != nil
 }
+
 func (Accept) suits(x *exchange) bool {
 	return x.asked != nil && x.r.Header.Get("Authorization") != ""
 }

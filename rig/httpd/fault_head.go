@@ -64,9 +64,10 @@ type RawHeader struct {
 // BareLF ends the lines of the head without carriage return.
 type BareLF struct{}
 
-func (e Version) String() string     { return fmt.Sprintf("answers in %q", e.Name) }
-func (BareBody) String() string      { return "answers without a head" }
-func (e StatusLine) String() string  { return fmt.Sprintf("answers with the status line %q", e.Line) }
+func (e Version) String() string    { return fmt.Sprintf("answers in %q", e.Name) }
+func (BareBody) String() string     { return "answers without a head" }
+func (e StatusLine) String() string { return fmt.Sprintf("answers with the status line %q", e.Line) }
+
 func (e LongHeader) String() string  { return fmt.Sprintf("sends a header line of %d bytes", e.Bytes) }
 func (e ManyHeaders) String() string { return fmt.Sprintf("sends %d header lines more", e.Count) }
 func (NULHeader) String() string     { return "sends a header line with a NUL" }

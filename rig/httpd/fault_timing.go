@@ -93,14 +93,14 @@ func wait(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// write writes b to out, slowly where e is not nil. Each write has c's bound.
-func (e *Trickle) write(done <-chan struct{}, c *conn, out io.Writer, b []byte) (written int, err error) {
+// paced writes b to out, slowly where pace is not nil. Each write has its bound.
+func (c *conn) paced(done <-chan struct{}, pace *Trickle, out io.Writer, b []byte) (written int, err error) {
 	size := len(b)
-	if e != nil {
-		size = orElse(e.Bytes, 1)
+	if pace != nil {
+		size = orElse(pace.Bytes, 1)
 	}
 	for len(b) > 0 {
-		if e != nil && !wait(done, orElse(e.Every, time.Second)) {
+		if pace != nil && !wait(done, orElse(pace.Every, time.Second)) {
 			return written, errEnded
 		}
 		c.deadline(c.raw.SetWriteDeadline, c.srv.cfg.Stall)

@@ -239,7 +239,7 @@ func (f *flights) ask(p place, flight []byte) []byte {
 		why = "reset by the rig as told"
 	}
 	f.c.settle(false, why, nil)
-	_, _ = f.pace.write(f.done, f.c, f.Conn, o.out)
+	_, _ = f.c.paced(f.done, f.pace, f.Conn, o.out)
 	f.ended = o.over()
 	return nil
 }
@@ -273,7 +273,7 @@ func (f *flights) Write(b []byte) (int, error) {
 	if f.ended != "" {
 		return 0, errTold
 	}
-	if _, err := f.pace.write(f.done, f.c, f.Conn, out); err != nil {
+	if _, err := f.c.paced(f.done, f.pace, f.Conn, out); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -34,6 +34,7 @@ import (
 	"ip88rig/rig/firmware"
 	"ip88rig/rig/host"
 	"ip88rig/rig/httpd"
+	"ip88rig/rig/impair"
 	"ip88rig/rig/pki"
 	"ip88rig/rig/publish"
 	"ip88rig/rig/report"
@@ -184,8 +185,16 @@ type Lane struct {
 
 	wait   func() error
 	cancel context.CancelFunc
-	// restore gives a handset without power its power back.
+	// restore gives a handset without power its power back; supply knows whether
+	// it is.
 	restore func() error
+	supply  *recordedPower
+
+	// bad is what goes wrong on the wire, impaired the wire it goes wrong on.
+	bad      *impair.Server
+	impaired *wire.Impaired
+	deeds    deeds
+	pulse    *pulse
 
 	// hands do what is asked for by hand: the operator's, or the script's.
 	hands control.Operator
@@ -245,6 +254,9 @@ func (l *Lane) open(ctx context.Context) error {
 	}
 	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String()}, Now: l.now, Settle: settle})
 	l.Tree = publish.New(l.Recorder.Record)
+	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
+	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
+	l.pulse = newPulse(settle/ticks, h.Patience.Settle)
 	if err := l.openWire(macs); err != nil {
 		return err
 	}
@@ -258,10 +270,11 @@ func (l *Lane) open(ctx context.Context) error {
 	if l.Bench.Wire.VLAN > 0 {
 		port = wire.Tagged(port, l.Bench.Wire.VLAN, l.Bench.Wire.Priority)
 	}
+	l.impaired = wire.Impair(port, l.Recorder.Frame, l.bad.Judge)
 	bits := l.Bench.Subnet.Bits()
 	var err error
 	l.host, err = host.New(ctx, host.Config{
-		Port: port, MAC: l.Addrs.ServerMAC,
+		Port: l.impaired, MAC: l.Addrs.ServerMAC,
 		Addrs: []netip.Prefix{netip.PrefixFrom(l.Addrs.Server, bits), netip.PrefixFrom(l.Addrs.Second, bits)},
 		Seed:  l.seed("host"),
 	})
@@ -470,15 +483,20 @@ func (l *Lane) watch(name string, err error) error {
 	return nil
 }
 
+// ticks is how often the watermark moves while a frame settles.
+const ticks = 4
+
 func (l *Lane) tick(ctx context.Context, every time.Duration) error {
-	t := time.NewTicker(every / 4)
+	t := time.NewTicker(every / ticks)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			l.Recorder.Tick(l.now())
+			now := l.now()
+			l.pulse.beat(now)
+			l.Recorder.Tick(now)
 		}
 	}
 }
@@ -488,6 +506,7 @@ func (l *Lane) tick(ctx context.Context, every time.Duration) error {
 // says that it was not.
 func (l *Lane) Close() error {
 	var errs []error
+	l.deeds.close()
 	if l.restore != nil {
 		errs = append(errs, l.restore())
 	}
@@ -541,9 +560,12 @@ func (l *Lane) Offer(o Offer) error {
 	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
 }
 
-// Reset makes every service well behaved again.
+// Reset makes every service well behaved again. Link and power are back; faults
+// stay in force.
 func (l *Lane) Reset() {
 	l.given("reset", "no authentication, the right time, a good certificate")
+	l.deeds.end()
+	l.bad.SetPhase("")
 	l.mu.Lock()
 	l.auth = [2]httpd.Auth{}
 	l.registrar = nil
@@ -707,13 +729,23 @@ func (l *Lane) ChallengeSIP(user, password string) {
 	l.registrar = map[string]string{user: password}
 }
 
-// Inject puts a fault in force; the error says that no service can do it.
+// Inject puts a fault in force at the service that can do it; the error says
+// that none can.
 func (l *Lane) Inject(r fault.Rule) error {
+	if _, ok := r.Effect().(impair.Effect); ok {
+		if err := l.bad.Can(r.Effect()); err != nil {
+			return fmt.Errorf("fault %q: %w", r, err)
+		}
+		l.Faults.Add(l.bad.Bind(r))
+		return nil
+	}
 	var errs []error
-	for _, s := range l.serving {
+	for name, s := range l.serving {
 		err := s.Can(r.Effect())
 		if err == nil {
-			l.Faults.Add(r)
+			// Another one would meet the rule too, and not know what to do.
+			service, _, _ := strings.Cut(name, " ")
+			l.Faults.Add(r.In(service))
 			return nil
 		}
 		errs = append(errs, err)
@@ -771,12 +803,15 @@ func (l *Lane) OpenRecording(dir string) error {
 	}
 	l.folder = dir
 	l.lost = l.dropped()
+	l.pulse.forget()
+	l.deeds.forget()
 	return l.Recorder.Open(dir)
 }
 
 // CloseRecording ends the spec's recording; frames from now on go to a numbered
-// folder below between, without a gap.
+// folder below between, without a gap. What faults did to the bench is undone.
 func (l *Lane) CloseRecording(between string) error {
+	l.mend()
 	l.text = timeline.Text(l.Recorder.Timeline().Events())
 	err := os.WriteFile(filepath.Join(l.folder, "timeline.txt"), []byte(l.text), 0o644) //nolint:gosec // evidence is for everybody on the lab machine
 	l.between++
@@ -841,6 +876,10 @@ func (l *Lane) Troubles() []string {
 	l.mu.Lock()
 	out := slices.Clone(l.died)
 	l.mu.Unlock()
+	out = append(out, l.deeds.troubles()...)
+	if why := l.pulse.trouble(); why != "" {
+		out = append(out, why)
+	}
 	if err := l.Recorder.Err(); err != nil {
 		out = append(out, "the recording is not whole: "+err.Error())
 	}

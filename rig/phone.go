@@ -57,9 +57,9 @@ func (l *Lane) preparePower(ctx context.Context) error {
 	if l.hands == nil {
 		l.hands = l.Operator
 	}
-	supply := &recordedPower{power: p, record: l.Recorder.Record}
-	l.Power = supply
-	l.restore = func() error { return supply.restore(ctx) }
+	l.supply = &recordedPower{power: p, record: l.Recorder.Record}
+	l.Power = l.supply
+	l.restore = func() error { return l.supply.restore(ctx) }
 	return nil
 }
 

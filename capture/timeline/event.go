@@ -142,6 +142,17 @@ const (
 const (
 	Wire    = "wire"
 	Derived = "derived"
+	// Impair is the rig where it spoils frames on purpose: FaultFired of it is
+	// the first frame of a flow (Src is the handset's end) that a rule did
+	// something to.
+	Impair = "impair"
+)
+
+// ImpairDid is the field of an Impair's FaultFired that says what was done;
+// ImpairAltered is that the host got other bytes than the cable had.
+const (
+	ImpairDid     = "impair.did"
+	ImpairAltered = "altered"
 )
 
 // Transport is how a file travels.

@@ -19,7 +19,9 @@ type flow struct {
 // cable show. Each transfer and request of the journal must have its frames,
 // each flow to a service its entry, and the bytes must be the same. The result
 // is empty when they agree; it is a pure function of the events. Transfers that
-// still run count for neither side.
+// still run count for neither side. Of a flow that the rig itself impaired a
+// service may know less than the cable had, and other things where frames were
+// altered on their way.
 func Disagreements(events []Event) []string {
 	var out []string
 	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
@@ -31,6 +33,7 @@ func Disagreements(events []Event) []string {
 	started := map[flow]bool{}
 	// What a service calls odd (HTTP in clear at the TLS port) it counts as nothing.
 	odd := map[netip.AddrPort]bool{}
+	impaired, altered := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
 	for i := range events {
 		e := &events[i]
 		switch e.By {
@@ -48,26 +51,32 @@ func Disagreements(events []Event) []string {
 				}
 			}
 			journal.journal(e)
+		case Impair:
+			if e.Kind == FaultFired && e.Src.IsValid() {
+				impaired[e.Src] = true
+				altered[e.Src] = altered[e.Src] || e.Fields[ImpairDid] == ImpairAltered
+			}
 		}
 	}
 	for src := range opened {
-		if used[src] && !named[src] {
+		if used[src] && !named[src] && !impaired[src] {
 			out = append(out, fmt.Sprintf("the wire shows a connection from %s, and no service speaks of it", src))
 		}
 	}
 	for key, n := range wire.counts {
-		if journal.counts[key] != n && !odd[key.src] {
-			out = append(out, fmt.Sprintf("%s: the wire shows %d, the journal %d", key, n, journal.counts[key]))
+		got := journal.counts[key]
+		if got != n && !odd[key.src] && !altered[key.src] && !(impaired[key.src] && got < n) {
+			out = append(out, fmt.Sprintf("%s: the wire shows %d, the journal %d", key, n, got))
 		}
 	}
 	for key, n := range journal.counts {
 		// A flow that began before the recording is not followed in it.
-		if _, ok := wire.counts[key]; !ok && (opened[key.src] || started[flow{key.src, key.file}]) {
+		if _, ok := wire.counts[key]; !ok && !altered[key.src] && (opened[key.src] || started[flow{key.src, key.file}]) {
 			out = append(out, fmt.Sprintf("%s: the journal speaks of %d, the wire of none", key, n))
 		}
 	}
 	for key, n := range wire.bytes {
-		if got, ok := journal.bytes[key]; ok && got != n {
+		if got, ok := journal.bytes[key]; ok && got != n && !altered[key.src] {
 			out = append(out, fmt.Sprintf("%s: %d bytes on the wire, %d in the journal", key, n, got))
 		}
 	}

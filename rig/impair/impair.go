@@ -30,7 +30,7 @@ import (
 // journal, where "wire" is what was decoded of the frames.
 const (
 	Service = "wire"
-	By      = "impair"
+	By      = timeline.Impair
 )
 
 // The messages of a fault.Point: which way a frame goes.
@@ -41,14 +41,14 @@ const (
 
 // Did is the field of an entry FaultFired that says what became of the first
 // frame of a flow: Lost, Late, Doubled or Altered.
-const Did = "impair.did"
+const Did = timeline.ImpairDid
 
 // The values of Did.
 const (
 	Lost    = "lost"
 	Late    = "late"
 	Doubled = "doubled"
-	Altered = "altered"
+	Altered = timeline.ImpairAltered
 )
 
 // Config is what the wire's faults need.

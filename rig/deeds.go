@@ -1,0 +1,230 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/impair"
+)
+
+// deeds are what faults do to the bench, as long as it lasts.
+type deeds struct {
+	mu     sync.Mutex
+	batch  *batch
+	closed bool
+	// downs is how many hold the link down.
+	downs  int
+	failed []string
+}
+
+// batch are the deeds that are undone together.
+type batch struct {
+	cancels []context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start runs a deed that lasts. It is over when do returns, and do returns, with
+// everything as it was before, soon after its context has ended.
+func (d *deeds) start(ctx context.Context, do func(context.Context)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	if d.closed {
+		cancel() // do has only to undo what was done
+	}
+	if d.batch == nil {
+		d.batch = &batch{}
+	}
+	b := d.batch
+	b.cancels = append(b.cancels, cancel)
+	// Ends with ctx at the latest.
+	b.running.Go(func() {
+		defer cancel()
+		do(ctx)
+	})
+}
+
+// end has everything undone and waits for it.
+func (d *deeds) end() {
+	d.mu.Lock()
+	b := d.batch
+	d.batch = nil
+	d.mu.Unlock()
+	if b == nil {
+		return
+	}
+	for _, cancel := range b.cancels {
+		cancel()
+	}
+	b.running.Wait()
+}
+
+// close is end, after which no deed lasts.
+func (d *deeds) close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.end()
+}
+
+func (d *deeds) trouble(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = append(d.failed, text)
+}
+
+// troubles are the deeds that were not done as told, since forget.
+func (d *deeds) troubles() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.failed)
+}
+
+func (d *deeds) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = nil
+}
+
+// pause waits; it is false if ctx ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// act does what a fault does to the bench. It runs where the service stands that
+// met the fault, which then goes on.
+func (l *Lane) act(ctx context.Context, d fault.Deed, sentence string) {
+	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.FaultFired, Reason: sentence})
+	switch d := d.(type) {
+	case impair.LinkDown:
+		l.dropLink(sentence, d.For)
+		l.deeds.start(ctx, func(ctx context.Context) {
+			pause(ctx, d.For)
+			l.raiseLink()
+		})
+	case impair.PowerCut:
+		cut := func(ctx context.Context) error {
+			if !pause(ctx, d.After) {
+				return nil
+			}
+			return l.Power.Off(ctx)
+		}
+		var done error
+		prompt := d.After == 0 && l.promptPower()
+		if prompt {
+			done = cut(ctx) // so that the service does nothing more with a handset that is off
+		}
+		l.deeds.start(ctx, func(ctx context.Context) {
+			if !prompt {
+				done = cut(ctx)
+			}
+			l.returnPower(ctx, done, d.For)
+		})
+	case impair.Phase:
+		l.bad.SetPhase(d.Name)
+	}
+}
+
+// promptPower tells a supply that is switched in no time.
+func (l *Lane) promptPower() bool {
+	return l.Handset.Simulated && l.Handset.Power.Kind != "command" && l.Handset.Power.Kind != "operator"
+}
+
+// returnPower gives the power back that was cut, after a while.
+func (l *Lane) returnPower(ctx context.Context, cut error, after time.Duration) {
+	var back error
+	if cut == nil && pause(ctx, after) {
+		if l.supply.off.Load() {
+			back = l.Power.On(ctx)
+		}
+	}
+	// Whatever came in between: no handset is left without power.
+	if l.supply.off.Load() {
+		back = errors.Join(back, l.restore())
+	}
+	if err := errors.Join(cut, back); err != nil && ctx.Err() == nil {
+		l.deeds.trouble("a power cut that a fault asked for went wrong: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+}
+
+// dropLink takes the link of the handset away: in memory its port's, elsewhere the
+// rig neither sends nor hears.
+func (l *Lane) dropLink(why string, d time.Duration) {
+	l.deeds.mu.Lock()
+	defer l.deeds.mu.Unlock()
+	l.deeds.downs++
+	if l.deeds.downs > 1 {
+		return
+	}
+	reason := fmt.Sprintf("for %v", d)
+	if l.sw == nil {
+		reason += ", emulated: the handset keeps its link, and the rig neither sends nor hears"
+	}
+	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkDown, Reason: reason})
+	l.bad.SetLink(false, why)
+	if l.sw != nil {
+		l.sw.SetLink(false)
+	}
+}
+
+// raiseLink undoes one dropLink; the last one brings the link back.
+func (l *Lane) raiseLink() {
+	l.deeds.mu.Lock()
+	defer l.deeds.mu.Unlock()
+	l.deeds.downs--
+	if l.deeds.downs > 0 {
+		return
+	}
+	// Before it is done: the handset may be quicker than the journal.
+	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkUp})
+	l.bad.SetLink(true, "")
+	if l.sw != nil {
+		l.sw.SetLink(true)
+	}
+}
+
+// WirePhase names the phase that the wire is in from now on, for faults that are
+// bound to one by During; empty is none.
+func (l *Lane) WirePhase(name string) {
+	l.given("wire phase", name, name)
+	l.bad.SetPhase(name)
+}
+
+// Calm takes every fault out of force and undoes what lasts: link and power are
+// back, the wire has no phase, and what it held back is on its way. It returns how
+// often each rule fired, and writes into the journal how often the wire's did.
+func (l *Lane) Calm() []fault.Count {
+	counts := l.Faults.Clear()
+	l.mend()
+	return counts
+}
+
+// mend makes the bench and the wire as good as they were.
+func (l *Lane) mend() {
+	l.deeds.end()
+	if len(l.Faults.Ledger()) > 0 {
+		l.bad.Sum() // there are rules that stay
+		return
+	}
+	l.bad.Calm()
+	if l.impaired != nil {
+		l.impaired.Release()
+	}
+}

@@ -80,7 +80,8 @@ type Overload struct{ File, Sname bool }
 
 const (
 	firstPrivate = 224
-	maxUnknown   = 40
+	maxUnknown   = 30
+	maxGarbage   = 500
 )
 
 // String is the predicate of the fault's sentence.
@@ -248,8 +249,8 @@ func (e Garbage) String() string {
 }
 
 func (e Garbage) check() error {
-	if e.Len < 1 || e.Len > maxValue {
-		return fmt.Errorf("%d bytes are not within 1 and %d", e.Len, maxValue)
+	if e.Len < 1 || e.Len > maxGarbage {
+		return fmt.Errorf("%d bytes are not within 1 and %d", e.Len, maxGarbage)
 	}
 	return nil
 }

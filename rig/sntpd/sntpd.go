@@ -5,7 +5,8 @@
 // asked anew for every client and every answer.
 //
 // Datagrams are handled one after another, and each answer stands in the
-// journal before it is sent. Faults are asked for at
+// journal before it is sent, as it is sent. Faults are asked for once per
+// request, when it came, at
 //
 //	fault.Point{Service: "sntpd", Message: "SNTP", Phase: "answer"}
 package sntpd
@@ -18,6 +19,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"ip88rig/capture/timeline"
@@ -51,6 +53,10 @@ type Config struct {
 	// the client is told that the server is not synchronised (leap indicator 3,
 	// stratum 0, "INIT"). Nil tells the real time.
 	Clock func(client netip.Addr, now time.Time) (time.Time, bool)
+	// Open opens a socket on a fresh port of the address that a request came to.
+	// Only FromOtherPort uses it, and cannot be done if it is nil. The server
+	// closes it.
+	Open func(local netip.Addr) (net.PacketConn, error)
 	// Stratum of the answers, 1 to 15; 0 means 1.
 	Stratum uint8
 	// Leap is the leap indicator of the answers: 0 none, 1 the last minute has
@@ -67,12 +73,16 @@ type Config struct {
 // Server answers SNTP requests.
 type Server struct {
 	sock    *datagram.Socket
+	open    func(netip.Addr) (net.PacketConn, error)
 	clock   func(netip.Addr, time.Time) (time.Time, bool)
 	stratum uint8
 	leap    uint8
 	record  func(timeline.Event)
 	faults  *fault.Plan
 	now     func() time.Time
+
+	// told is what each client was told last. Only serve's goroutine uses it.
+	told map[netip.Addr]time.Time
 }
 
 // New checks cfg and returns a server that does not listen to its socket yet.
@@ -89,9 +99,10 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("sntpd: Leap %d is not within 0 to 2; let Clock return false to be unsynchronised", cfg.Leap)
 	}
 	s := &Server{
-		sock: datagram.Upgrade(cfg.Conn), clock: cfg.Clock,
+		sock: datagram.Upgrade(cfg.Conn), open: cfg.Open, clock: cfg.Clock,
 		stratum: max(cfg.Stratum, 1), leap: cfg.Leap,
 		record: cfg.Record, faults: cfg.Faults, now: cfg.Now,
+		told: map[netip.Addr]time.Time{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -120,6 +131,10 @@ func (s *Server) serve(ctx context.Context) error {
 	// The goroutine of AfterFunc ends with Close, which wakes the read below.
 	stop := context.AfterFunc(ctx, func() { _ = s.sock.Close() })
 	defer stop()
+	var late sync.WaitGroup
+	defer late.Wait()
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
 	buf := make([]byte, 64<<10)
 	for {
 		n, from, to, err := s.sock.ReadFromTo(buf)
@@ -130,19 +145,57 @@ func (s *Server) serve(ctx context.Context) error {
 			return fmt.Errorf("sntpd: read on %v: %w", s.sock.Local(), err)
 		}
 		received := s.now()
-		answer := s.answer(buf[:n], from, to, received)
-		if answer == nil {
-			continue
-		}
-		if _, err := s.sock.WriteFromTo(answer, to, from); err != nil && ctx.Err() == nil {
-			s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
+		a := s.answer(buf[:n], from, to, received)
+		switch {
+		case a == nil:
+		case a.delay > 0:
+			late.Go(func() { // ends with the delay or ctx
+				timer := time.NewTimer(a.delay)
+				defer timer.Stop()
+				select {
+				case <-timer.C:
+					s.send(running, a, from, to)
+				case <-running.Done():
+				}
+			})
+		default:
+			s.send(ctx, a, from, to)
 		}
 	}
 }
 
-// answer records what is done about one datagram and returns what to send;
-// nil: nothing.
-func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) []byte {
+// answer is what is sent to a client, and how.
+type answer struct {
+	leap, version, mode, stratum, poll byte
+	refID                              string
+	origin                             uint64
+	// received and sent are what the client is told.
+	received, sent time.Time
+	why            string
+
+	length int // in bytes, what is behind that is cut off
+	delay  time.Duration
+	fresh  bool // from a fresh port
+}
+
+// bytes is the message (RFC 5905 section 7.3).
+func (a *answer) bytes() []byte {
+	out := make([]byte, packetLen)
+	out[0] = a.leap<<6 | a.version<<3 | a.mode
+	out[1] = a.stratum
+	out[2] = a.poll
+	out[3] = byte(256 + precision)
+	copy(out[12:16], a.refID)
+	binary.BigEndian.PutUint64(out[16:], Stamp(a.received)) // reference
+	binary.BigEndian.PutUint64(out[24:], a.origin)
+	binary.BigEndian.PutUint64(out[32:], Stamp(a.received)) // receive
+	binary.BigEndian.PutUint64(out[40:], Stamp(a.sent))     // transmit
+	return out[:a.length]
+}
+
+// answer says what one datagram is answered, nil: nothing. What is odd about it
+// and what goes wrong on purpose is recorded.
+func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) *answer {
 	if len(b) < packetLen {
 		s.oddity(from, to, fmt.Sprintf("%d bytes are no SNTP message, which has %d", len(b), packetLen))
 		return nil
@@ -160,61 +213,74 @@ func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) [
 		return nil
 	}
 
-	var offset time.Duration
-	var kiss string
-	effect, sentence, ok := s.faults.At(fault.Point{Service: name, Message: "SNTP", Phase: "answer"})
-	if ok {
-		e, mine := effect.(Effect)
-		if !mine {
-			s.oddity(from, to, fmt.Sprintf("fault not known here, ignored: %s", sentence))
-		} else {
-			s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
-		}
-		switch e := e.(type) {
-		case nil:
-		case Drop:
-			return nil
-		case KissOfDeath:
-			kiss = e.Code
-		case Offset:
-			offset = e.D
-		}
-	}
-
 	rec, synced := s.clock(from.Addr(), received)
-	rec = rec.Add(offset)
-	leap, stratum, refID, why := s.leap, s.stratum, "LOCL", ""
-	switch {
-	case kiss != "":
-		leap, stratum, refID, why = leapUnsynchronised, 0, kiss, "kiss-of-death "+kiss
-	case !synced:
-		leap, stratum, refID, why = leapUnsynchronised, 0, "INIT", "not synchronised"
-	}
-
-	out := make([]byte, packetLen)
-	out[0] = leap<<6 | version<<3 | modeServer
-	out[1] = stratum
-	out[2] = b[2] // poll is copied (RFC 4330 section 6)
-	out[3] = byte(256 + precision)
-	copy(out[12:16], refID)
-	binary.BigEndian.PutUint64(out[16:], Stamp(rec)) // reference
-	copy(out[24:32], b[40:48])                       // originate is the client's transmit stamp
-	binary.BigEndian.PutUint64(out[32:], Stamp(rec)) // receive
-
 	sent, _ := s.clock(from.Addr(), s.now())
-	sent = sent.Add(offset)
-	binary.BigEndian.PutUint64(out[40:], Stamp(sent)) // transmit
+	a := &answer{
+		leap: s.leap, version: version, mode: modeServer, stratum: s.stratum, refID: "LOCL",
+		poll:     b[2],                            // copied (RFC 4330 section 6)
+		origin:   binary.BigEndian.Uint64(b[40:]), // the client's transmit stamp
+		received: rec, sent: sent, length: packetLen,
+	}
+	if !synced {
+		a.leap, a.stratum, a.refID, a.why = leapUnsynchronised, 0, "INIT", "not synchronised"
+	}
+	last, before := s.told[from.Addr()]
+	if e := s.fault(from, to, before); e != nil {
+		if _, ok := e.(Drop); ok {
+			return nil
+		}
+		e.act(a, last)
+	}
+	s.told[from.Addr()] = a.sent
+	return a
+}
+
+// fault asks the plan, and journals what it says. It returns nil when nothing
+// is to go wrong. before: the client was told a time already.
+func (s *Server) fault(from, to netip.AddrPort, before bool) Effect {
+	if s.faults.Empty() {
+		return nil
+	}
+	effect, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: "SNTP", Phase: "answer"}, func(e fault.Effect) bool {
+		own, ok := e.(Effect)
+		return ok && s.Can(own) == nil && own.fits(before)
+	})
+	if !ok {
+		return nil
+	}
+	s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
+	own, _ := effect.(Effect)
+	return own
+}
+
+// send records an answer and sends it.
+func (s *Server) send(ctx context.Context, a *answer, from, to netip.AddrPort) {
+	out := a.bytes()
 	s.record(timeline.Event{
-		By: name, Kind: timeline.SNTPResponse, Src: from, Dst: to, Reason: why,
+		By: name, Kind: timeline.SNTPResponse, Src: from, Dst: to, Reason: a.why, Bytes: int64(len(out)),
 		Fields: map[string]string{
-			"ntp.flags.vn": strconv.Itoa(int(version)),
-			"ntp.flags.li": strconv.Itoa(int(leap)),
-			"ntp.stratum":  strconv.Itoa(int(stratum)),
-			"ntp.refid":    refID,
-			"ntp.xmt":      sent.UTC().Format(time.RFC3339Nano),
+			"ntp.flags.vn":   strconv.Itoa(int(a.version)),
+			"ntp.flags.li":   strconv.Itoa(int(a.leap)),
+			"ntp.flags.mode": strconv.Itoa(int(a.mode)),
+			"ntp.stratum":    strconv.Itoa(int(a.stratum)),
+			"ntp.refid":      a.refID,
+			"ntp.xmt":        a.sent.UTC().Format(time.RFC3339Nano),
 		},
 	})
-	return out
+	sock := s.sock
+	if a.fresh {
+		conn, err := s.open(to.Addr())
+		if err != nil {
+			s.oddity(from, to, fmt.Sprintf("no other port to answer from: %v", err))
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		sock = datagram.Upgrade(conn)
+		to = sock.Local()
+	}
+	if _, err := sock.WriteFromTo(out, to, from); err != nil && ctx.Err() == nil {
+		s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
+	}
 }
 
 func (s *Server) oddity(from, to netip.AddrPort, reason string) {

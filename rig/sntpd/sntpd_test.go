@@ -69,6 +69,17 @@ func request(first byte) []byte {
 	return b
 }
 
+// respond handles one datagram and returns the bytes that are sent, nil: none.
+func respond(t *testing.T, s *Server, b []byte, from netip.AddrPort, received time.Time) []byte {
+	t.Helper()
+	a := s.answer(b, from, own, received)
+	if a == nil {
+		return nil
+	}
+	s.send(t.Context(), a, from, own)
+	return a.bytes()
+}
+
 func TestStampsCountFrom1900AndWrapIn2036(t *testing.T) {
 	for _, tt := range []struct {
 		name, at, want string
@@ -176,7 +187,7 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			got := s.answer(request(tt.first), handset, own, base)
+			got := respond(t, s, request(tt.first), handset, base)
 
 			if kinds := j.kinds(); !slices.Equal(kinds, tt.kinds) {
 				t.Errorf("recorded %v, want %v", kinds, tt.kinds)
@@ -228,7 +239,7 @@ func TestTheClockIsAskedForEachClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	for client, want := range map[netip.AddrPort]time.Time{handset: base.Add(-time.Hour), other: base} {
-		got := s.answer(request(4<<3|3), client, own, base)
+		got := respond(t, s, request(4<<3|3), client, base)
 		if xmt := binary.BigEndian.Uint64(got[40:]); xmt != Stamp(want) {
 			t.Errorf("%v was told %x, want %x", client, xmt, Stamp(want))
 		}
@@ -241,7 +252,7 @@ func TestAShortPacketIsAnOddity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.answer(request(4<<3 | 3)[:47], handset, own, time.Time{}); got != nil {
+	if got := respond(t, s, request(4<<3 | 3)[:47], handset, time.Time{}); got != nil {
 		t.Errorf("answered %x", got)
 	}
 	if e := j.last(); e.Kind != timeline.ServiceOddity || !strings.Contains(e.Reason, "47 bytes") {
@@ -338,7 +349,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := s.answer(b, handset, own, time.Now())
+		got := respond(t, s, b, handset, time.Now())
 		if n := len(j.kinds()); n != 1 {
 			t.Errorf("%d events for one datagram", n)
 		}

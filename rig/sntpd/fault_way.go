@@ -1,0 +1,39 @@
+package sntpd
+
+import (
+	"fmt"
+	"time"
+)
+
+// Delay sends the answer so much later, with the stamps it had: as if it had
+// been long on the way.
+type Delay struct{ By time.Duration }
+
+// FromOtherPort sends the answer from another port than the one asked. It needs
+// Config.Open.
+type FromOtherPort struct{}
+
+func (Delay) sealed()         {}
+func (FromOtherPort) sealed() {}
+
+// String is the predicate of the fault's sentence.
+func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.By) }
+
+// String is the predicate of the fault's sentence.
+func (FromOtherPort) String() string { return "answers from another port" }
+
+func (e Delay) check() error {
+	if e.By <= 0 || e.By > 24*time.Hour {
+		return fmt.Errorf("sntpd: a delay of %v is not within 0 and a day", e.By)
+	}
+	return nil
+}
+
+func (FromOtherPort) check() error { return nil }
+
+func (Delay) fits(bool) bool         { return true }
+func (FromOtherPort) fits(bool) bool { return true }
+
+func (e Delay) act(a *answer, _ time.Time) { a.delay = e.By }
+
+func (FromOtherPort) act(a *answer, _ time.Time) { a.fresh = true }

@@ -122,6 +122,9 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 		"peer without interface":  {"{interface: eth1, vlan: 88}", "{peer: eth2}", "needs wire.interface"},
 		"block out of range":      {"", "    block: 9000\n", "is not from 1 to 8190"},
 		"shared block":            {"", "    block: 7\n  - {name: other, model: IP8820, mac: 'b4:0e:dc:00:11:23', block: 7}\n", "would share their addresses"},
+		"no file of deviations":   {"handsets:", "deviations: nowhere.yaml\nhandsets:", "lab.yaml:3:13: deviations: stat"},
+		"deviations in a folder":  {"handsets:", "deviations: empty\nhandsets:", "is a folder"},
+		"records in a file":       {"handsets:", "golden-records: plain\nhandsets:", "lab.yaml:3:17: golden-records:"},
 		"public authority halved": {"handsets:", "public-authority: {name: x}\nhandsets:", "certificate is missing"},
 	}
 	for name, tt := range tests {
@@ -141,6 +144,33 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 				t.Errorf("got  %v\nwant %q with the file's name", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestRecordsAndDeviationsStandBesideTheBenchFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "lab.yaml")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("lab.yaml", good)
+	b, err := bench.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.GoldenRecords != filepath.Join(dir, "lab.golden") || b.Deviations != "" {
+		t.Errorf("by default: records %q, deviations %q", b.GoldenRecords, b.Deviations)
+	}
+	write("known.yaml", "")
+	write("lab.yaml", "deviations: known.yaml\ngolden-records: certified\n"+good)
+	if b, err = bench.Load(path); err != nil {
+		t.Fatal(err)
+	}
+	if b.GoldenRecords != filepath.Join(dir, "certified") || b.Deviations != filepath.Join(dir, "known.yaml") {
+		t.Errorf("records %q, deviations %q", b.GoldenRecords, b.Deviations)
 	}
 }
 

@@ -58,6 +58,15 @@ func (c *checkCmd) run(ctx context.Context, out io.Writer, system preflight.Syst
 	if err != nil {
 		return err
 	}
+	deviations, err := loadDeviations(b)
+	if err != nil {
+		return err
+	}
+	for _, h := range handsets {
+		if _, err := loadRecord(b, h); err != nil {
+			return err
+		}
+	}
 	t := &terminal{out: out}
 	t.print(fmt.Sprintf("bench %s, %d of %d handsets\n\n", b.Name, len(handsets), len(b.Handsets)))
 	findings := preflight.Check(ctx, preflight.Config{Bench: b, Handsets: handsets, Out: c.Out, Probe: c.probe, System: system})
@@ -68,6 +77,7 @@ func (c *checkCmd) run(ctx context.Context, out io.Writer, system preflight.Syst
 		return exitError{code: report.ExitInterrupted}
 	}
 	t.print("\n" + c.skips(b, handsets))
+	t.print(expired(b, deviations, time.Now()))
 	if c.Facts {
 		t.print("\n" + facts(handsets))
 	}

@@ -32,6 +32,9 @@ type laneCmd struct {
 	OperatorMax int `default:"-1"`
 	AllowRisk   []string
 	Rerun       string
+
+	GoldenRecords string
+	Deviations    string
 }
 
 // goTest stands in for *testing.T where there is none.
@@ -58,7 +61,7 @@ func (c *laneCmd) Run() error {
 }
 
 func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
-	b, err := loadBench(c.Bench)
+	b, err := loadBenchWith(c.Bench, c.GoldenRecords, c.Deviations)
 	if err != nil {
 		return err
 	}
@@ -67,6 +70,14 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 		return fmt.Errorf("no handset %q on this bench", c.Handset)
 	}
 	defects, err := defect.Parse(c.Defect)
+	if err != nil {
+		return err
+	}
+	record, err := loadRecord(b, h)
+	if err != nil {
+		return err
+	}
+	deviations, err := loadDeviations(b)
 	if err != nil {
 		return err
 	}
@@ -84,7 +95,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 	}
 	o := scenarios.Options{
 		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Seed: c.Seed,
-		OperatorMax: c.OperatorMax, Rerun: c.Rerun,
+		OperatorMax: c.OperatorMax, Rerun: c.Rerun, Golden: record, Deviations: deviations,
 		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
@@ -117,7 +128,7 @@ func (c *laneCmd) args() []string {
 	args := []string{
 		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter,
 		"--defect=" + c.Defect, "--depth=" + c.Depth, fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
-		"--rerun=" + c.Rerun,
+		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,
 	}
 	if len(c.AllowRisk) > 0 {
 		args = append(args, "--allow-risk="+strings.Join(c.AllowRisk, ","))

@@ -18,6 +18,7 @@ import (
 
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/golden"
 	"ip88rig/rig/model"
 	"ip88rig/scenarios"
 )
@@ -96,7 +97,7 @@ func TestTheReferenceOfTheBenchFileTellsEveryKeyWithItsDefault(t *testing.T) {
 
 	// What is commented out is right, too, once the files are there.
 	dir := t.TempDir()
-	for _, name := range []string{"chain.pem", "key.pem", "golden/desk/x", "fw/1.2.38/x", "fw/1.3.1/x"} {
+	for _, name := range []string{"chain.pem", "key.pem", "known.yaml", "golden/desk/x", "fw/1.2.38/x", "fw/1.3.1/x"} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -105,13 +106,30 @@ func TestTheReferenceOfTheBenchFileTellsEveryKeyWithItsDefault(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	whole := regexp.MustCompile(`(?m)^( *)# (public-authority:|golden:|firmware:|  \w+: )`).ReplaceAllString(text, "$1$2")
+	whole := regexp.MustCompile(`(?m)^( *)# (public-authority:|deviations:|golden:|firmware:|  \w+: )`).ReplaceAllString(text, "$1$2")
 	b, err = bench.Parse("reference, nothing commented out", []byte(whole), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if want := filepath.Join(dir, "lab.golden"); b.GoldenRecords != want || b.Deviations != filepath.Join(dir, "known.yaml") {
+		t.Errorf("golden records %s, deviations %s; want them beside the file", b.GoldenRecords, b.Deviations)
+	}
 	if h := b.Handsets[0]; b.PublicChain == nil || h.Golden == "" || h.GoldenFirmware == nil || h.NextFirmware == nil {
 		t.Errorf("not all of it was commented in:\n%s", whole)
+	}
+}
+
+func TestTheRecordAndTheDeviationInREADMEAreOnes(t *testing.T) {
+	text := part(t, "record")
+	if r, err := golden.Parse("README.md", []byte(text)); err != nil || r.String() != text {
+		t.Errorf("the golden record is not as ip88rig writes it: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "known.yaml")
+	if err := os.WriteFile(path, []byte(part(t, "deviations")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := loadDeviations(bench.Bench{Deviations: path}); err != nil || len(list) != 1 {
+		t.Errorf("got %v, %v", list, err)
 	}
 }
 

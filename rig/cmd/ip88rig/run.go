@@ -22,6 +22,7 @@ import (
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
+	"ip88rig/rig/golden"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
@@ -41,6 +42,10 @@ type runCmd struct {
 	OperatorMax int      `help:"How often a person may be asked to act, at most; -1 is no bound." default:"-1"`
 	Yes         bool     `help:"Do not ask before the first firmware install on a handset that does not run golden's version."`
 	Quiet       bool     `help:"Only the summary."`
+
+	UpdateGolden  bool   `help:"When the run ends, write what was measured into the golden records. The run itself is judged by the records as they were."`
+	GoldenRecords string `help:"Folder of golden records, in place of the bench's (the bench file's name with .golden)." type:"path"`
+	Deviations    string `help:"File of known deviations, in place of the bench's." type:"path"`
 }
 
 // Help is what "ip88rig run --help" shows beside the flags.
@@ -50,8 +55,10 @@ func (*runCmd) Help() string {
   ip88rig run --handset ip8830 --filter RBT-04    one row on one handset
   ip88rig run --handset ip8830 --defect accepts-expired
   ip88rig run --bench lab.yaml --operator-max 20  real handsets, a bounded amount of hand work
+  ip88rig run --bench lab.yaml --update-golden    what was measured is what is compared with from now on
 
-Exit codes: 0 everything passed, 1 a row failed or drifted, 2 usage or bench file,
+Exit codes: 0 everything passed, 1 a row failed or drifted or a known deviation is
+not shown any more, 2 usage, bench file, golden records or deviations,
 3 something is inconclusive or blocked (with --strict also skipped), 130 interrupted.`
 }
 
@@ -92,11 +99,15 @@ func chosen(b bench.Bench, names []string) ([]bench.Handset, error) {
 // Run is the parent: it starts a lane for each handset, shows what they do, and
 // alone writes run.json.
 func (c *runCmd) Run(ctx context.Context) error {
-	b, err := loadBench(c.Bench)
+	b, err := loadBenchWith(c.Bench, c.GoldenRecords, c.Deviations)
 	if err != nil {
 		return err
 	}
 	handsets, err := chosen(b, c.Handset)
+	if err != nil {
+		return err
+	}
+	deviations, err := c.records(b, handsets)
 	if err != nil {
 		return err
 	}
@@ -147,6 +158,8 @@ func (c *runCmd) Run(ctx context.Context) error {
 	heard := hearStrangers(ctx, p.terminal, b)
 	run := p.run(ctx, handsets)
 	heard()
+	run.Absent, run.Deviations = absent(b, handsets), b.Deviations
+	run.Stale = run.StaleDeviations(deviations)
 	for _, h := range run.Handsets {
 		kept[h.Name] = h.Left
 	}
@@ -161,6 +174,11 @@ func (c *runCmd) Run(ctx context.Context) error {
 	_ = os.Symlink(filepath.Base(p.dir), latest)
 	p.terminal.print(run.Summary())
 	p.terminal.print(fmt.Sprintf("evidence: %s (run.json, junit.xml, a folder for each handset and spec)\n", p.dir))
+	if c.UpdateGolden {
+		if err := p.updateGolden(handsets, run); err != nil {
+			return err
+		}
+	}
 	if code := run.ExitCode(); code != 0 {
 		return exitError{code: code}
 	}
@@ -294,7 +312,10 @@ func version() string {
 func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 	result := report.Handset{
 		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
-		Firmware: h.Running, Seed: p.cmd.Seed, Specs: []report.Spec{},
+		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter),
+	}
+	if record, err := golden.LoadFor(p.bench, h); err == nil && record != nil {
+		result.Golden = record.Name
 	}
 	if p.cmd.Defect != "" {
 		result.Defects = strings.Split(p.cmd.Defect, ",")
@@ -360,6 +381,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	lane := laneCmd{
 		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect,
 		Depth: p.cmd.Depth, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
+		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}
 	cmd := exec.Command(exe, lane.args()...) //nolint:gosec,noctx // this program itself; it is ended by SIGINT below, so that evidence stays whole
 	cmd.Stdout, cmd.Stderr = logFile, logFile
@@ -515,6 +537,12 @@ func (p *parent) rerun(h bench.Handset) string {
 	}
 	if len(p.cmd.AllowRisk) > 0 {
 		parts = append(parts, "--allow-risk "+strings.Join(p.cmd.AllowRisk, ","))
+	}
+	if p.cmd.GoldenRecords != "" {
+		parts = append(parts, "--golden-records '"+p.cmd.GoldenRecords+"'")
+	}
+	if p.cmd.Deviations != "" {
+		parts = append(parts, "--deviations '"+p.cmd.Deviations+"'")
 	}
 	return strings.ReplaceAll(strings.Join(parts, " "), "%", "%%") + " --filter '%s'"
 }

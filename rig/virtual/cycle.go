@@ -112,31 +112,49 @@ func (c *cycle) run(ctx context.Context) string {
 // reason tells why to reboot, blank for no reason. Neither a file that could
 // not be had nor one that could not be read is one (assumed).
 func (c *cycle) reason(installed bool) string {
-	changed := c.changed()
 	c.h.mu.Lock()
-	defer c.h.mu.Unlock()
-	missed := c.h.memory.missed
-	c.h.memory.missed = false
+	once := !c.h.memory.needless
+	c.h.memory.needless = false
+	c.h.mu.Unlock()
+	changed, setBack := c.changed(), c.setBack()
 	switch {
 	case installed:
-		if c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" || c.has(defect.RebootFlagSticks) {
-			c.h.memory.again = true
-		}
-		return "software"
+		return c.reboot("software", c.has(defect.RebootsTwiceAfterSoftware) || c.has(defect.RebootsPerReason) && changed != "" || c.has(defect.RebootFlagSticks))
 	case changed != "":
-		c.h.memory.again = c.h.memory.again || c.has(defect.RebootFlagSticks)
-		return changed
+		return c.reboot(changed, c.has(defect.RebootFlagSticks))
+	case setBack && c.h.cfg.Facts.Yes(model.SetBackReboots) && !c.has(defect.SetBackReboots):
+		return c.reboot("asterisked field, set back", c.has(defect.RebootFlagSticks))
 	case c.mentioned:
 		return "asterisked field named (defect)"
-	case c.noVersion && c.has(defect.MissingVersionReboots) && !missed:
-		c.h.memory.missed = true
-		return "no version file (defect)"
+	case !once:
+		return ""
+	case setBack && !c.h.cfg.Facts.Yes(model.SetBackReboots) && c.has(defect.SetBackReboots):
+		return c.needless("asterisked field, set back")
+	case c.noVersion && c.has(defect.MissingVersionReboots):
+		return c.needless("no version file")
 	case c.badVersion && c.has(defect.DamagedVersionReboots):
-		return "damaged version file (defect)"
+		return c.needless("damaged version file")
 	case c.broken && c.has(defect.BrokenCycleReboots):
-		return "file broken off (defect)"
+		return c.needless("file broken off")
 	}
 	return ""
+}
+
+// reboot is a reboot for a reason, with a defect's after it.
+func (c *cycle) reboot(reason string, again bool) string {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	c.h.memory.again = c.h.memory.again || again
+	return reason
+}
+
+// needless is the reboot of a defect that does not do so twice running: a
+// handset in a loop would show nothing else.
+func (c *cycle) needless(reason string) string {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	c.h.memory.needless = true
+	return reason + " (defect)"
 }
 
 // errCycleOver says that nothing more is asked of the server in this cycle.
@@ -407,7 +425,7 @@ func (c *cycle) asterisked() bool {
 }
 
 // setBack tells whether the phone-specific file has set back an asterisked field
-// that the global file had changed.
+// that the global file had changed. Whether that reboots is a fact.
 func (c *cycle) setBack() bool {
 	now := c.h.settings()
 	return slices.ContainsFunc(c.h.cfg.Facts.Fields(model.RebootFields), func(f model.Field) bool {
@@ -415,8 +433,7 @@ func (c *cycle) setBack() bool {
 	})
 }
 
-// changed returns why the configuration asks for a reboot, blank if it does
-// not. Whether a field that was changed and set back does is a fact.
+// changed returns why the configuration asks for a reboot, blank if it does not.
 func (c *cycle) changed() string {
 	switch {
 	case c.asterisked():
@@ -424,8 +441,6 @@ func (c *cycle) changed() string {
 			return ""
 		}
 		return "asterisked field"
-	case c.setBack() && c.h.cfg.Facts.Yes(model.SetBackReboots) != c.has(defect.SetBackReboots):
-		return "asterisked field, set back"
 	case c.has(defect.RebootsOnAnyChange):
 		now := c.h.settings()
 		names := slices.Concat(slices.Collect(maps.Keys(now.state.Settings)), slices.Collect(maps.Keys(c.before.state.Settings)))

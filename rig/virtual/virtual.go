@@ -127,8 +127,9 @@ type Handset struct {
 type volatile struct {
 	force bool // the next cycle downloads whatever the flags say (check-sync)
 	again bool // a defect reboots once more after the next cycle
-	// missed says that the defect missing-version-reboots has just rebooted.
-	missed bool
+	// needless says that the reboot was one of a defect that does not do so twice
+	// running.
+	needless bool
 	// undo holds what files have overwritten since power came, for the defect
 	// settings-volatile; nil stands for the factory's value.
 	undo map[model.Field]*string

@@ -197,19 +197,19 @@ func Doc(n Name) string {
 	case StopsWithoutOwn:
 		return "ends the cycle when the phone-specific file is missing (ORD-09)."
 	case MissingVersionReboots:
-		return "reboots once after a cycle without version file (ORD-10)."
+		return "reboots after a cycle without version file, but not after two running (ORD-10)."
 	case IgnoresMacForm:
 		return "names the phone-specific file by its MAC whatever https_macform says (ORD-12)."
 	case WrongKeyWipes:
-		return "forgets its line's settings when a file cannot be decrypted (CFG-04)."
+		return "forgets its lines' settings when a file cannot be decrypted (CFG-04)."
 	case ResetsUnmentioned:
-		return "returns what neither file mentions to its factory value (CFG-05)."
+		return "returns what neither file mentions to its factory value, once one of them was read (CFG-05)."
 	case DamagedFileSticks:
-		return "takes no configuration any more after a file that it could not read, until a factory reset (CFG-06)."
+		return "takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06)."
 	case KeepsComment:
 		return "keeps the comment behind a value as part of it (CFG-07)."
 	case BrokenCipherSticks:
-		return "takes no encrypted file any more after one that was cut, until a factory reset (CFG-08)."
+		return "takes no encrypted file any more after one that its key opened in part only, until a factory reset (CFG-08)."
 	case LateKey:
 		return "uses a decrypt_key of the global file from the next cycle on only (CFG-10)."
 	case RebootFlagSticks:
@@ -217,21 +217,21 @@ func Doc(n Name) string {
 	case VersionLoop:
 		return "never finds its version equal after an upgrade: downloads, installs and reboots again, three times (RBT-06)."
 	case SetBackReboots:
-		return "does otherwise than it should when the phone-specific file sets back what the global file changed (RBT-07)."
+		return "does otherwise than the model's facts say when the phone-specific file sets back what the global file changed; it does not reboot for that twice running (RBT-07)."
 	case BrokenCycleReboots:
-		return "reboots after a cycle in which a file was broken off (RBT-08)."
+		return "reboots after a cycle in which a file was broken off, but not after two running (RBT-08)."
 	case InstallsIncomplete:
 		return "installs the new version although a listed file was missing (FWU-05)."
 	case IgnoresChecksum:
-		return "installs files whose content is not what the version file says (FWU-06)."
+		return "installs files whose content is not what the version file says, or that are another model's (FWU-06)."
 	case InstallsBroken:
 		return "installs the new version although a transfer broke off (FWU-07)."
 	case SingleBank:
-		return "writes over the version that it runs: power cut in the middle leaves nothing to start (FWU-08)."
+		return "writes over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08)."
 	case FlashWearsOut:
 		return "installs two versions since it left the factory and no more (FWU-10)."
 	case DamagedVersionReboots:
-		return "reboots when it cannot read the version file (FWU-11)."
+		return "reboots when it cannot read the version file, but not twice running (FWU-11)."
 	case LosesSettingsOnUpgrade:
 		return "forgets its settings when it installs software (FWU-12)."
 	case FetchesTwice:

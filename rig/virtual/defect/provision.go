@@ -8,19 +8,19 @@ const (
 	StopsWithoutGlobal Name = "stops-without-global"
 	// StopsWithoutOwn ends the cycle when the phone-specific file is missing (ORD-09).
 	StopsWithoutOwn Name = "stops-without-own"
-	// MissingVersionReboots reboots once after a cycle without version file (ORD-10).
+	// MissingVersionReboots reboots after a cycle without version file, but not after two running (ORD-10).
 	MissingVersionReboots Name = "missing-version-reboots"
 	// IgnoresMacForm names the phone-specific file by its MAC whatever https_macform says (ORD-12).
 	IgnoresMacForm Name = "ignores-mac-form"
-	// WrongKeyWipes forgets its line's settings when a file cannot be decrypted (CFG-04).
+	// WrongKeyWipes forgets its lines' settings when a file cannot be decrypted (CFG-04).
 	WrongKeyWipes Name = "wrong-key-wipes"
-	// ResetsUnmentioned returns what neither file mentions to its factory value (CFG-05).
+	// ResetsUnmentioned returns what neither file mentions to its factory value, once one of them was read (CFG-05).
 	ResetsUnmentioned Name = "resets-unmentioned"
-	// DamagedFileSticks takes no configuration any more after a file that it could not read, until a factory reset (CFG-06).
+	// DamagedFileSticks takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06).
 	DamagedFileSticks Name = "damaged-file-sticks"
 	// KeepsComment keeps the comment behind a value as part of it (CFG-07).
 	KeepsComment Name = "keeps-comment"
-	// BrokenCipherSticks takes no encrypted file any more after one that was cut, until a factory reset (CFG-08).
+	// BrokenCipherSticks takes no encrypted file any more after one that its key opened in part only, until a factory reset (CFG-08).
 	BrokenCipherSticks Name = "broken-cipher-sticks"
 	// LateKey uses a decrypt_key of the global file from the next cycle on only (CFG-10).
 	LateKey Name = "late-key"
@@ -28,21 +28,21 @@ const (
 	RebootFlagSticks Name = "reboot-flag-sticks"
 	// VersionLoop never finds its version equal after an upgrade: downloads, installs and reboots again, three times (RBT-06).
 	VersionLoop Name = "version-loop"
-	// SetBackReboots does otherwise than it should when the phone-specific file sets back what the global file changed (RBT-07).
+	// SetBackReboots does otherwise than the model's facts say when the phone-specific file sets back what the global file changed; it does not reboot for that twice running (RBT-07).
 	SetBackReboots Name = "set-back-reboots"
-	// BrokenCycleReboots reboots after a cycle in which a file was broken off (RBT-08).
+	// BrokenCycleReboots reboots after a cycle in which a file was broken off, but not after two running (RBT-08).
 	BrokenCycleReboots Name = "broken-cycle-reboots"
 	// InstallsIncomplete installs the new version although a listed file was missing (FWU-05).
 	InstallsIncomplete Name = "installs-incomplete"
-	// IgnoresChecksum installs files whose content is not what the version file says (FWU-06).
+	// IgnoresChecksum installs files whose content is not what the version file says, or that are another model's (FWU-06).
 	IgnoresChecksum Name = "ignores-checksum"
 	// InstallsBroken installs the new version although a transfer broke off (FWU-07).
 	InstallsBroken Name = "installs-broken"
-	// SingleBank writes over the version that it runs: power cut in the middle leaves nothing to start (FWU-08).
+	// SingleBank writes over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08).
 	SingleBank Name = "single-bank"
 	// FlashWearsOut installs two versions since it left the factory and no more (FWU-10).
 	FlashWearsOut Name = "flash-wears-out"
-	// DamagedVersionReboots reboots when it cannot read the version file (FWU-11).
+	// DamagedVersionReboots reboots when it cannot read the version file, but not twice running (FWU-11).
 	DamagedVersionReboots Name = "damaged-version-reboots"
 	// LosesSettingsOnUpgrade forgets its settings when it installs software (FWU-12).
 	LosesSettingsOnUpgrade Name = "loses-settings-on-upgrade"

@@ -42,8 +42,10 @@ type lab struct {
 	senders map[string]bool // MACs that downloads came from
 	phone   string          // the address to give
 	lease   time.Duration
-	late    time.Duration // what the time server is ahead
-	sip     *net.UDPAddr  // where the last REGISTER came from
+	late    time.Duration                                     // what the time server is ahead
+	sip     *net.UDPAddr                                      // where the last REGISTER came from
+	web     func(w http.ResponseWriter, r *http.Request) bool // answers before http does, or leaves it to that
+	slow    time.Duration                                     // what the time server takes to answer
 }
 
 const (
@@ -300,8 +302,9 @@ func (l *lab) sntp(conn net.PacketConn) {
 			continue
 		}
 		l.mu.Lock()
-		now := time.Now().Add(l.late)
+		now, slow := time.Now().Add(l.late), l.slow
 		l.mu.Unlock()
+		time.Sleep(slow) //nolint:forbidigo // a server that takes its time
 		const to1900 = 2208988800
 		res := make([]byte, 48)
 		res[0], res[1] = 4<<3|4, 1
@@ -315,6 +318,12 @@ func (l *lab) sntp(conn net.PacketConn) {
 
 func (l *lab) http(w http.ResponseWriter, r *http.Request) {
 	l.note("http %s", strings.TrimPrefix(r.URL.Path, "/"))
+	l.mu.Lock()
+	web := l.web
+	l.mu.Unlock()
+	if web != nil && web(w, r) {
+		return
+	}
 	text, ok := l.file(strings.TrimPrefix(r.URL.Path, "/"))
 	if !ok {
 		http.NotFound(w, r)

@@ -1,0 +1,515 @@
+package virtual
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/flash"
+)
+
+func option(code uint8, value []byte) func(*lab, *Config) {
+	return func(l *lab, _ *Config) { l.options[code] = value }
+}
+
+// answering has some requests answered by a function.
+func answering(web func(w http.ResponseWriter, r *http.Request) bool) func(*lab, *Config) {
+	return func(l *lab, _ *Config) { l.web = web }
+}
+
+// failing answers requests for the global file with a status and a text.
+func failing(status int, text string) func(*lab, *Config) {
+	return answering(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, global) {
+			return false
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+		return true
+	})
+}
+
+// given runs a handset that registers as 100 if nothing else is served, and
+// returns what was noted up to its registration.
+func (l *lab) given(list ...func(*lab, *Config)) (*Handset, string) {
+	l.t.Helper()
+	h := registered(l.t, l, func(c *Config) {
+		for _, g := range list {
+			g(l, c)
+		}
+	})
+	return h, short(l.since(0))
+}
+
+func sick(d ...defect.Name) func(*lab, *Config) {
+	return func(_ *lab, c *Config) { c.Defects = d }
+}
+
+func TestWebDefectsShow(t *testing.T) {
+	t.Parallel()
+	const (
+		overTFTP, overHTTP, nothing = "B G O F V R100", "B hG hO hF hV R100", "B R100"
+		web, closed                 = "http://192.0.2.1", "http://192.0.2.1:81"
+		page                        = "[VOIP]\nline1_name 201\n"
+	)
+	prefixed := "B h?p/" + global + " h?p/" + own + " h?p/" + own + "/" + verFile + " h?p/" + verFile + " R100"
+	for _, tc := range []struct {
+		defect        defect.Name
+		name          string
+		given         []func(*lab, *Config)
+		healthy, sick string
+	}{
+		{defect.Option66Wins, "150 is dead", given(option(150, []byte{192, 0, 2, 9}), option(66, []byte(labServer))), nothing, overTFTP},
+		{defect.Option66Wins, "150 is blank", given(option(150, []byte{0, 0, 0, 0}), option(66, []byte(labServer))), overTFTP, overTFTP},
+		{defect.DropsURLPath, "a path", given(populate(web + "/p/")), prefixed, overHTTP},
+		{defect.DropsURLPath, "no path", given(populate(web)), overHTTP, overHTTP},
+		{defect.NoFallback, "none", given(populate(closed)), nothing, overTFTP},
+		{defect.NoFallback, "TFTP", given(populate(closed), fact(model.UnreachableFallback, "tftp")), overTFTP, nothing},
+		{defect.NoFallback, "nobody has the address", given(populate("http://192.0.2.9")), nothing, overTFTP},
+		{defect.NoFallback, "a server that is there", given(populate(web)), overHTTP, overHTTP},
+		{defect.AppliesErrorPage, "500", given(populate(web), failing(500, page)), overHTTP, "B hG hO hF hV R201"},
+		{defect.AppliesErrorPage, "404", given(populate(web), failing(404, page)), overHTTP, "B hG hO hF hV R201"},
+		{defect.AppliesErrorPage, "none", given(populate(web), serve(global, page)), "B hG hO hF hV R201", "B hG hO hF hV R201"},
+		{defect.TakesShortBody, "short", given(populate(web), serve(global, page+breakOff)), overHTTP, "B hG hO hF hV R201"},
+	} {
+		t.Run(string(tc.defect)+" "+tc.name, func(t *testing.T) {
+			t.Parallel()
+			for want, defects := range map[string]defect.Set{tc.healthy: nil, tc.sick: {tc.defect}} {
+				if _, got := newLab(t).given(append(tc.given, sick(defects...))...); got != want {
+					t.Errorf("%v: got %s, want %s", defects, got, want)
+				}
+			}
+			if tc.healthy == tc.sick { // the map holds the last of both only
+				if _, got := newLab(t).given(tc.given...); got != tc.healthy {
+					t.Errorf("healthy: got %s, want %s", got, tc.healthy)
+				}
+			}
+		})
+	}
+}
+
+func TestMalformedURLHangs(t *testing.T) {
+	l := newLab(t)
+	l.options[42] = net.ParseIP(labServer).To4()
+	l.options[160] = []byte("192.0.2.1")
+	h := l.handset(func(c *Config) {
+		c.Defects = defect.Set{defect.MalformedURLHangs}
+		c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
+	})
+	l.until(0, "sntp")
+	settle := time.After(300 * time.Millisecond)
+	<-settle
+	if got := short(l.since(0)); got != "B" {
+		t.Errorf("got %s, want it to hang", got)
+	}
+	l.options[160] = []byte("http://192.0.2.1")
+	n := l.count()
+	l.cycle(h)
+	if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAfterAMalformedOptionTheNextBootAsksAgain(t *testing.T) {
+	t.Parallel()
+	long := "http://192.0.2.1/" + strings.Repeat("x", 255-len("http://192.0.2.1/"))
+	for name, tc := range map[string]struct{ option, want string }{
+		"no scheme":          {"192.0.2.1/p", "B R100"},
+		"tftp":               {"tftp://192.0.2.1", "B R100"},
+		"control bytes":      {"http://192.0.2.1/\x01\x7f", "B R100"},
+		"a NUL in it":        {"http://192.0.2.1\x00/p", "B R100"},
+		"bytes past ASCII":   {"\xff\xfe\x80", "B R100"},
+		"a bad port":         {"http://192.0.2.1:99999", "B R100"},
+		"an open bracket":    {"http://[192.0.2.1", "B R100"},
+		"a bad escape":       {"http://192.0.2.1/%zz", "B R100"},
+		"255 bytes":          {strings.Repeat("h", 255), "B R100"},
+		"a URL of 255 bytes": {long, "B h?" + long[17:] + "/" + global + " h?" + long[17:] + "/" + own + " h?" + long[17:] + "/" + own + "/" + verFile + " h?" + long[17:] + "/" + verFile + " R100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			h, got := l.given(populate(tc.option))
+			if got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			l.mu.Lock()
+			l.options[160] = []byte("http://192.0.2.1")
+			l.mu.Unlock()
+			n := l.count()
+			l.cycle(h)
+			if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
+				t.Errorf("next boot: got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestFormsOfURLs(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Value // Authorization
+	challenge := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") != "" {
+			asked.Store(r.Header.Get("Authorization"))
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="rig"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	in := func(folder string) string {
+		return "B h?" + folder + global + " h?" + folder + own + " h?" + folder + own + "/" + verFile + " h?" + folder + verFile + " R100"
+	}
+	for name, tc := range map[string]struct {
+		given []func(*lab, *Config)
+		want  string
+	}{
+		"port":              {given(populate("http://192.0.2.1:80")), "B hG hO hF hV R100"},
+		"trailing slash":    {given(populate("http://192.0.2.1/p/")), in("p/")},
+		"path":              {given(populate("http://192.0.2.1/p/q")), in("p/q/")},
+		"query":             {given(populate("http://192.0.2.1/p?a=b")), in("p/")},
+		"escapes":           {given(populate("http://192.0.2.1/a%20b")), in("a b/")},
+		"MAC":               {given(populate("http://192.0.2.1/$MAC/")), strings.Replace(in(own+"/"), "h?"+own+"/"+verFile+" R", "hF R", 1)},
+		"MAC is not known":  {given(populate("http://192.0.2.1/$MAC/"), fact(model.URLMACExpansion, "no")), in("$MAC/")},
+		"user is ignored":   {given(populate("http://u:p@192.0.2.1/p")), in("p/")},
+		"name":              {given(populate("http://prov.example/p"), named), in("p/")},
+		"stored counts":     {given(populate("http://192.0.2.1/o"), store("PROVISION/https_url", "http://192.0.2.1/s"), fact(model.URLPrecedence, "stored")), in("s/")},
+		"offered counts":    {given(populate("http://192.0.2.1/o"), store("PROVISION/https_url", "http://192.0.2.1/s")), in("o/")},
+		"nothing is stored": {given(populate("http://192.0.2.1/o"), fact(model.URLPrecedence, "stored")), in("o/")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, got := newLab(t).given(tc.given...); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+	t.Run("user is used", func(t *testing.T) {
+		newLab(t).given(populate("http://u:p@192.0.2.1/p"), fact(model.URLUserInfo, "used"), answering(challenge))
+		if got := asked.Load(); got != "Basic dTpw" {
+			t.Errorf("sent %v", got)
+		}
+	})
+}
+
+// named has names resolved, all of them to the server.
+func named(l *lab, _ *Config) {
+	l.options[6] = net.ParseIP(labServer).To4()
+	conn, err := l.host.ListenUDP(netip.MustParseAddrPort("0.0.0.0:53"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the socket
+		defer close(done)
+		buf := make([]byte, 600)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil || n < 12 {
+				return
+			}
+			end := 12 + bytes.IndexByte(buf[12:n], 0) + 5
+			res := append([]byte{}, buf[:end]...)
+			res[2], res[3] = 0x81, 0x80
+			binary.BigEndian.PutUint16(res[6:], 1)
+			binary.BigEndian.PutUint32(res[8:], 0)
+			res = append(res, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+			_, _ = conn.WriteTo(append(res, net.ParseIP(labServer).To4()...), from)
+		}
+	}()
+	l.t.Cleanup(func() {
+		_ = conn.Close()
+		<-done
+	})
+}
+
+func TestAnOfferedURLIsRememberedWhereToldSo(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		given []func(*lab, *Config)
+		want  string
+	}{
+		"healthy": {nil, "B G O F V R100"},
+		"fact":    {given(fact(model.OfferedURLRemembered, "yes")), "B hG hO hF hV R100"},
+		"defect":  {given(sick(defect.RemembersOfferedURL)), "B hG hO hF hV R100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			h, got := l.given(append(tc.given, populate("http://192.0.2.1"))...)
+			if want := "B hG hO hF hV R100"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			l.mu.Lock()
+			delete(l.options, 160)
+			l.mu.Unlock()
+			n := l.count()
+			l.cycle(h)
+			if got := short(l.until(n, "register ")); got != tc.want {
+				t.Errorf("withheld: got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestNothingOfAnEncodedFileIsApplied(t *testing.T) {
+	t.Parallel()
+	zipped := answering(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, global) {
+			return false
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x8b, 0x0e, 0xf3, 0xf7, 0xf4, 0x89, 0xe5, 0, 0, 0, 0})
+		return true
+	})
+	for _, value := range []string{"refused", "as-it-is"} {
+		t.Run(value, func(t *testing.T) {
+			t.Parallel()
+			_, got := newLab(t).given(populate("http://192.0.2.1"), zipped, fact(model.HTTPUnaskedEncoding, value), store("PROVISION/decrypt_key", testKey))
+			if want := "B hG hO hF hV R100"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestEveryStatusLeavesAHandsetThatRegisters(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{204, 206, 301, 302, 307, 400, 401, 403, 404, 408, 429, 500, 503} {
+		l := newLab(t)
+		_, got := l.given(populate("http://192.0.2.1"), failing(status, map[bool]string{true: "", false: "[VOIP]\nline1_name 201\n"}[status == 204]))
+		if want := "B hG hO hF hV R100"; got != want {
+			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
+	}
+}
+
+// leaf is a certificate of the server under an authority.
+func (a authority) leaf(t *testing.T, change func(*x509.Certificate)) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: labServer}, IPAddresses: []net.IP{net.ParseIP(labServer)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	if change != nil {
+		change(c)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// https serves the files with whatever certificate is current.
+func (l *lab) https(cert *atomic.Pointer[tls.Certificate]) {
+	l.t.Helper()
+	inner, err := l.host.ListenTCP(netip.MustParseAddrPort("0.0.0.0:443"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(l.http), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	var task sync.WaitGroup
+	task.Go(func() {
+		_ = server.Serve(tls.NewListener(inner, &tls.Config{MinVersion: tls.VersionTLS10, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Load(), nil }}))
+	})
+	l.t.Cleanup(func() {
+		_ = server.Close()
+		task.Wait()
+	})
+	l.options[160] = []byte("https://" + labServer)
+}
+
+// trusting knows an authority from the factory.
+func trusting(a authority) func(*lab, *Config) {
+	return func(l *lab, c *Config) {
+		if err := c.Flash.Update(func(s *flash.State) { s.Installed = append(s.Installed, a.cert.Raw) }); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+func serving(cert *tls.Certificate) func(*lab, *Config) {
+	return func(l *lab, _ *Config) {
+		var p atomic.Pointer[tls.Certificate]
+		p.Store(cert)
+		l.https(&p)
+	}
+}
+
+// timed has a time server that is late ahead.
+func timed(late time.Duration) func(*lab, *Config) {
+	return func(l *lab, _ *Config) {
+		l.options[42] = net.ParseIP(labServer).To4()
+		l.mu.Lock()
+		l.late = late
+		l.mu.Unlock()
+	}
+}
+
+func TestCertificatesAndTheTime(t *testing.T) {
+	t.Parallel()
+	const refused, accepted, overTFTP = "B R100", "B hG hO hF hV R100", "B G O F V R100"
+	a, other := newAuthority(t, "A"), newAuthority(t, "other")
+	good := a.leaf(t, nil)
+	past := a.leaf(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = c.NotBefore.AddDate(-1, 0, 0), c.NotBefore })
+	early := a.leaf(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = c.NotAfter, c.NotAfter.AddDate(1, 0, 0) })
+	unknown := other.leaf(t, nil)
+	slowly := func(l *lab, c *Config) {
+		timed(0)(l, c)
+		l.slow = 700 * time.Millisecond
+		fact(model.SNTPTimeout, "200s")(l, c)
+	}
+	for name, tc := range map[string]struct {
+		given []func(*lab, *Config)
+		want  string
+	}{
+		"refused is the end":                     {given(serving(unknown)), refused},
+		"refused, and fallback is for the other": {given(serving(unknown), fact(model.UnreachableFallback, "tftp")), refused},
+		"TFTP after a refusal":                   {given(serving(unknown), sick(defect.TFTPAfterRefusal)), overTFTP},
+		"TFTP after a refusal, but none":         {given(serving(good), sick(defect.TFTPAfterRefusal)), accepted},
+
+		"expired, no time":                  {given(serving(past)), accepted},
+		"good, no time":                     {given(serving(good)), accepted},
+		"expired, no time, refuse":          {given(serving(past), fact(model.ExpiredWithoutTime, "refuse")), refused},
+		"good, no time, refuse":             {given(serving(good), fact(model.ExpiredWithoutTime, "refuse")), refused},
+		"good, time, refuse":                {given(serving(good), timed(0), fact(model.ExpiredWithoutTime, "refuse")), accepted},
+		"untimed defect, expired":           {given(serving(past), sick(defect.AcceptsExpiredUntimed)), refused},
+		"untimed defect, good":              {given(serving(good), sick(defect.AcceptsExpiredUntimed)), accepted},
+		"untimed defect, expired, refuse":   {given(serving(past), sick(defect.AcceptsExpiredUntimed), fact(model.ExpiredWithoutTime, "refuse")), accepted},
+		"untimed defect, expired, but time": {given(serving(past), timed(0), sick(defect.AcceptsExpiredUntimed)), refused},
+
+		"late time, expired":         {given(serving(past), slowly), refused},
+		"late time, good":            {given(serving(good), slowly), accepted},
+		"late time defect, expired":  {given(serving(past), slowly, sick(defect.LateTimeAcceptsExpired)), accepted},
+		"time defect, but not late":  {given(serving(past), timed(0), fact(model.SNTPTimeout, "200s"), sick(defect.LateTimeAcceptsExpired)), refused},
+		"not yet valid":              {given(serving(early), timed(0)), refused},
+		"not yet valid, taken":       {given(serving(early), timed(0), fact(model.CertificateTakes, "ecdsa ip-san not-yet-valid")), accepted},
+		"not yet valid, defect":      {given(serving(early), timed(0), sick(defect.AcceptsNotYetValid)), accepted},
+		"ECDSA is not taken":         {given(serving(good), timed(0), fact(model.CertificateTakes, "ip-san")), refused},
+		"the chain is too large":     {given(serving(good), fact(model.CertificateBytes, "100")), refused},
+		"the address is not in SAN ": {given(serving(good), fact(model.CertificateTakes, "ecdsa")), refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, got := newLab(t).given(append(given(trusting(a)), tc.given...)...); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestACertificateIsJudgedAtEveryConnection(t *testing.T) {
+	t.Parallel()
+	a, other := newAuthority(t, "A"), newAuthority(t, "other")
+	good, unknown := a.leaf(t, nil), other.leaf(t, nil)
+	elsewhere := a.leaf(t, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 9)} })
+	for name, tc := range map[string]struct {
+		defect      defect.Name
+		then        *tls.Certificate
+		want, power string // at the next cycle, and after a power cycle
+	}{
+		"wrong name":         {"", elsewhere, "", "B R100"},
+		"unknown":            {"", unknown, "", "B R100"},
+		"wrong name, defect": {defect.NameCheckedOnce, elsewhere, "hG hO hF hV", "B R100"},
+		"unknown, defect":    {defect.TrustsSeenLeaf, unknown, "hG hO hF hV", "B R100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var cert atomic.Pointer[tls.Certificate]
+			cert.Store(good)
+			l := newLab(t)
+			l.https(&cert)
+			h, got := l.given(trusting(a), sick(tc.defect))
+			if want := "B hG hO hF hV R100"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			cert.Store(tc.then)
+			n := l.count()
+			l.options[42] = net.ParseIP(labServer).To4() // a witness at the next boot
+			l.notify("check-sync")
+			if tc.want != "" {
+				l.until(n, "http "+verFile)
+			} else {
+				l.until(n, "sip 200 1 NOTIFY")
+			}
+			<-time.After(200 * time.Millisecond)
+			if got := strings.Join(downloads(l.since(n)), " "); (got == "") != (tc.want == "") {
+				t.Errorf("next cycle: got %s, want %s", got, tc.want)
+			}
+			n = l.count()
+			l.cycle(h)
+			if got := short(l.until(n, "register ")); got != tc.power {
+				t.Errorf("after power: got %s, want %s", got, tc.power)
+			}
+		})
+	}
+}
+
+func TestAWrongClockLocksNobodyOut(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t, "A")
+	const refused, accepted = "B R100", "B hG hO hF hV R100"
+	for name, tc := range map[string]struct {
+		defects     defect.Set
+		first, then time.Duration
+		want, after string
+	}{
+		"1990, then right":         {nil, -36 * 365 * 24 * time.Hour, 0, refused, accepted},
+		"years off, then right":    {nil, 5 * 365 * 24 * time.Hour, 0, refused, accepted},
+		"right, then years off":    {nil, 0, 5 * 365 * 24 * time.Hour, accepted, refused},
+		"defect, 1990, then right": {defect.Set{defect.ClockSticks}, -36 * 365 * 24 * time.Hour, 0, refused, refused},
+		"defect, right":            {defect.Set{defect.ClockSticks}, 0, 5 * 365 * 24 * time.Hour, accepted, accepted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			h, got := l.given(trusting(a), serving(a.leaf(t, nil)), timed(tc.first), sick(tc.defects...))
+			if got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			l.mu.Lock()
+			l.late = tc.then
+			l.mu.Unlock()
+			n := l.count()
+			l.cycle(h)
+			if got := short(l.until(n, "register ")); got != tc.after {
+				t.Errorf("after power: got %s, want %s", got, tc.after)
+			}
+		})
+	}
+	t.Run("within one boot", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		l.given(trusting(a), serving(a.leaf(t, nil)), timed(5*365*24*time.Hour))
+		l.mu.Lock()
+		l.late = 0
+		l.mu.Unlock()
+		n := l.count()
+		l.notify("check-sync")
+		if got, want := short(l.until(n, "http "+verFile)), "hG hO hF hV"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}

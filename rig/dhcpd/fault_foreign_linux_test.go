@@ -3,6 +3,7 @@ package dhcpd
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -36,6 +37,7 @@ func spared() Lease {
 // TestUdhcpcAgainstFaults has a foreign client in front of one fault at a time:
 // what it must not mind, and what it must not take.
 func TestUdhcpcAgainstFaults(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		rule fault.Rule
@@ -114,9 +116,7 @@ func TestUdhcpcAgainstFaults(t *testing.T) {
 			x.await(ctx, t, tt.rule.String())
 			x.await(ctx, t, tt.event)
 			want := map[string]string{"ip": "192.0.2.10", "mask": "24"}
-			for name, value := range tt.env {
-				want[name] = value
-			}
+			maps.Copy(want, tt.env)
 			for name, value := range want {
 				if env[name] != value {
 					t.Errorf("udhcpc has %s=%q, want %q", name, env[name], value)
@@ -132,6 +132,7 @@ func TestUdhcpcAgainstFaults(t *testing.T) {
 // TestDhclientJoinsWhatIsSplit has a second foreign client, which knows RFC
 // 3396, read pieces that stand apart, in file and in sname.
 func TestDhclientJoinsWhatIsSplit(t *testing.T) {
+	t.Parallel()
 	dhclient, err := exec.LookPath("dhclient")
 	if err != nil {
 		t.Skip("needs dhclient (Debian: isc-dhcp-client)")

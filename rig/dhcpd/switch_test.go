@@ -3,11 +3,13 @@ package dhcpd
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
 	"ip88rig/rig/host"
 	"ip88rig/rig/wire"
 )
@@ -113,6 +115,63 @@ func TestAHostSharesItsPortWithTheServer(t *testing.T) {
 		}
 		if r := read(t, f.Data); r.yiaddr != "192.0.2.10" {
 			t.Errorf("answered %s for %s", r.value(53), r.yiaddr)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestAProbeIsAnsweredInPlaceOfTheHost has the server claim the probes from the
+// rig's host, but for those that ask for an address of the host's own.
+func TestAProbeIsAnsweredInPlaceOfTheHost(t *testing.T) {
+	sw := wire.NewSwitch()
+	handset := sw.Access("phone", 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	h, err := host.New(ctx, host.Config{
+		Port: sw.Access("rig", 1), MAC: mac(server), Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var j journal
+	plan := &fault.Plan{}
+	plan.Add(fault.On("ARP probe").Do(InUse{}).Once())
+	s, err := New(Config{
+		Port: h.Claim(func([]byte) bool { return false }),
+		ARP: h.Claim(func(frame []byte) bool {
+			a, ok := ARPTarget(frame)
+			return ok && a != h.Addr() && (IsARPProbe(frame) || IsARPAnnouncement(frame))
+		}),
+		ServerMAC: h.MAC(), ServerIP: h.Addr(), Clients: map[string]Lease{phone: lease()}, Record: j.record, Faults: plan,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(serving) }() // ends with serving
+	// The second probe is let alone, and the third is the host's to answer.
+	for _, tt := range []struct{ target, owner string }{{"192.0.2.10", ConflictMAC}, {"192.0.2.10", ""}, {"192.0.2.1", server}} {
+		if err := handset.Send(wire.Frame{Data: arp(t, phone, "0.0.0.0", tt.target)}); err != nil {
+			t.Fatal(err)
+		}
+		if tt.owner == "" {
+			continue
+		}
+		f, err := handset.Receive(ctx)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if got := net.HardwareAddr(f.Data[22:28]).String(); got != tt.owner || netip.AddrFrom4([4]byte(f.Data[28:32])).String() != tt.target {
+			t.Errorf("%s is answered by %s, want %s", tt.target, got, tt.owner)
 		}
 	}
 	stop()

@@ -52,7 +52,7 @@ func (p Policy) takes(t Trait) bool {
 	return slices.Contains(p.Takes, t)
 }
 
-// checkSize is the limit on what is looked at at all.
+// checkSize refuses a chain that is too large to be looked at.
 func (p Policy) checkSize(chain []*x509.Certificate) error {
 	size := 0
 	for _, c := range chain {

@@ -275,7 +275,7 @@ func (p Policy) extend(path, rest []*x509.Certificate, budget *int) []*x509.Cert
 // mayIssue is RFC 5280, 4.2.1.3 and 4.2.1.9: the CA flag, its path length, and
 // the key usage. A version 1 certificate cannot carry them and may issue.
 func (p Policy) mayIssue(c *x509.Certificate, below int) bool {
-	if c.Version < 3 || p.takes(NoCAFlag) && !(c.BasicConstraintsValid && c.IsCA) {
+	if c.Version < 3 || p.takes(NoCAFlag) && (!c.BasicConstraintsValid || !c.IsCA) {
 		return true
 	}
 	if !c.BasicConstraintsValid || !c.IsCA {

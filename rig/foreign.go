@@ -127,5 +127,6 @@ func (l *Lane) strayed(e timeline.Event) (server string, ok bool) {
 		return "", false
 	}
 	server = e.Fields["dhcp.option.dhcp_server_id"]
-	return server, server != "" && server != l.Addrs.Server.String()
+	// The second address is the rig's as well: a fault offers from there.
+	return server, server != "" && server != l.Addrs.Server.String() && server != l.Addrs.Second.String()
 }

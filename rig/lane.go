@@ -100,6 +100,12 @@ type Offer struct {
 	URLOption int
 	// Lease is its duration; 0 is an hour.
 	Lease time.Duration
+	// TFTPName and TFTPServer are what options 66 and 150 say instead of the
+	// rig's first address.
+	TFTPName   string
+	TFTPServer netip.Addr
+	// Raw is sent as option URLOption in the place of a URL, whatever it holds.
+	Raw *string
 }
 
 // String is the offer in words, without a password in the URL.
@@ -117,6 +123,15 @@ func (o Offer) String() string {
 			text = u.Redacted()
 		}
 		parts = append(parts, fmt.Sprintf("option %d %s", o.urlOption(), text))
+	}
+	if o.Raw != nil {
+		parts = append(parts, fmt.Sprintf("option %d %q", o.urlOption(), *o.Raw))
+	}
+	if o.TFTPName != "" {
+		parts = append(parts, "option 66 "+o.TFTPName)
+	}
+	if o.TFTPServer.IsValid() {
+		parts = append(parts, "option 150 "+o.TFTPServer.String())
 	}
 	if o.Lease > 0 {
 		parts = append(parts, "lease "+o.Lease.String())
@@ -252,7 +267,7 @@ func (l *Lane) open(ctx context.Context) error {
 	for i, m := range macs {
 		names[i] = m.String()
 	}
-	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String()}, Now: l.now, Settle: settle})
+	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle})
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
@@ -342,7 +357,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return l.watch(name, serve(ctx)) })
 	}
 	dhcp, err := dhcpd.New(dhcpd.Config{
-		Port: l.host.Claim(isDHCP), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
+		Port: l.host.Claim(isDHCP), ARP: l.host.Claim(l.isProbe), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
 		Record: record, Faults: l.Faults, Now: l.now,
 	})
 	if err != nil {
@@ -358,6 +373,13 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 		Conn: conn, Lookup: l.Tree.Lookup, Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
 		Transfer: func(local netip.Addr) (net.PacketConn, error) {
 			c, err := l.host.ListenUDP(netip.AddrPortFrom(local, 0))
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+		Elsewhere: func(port uint16) (net.PacketConn, error) {
+			c, err := l.host.ListenUDP(netip.AddrPortFrom(l.Addrs.Second, port))
 			if err != nil {
 				return nil, err
 			}
@@ -445,8 +467,34 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 			defer l.mu.Unlock()
 			return l.cert, l.label, nil
 		}
+		cfg.Other = l.other
 	}
 	return httpd.New(cfg)
+}
+
+// other is the certificate that a fault shows in the place of the one in force:
+// by the name of its flaws.
+func (l *Lane) other(label string) (*tls.Certificate, error) {
+	for _, f := range pki.Flaws() {
+		if f.String() == label {
+			leaf, err := l.variant(f)
+			if err != nil {
+				return nil, err
+			}
+			return leaf.TLS(), nil
+		}
+	}
+	return nil, fmt.Errorf("no certificate is called %q", label)
+}
+
+// isProbe picks ARP probes and announcements of addresses that are not the
+// rig's own.
+func (l *Lane) isProbe(f []byte) bool {
+	if !dhcpd.IsARPProbe(f) && !dhcpd.IsARPAnnouncement(f) {
+		return false
+	}
+	target, ok := dhcpd.ARPTarget(f)
+	return ok && target != l.Addrs.Server && target != l.Addrs.Second
 }
 
 // isDHCP picks what clients send to a DHCP server: IPv4, UDP, port 67.
@@ -545,8 +593,15 @@ func (l *Lane) Offer(o Offer) error {
 		lease.NTP = []netip.Addr{a.Server}
 	}
 	if o.TFTP {
-		lease.Options[66] = dhcpd.Text(a.Server.String())
-		lease.Options[150] = dhcpd.Addrs(a.Server)
+		name, server := a.Server.String(), a.Server
+		if o.TFTPName != "" {
+			name = o.TFTPName
+		}
+		if o.TFTPServer.IsValid() {
+			server = o.TFTPServer
+		}
+		lease.Options[66] = dhcpd.Text(name)
+		lease.Options[150] = dhcpd.Addrs(server)
 	}
 	if o.URL != "" {
 		number := uint8(o.urlOption()) //nolint:gosec // scenarios name option numbers
@@ -556,7 +611,10 @@ func (l *Lane) Offer(o Offer) error {
 		}
 		lease.Options[number] = dhcpd.Text(o.URL)
 	}
-	l.given("offer", o.String(), o)
+	if o.Raw != nil {
+		lease.Options[uint8(o.urlOption())] = []byte(*o.Raw) //nolint:gosec // scenarios name option numbers
+	}
+	l.given("offer", o.String(), o.String())
 	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ip88rig/rig/model"
@@ -20,12 +21,20 @@ type boot struct {
 	version string // that runs
 	stop    context.CancelCauseFunc
 	net     *network
+	link    *link
 
 	wake   chan struct{} // something changed by hand, or the address
 	resync chan string   // a NOTIFY check-sync, by its event
 
 	cycled time.Time // end of the last cycle
 	agents uint64    // SIP agents so far
+	// failed says that the transfer of a file has failed in the cycle, retries how
+	// often a cycle that the link has broken off is run again, and broken that
+	// one waits for that, disregarding the flags as the first did.
+	failed, broken, forcedAgain bool
+	retries                     int
+	// resyncing says that a cycle runs because of a check-sync.
+	resyncing atomic.Bool
 
 	tasks sync.WaitGroup // all end when the boot's context does
 	voice *voice
@@ -39,18 +48,23 @@ type boot struct {
 // boot runs one boot. The error is that of the port.
 func (h *Handset) boot(ctx context.Context) error {
 	s := h.flash.Read()
-	b := &boot{h: h, version: s.Running(), wake: make(chan struct{}, 1), resync: make(chan string, 1)}
+	b := &boot{h: h, version: s.Running(), wake: make(chan struct{}, 1), resync: make(chan string, 1), link: newLink()}
 	h.log.Info("boot", "version", b.version, "number", h.boots)
-	if h.cfg.Module != nil {
-		if err := h.rest(ctx, h.wait(model.WiFiAssociationTime), nil); err != nil {
-			return err
-		}
+	change, err := h.associate(ctx)
+	if err != nil {
+		return err
 	}
+	h.cord.deaf.Store(false)
 	h.cord.live.Store(true)
 	var up context.Context
 	up, b.stop = context.WithCancelCause(ctx)
 	h.publish(b)
+	b.task(func() { b.watchLink(up, change) }) // ends when up does
 	reason, err := b.run(up, ctx)
+	var owed *reboot
+	if errors.As(err, &owed) {
+		reason, err = owed.reason, nil
+	}
 	h.publish(nil)
 	b.stop(errOver)
 	b.stopServices()
@@ -118,10 +132,63 @@ func (b *boot) run(up, power context.Context) (reason string, err error) {
 	force := b.h.memory.force
 	b.h.memory.force = false
 	b.h.mu.Unlock()
-	if reason = b.provision(up, force); reason != "" {
+	if reason = b.cycle(up, force); reason != "" {
 		return reason, nil
 	}
 	return b.stay(up)
+}
+
+// reboot ends a boot from outside its own goroutine.
+type reboot struct{ reason string }
+
+func (r *reboot) Error() string { return "reboot: " + r.reason }
+
+// cycle is one provisioning cycle. One in which the link was lost and a file
+// was not had for that is run again when the link is back, as often as the facts
+// say.
+func (b *boot) cycle(ctx context.Context, force bool) (reason string) {
+	h := b.h
+	h.mu.Lock()
+	sticks := h.memory.linkLost && h.cfg.Defects.Has(defect.LinkLossSticks)
+	h.mu.Unlock()
+	if sticks {
+		h.log.Info("no cycle after the loss of the link (defect)")
+		b.cycled = time.Now()
+		return ""
+	}
+	b.failed = false
+	_, before, _ := b.link.state()
+	reason = b.provision(ctx, force)
+	up, losses, _ := b.link.state()
+	lost := b.failed && (losses != before || !up)
+	switch {
+	case !lost:
+		b.broken, b.retries = false, 0
+	case reason == "" && b.retries < h.cfg.Facts.Int(model.RetryCycle):
+		b.broken, b.forcedAgain = true, force
+		b.retries++
+	default:
+		b.broken = false
+	}
+	if h.cfg.Defects.Has(defect.AsksTimeLate) {
+		b.net.askTimeNow(ctx)
+	}
+	return reason
+}
+
+// retry is closed when a cycle that was broken off may be run again; nil for
+// none.
+func (b *boot) retry() <-chan struct{} {
+	if !b.broken {
+		return nil
+	}
+	up, _, change := b.link.state()
+	if !up {
+		return change
+	}
+	now := make(chan struct{})
+	close(now)
+	return now
 }
 
 // task runs something that ends when the boot's context does.
@@ -145,7 +212,7 @@ func (b *boot) stay(ctx context.Context) (reason string, err error) {
 		if pending != nil {
 			ready = b.ready()
 		}
-		timer := time.NewTimer(b.untilSmartUpdate())
+		timer := time.NewTimer(min(b.untilSmartUpdate(), b.untilTime()))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -164,11 +231,21 @@ func (b *boot) stay(ctx context.Context) (reason string, err error) {
 				timer.Stop()
 				return "check-sync", nil
 			}
-			reason = b.provision(ctx, b.forced())
+			b.resyncing.Store(true)
+			reason = b.cycle(ctx, b.forced())
+			b.resyncing.Store(false)
+		case <-b.retry():
+			if up, _, _ := b.link.state(); up {
+				b.h.log.Info("cycle once more: the link had broken it off", "time", b.retries)
+				reason = b.cycle(ctx, b.forcedAgain)
+			}
 		case <-timer.C:
+			if b.untilTime() <= 0 {
+				b.net.askAgain(ctx)
+			}
 			if b.untilSmartUpdate() <= 0 {
 				b.h.log.Info("periodic re-sync")
-				reason = b.provision(ctx, false)
+				reason = b.cycle(ctx, false)
 			}
 		}
 		timer.Stop()
@@ -207,7 +284,12 @@ func (b *boot) rebootsFirst(event string) bool {
 // notified is what the SIP agent calls for a check-sync.
 func (b *boot) notified(event string) {
 	name, _, _ := strings.Cut(event, ";")
-	if !strings.EqualFold(strings.TrimSpace(name), b.h.cfg.Facts.Text(model.CheckSyncEvent)) || b.h.cfg.Defects.Has(defect.IgnoresCheckSync) {
+	known := strings.EqualFold(strings.TrimSpace(name), b.h.cfg.Facts.Text(model.CheckSyncEvent)) || b.h.cfg.Defects.Has(defect.AnyEventResyncs)
+	if !known || b.h.cfg.Defects.Has(defect.IgnoresCheckSync) {
+		return
+	}
+	if b.resyncing.Load() && b.h.cfg.Defects.Has(defect.FloodReboots) {
+		b.stop(&reboot{"NOTIFY in a cycle (defect)"})
 		return
 	}
 	select {
@@ -216,17 +298,48 @@ func (b *boot) notified(event string) {
 	}
 }
 
-// untilSmartUpdate is the time to the periodic check (68) of an interval, which
-// is rounded up to one hour and divided like every wait. The daily check at an
-// hour of the clock is not simulated.
+// never is longer than any boot.
+const never = 1000 * time.Hour
+
+// untilSmartUpdate is the time to the periodic check (68). That of an interval
+// is rounded up to the shortest one, and divided like every wait. The daily one
+// is at an hour of the handset's clock, so nothing is divided, and it does not
+// come while the time is not known (assumed). Nobody is asked to confirm.
 func (b *boot) untilSmartUpdate() time.Duration {
-	const never = 1000 * time.Hour
 	set := b.h.settings()
-	if !set.enabled(smartUse) || set.text(smartType) != "1" {
+	if !set.enabled(smartUse) || b.h.cfg.Defects.Has(defect.NoPeriodicResync) {
 		return never
 	}
-	every := max(time.Duration(set.number(smartEvery))*time.Second, time.Hour)
-	return time.Until(b.cycled.Add(time.Duration(float64(every) / b.h.cfg.Factor)))
+	if set.text(smartType) == "1" {
+		every := max(time.Duration(set.number(smartEvery))*time.Second, b.h.cfg.Facts.Duration(model.SmartUpdateShortest))
+		return time.Until(b.cycled.Add(time.Duration(float64(every) / b.h.cfg.Factor)))
+	}
+	now, timed := b.net.now()
+	if !timed {
+		return never
+	}
+	last := now.Add(-time.Since(b.cycled))
+	return nextHour(last.In(b.net.zone(set)), set.number(smartTime)).Sub(now)
+}
+
+// nextHour is the next time after t that it is so many hours past midnight.
+func nextHour(t time.Time, hour int) time.Time {
+	next := time.Date(t.Year(), t.Month(), t.Day(), hour, 0, 0, 0, t.Location())
+	if !next.After(t) {
+		next = next.AddDate(0, 0, 1)
+	}
+	return next
+}
+
+// untilTime is the time to the next question for the time, as the field interval
+// says in hours (68), divided like every wait.
+func (b *boot) untilTime() time.Duration {
+	every := time.Duration(b.h.settings().number(timeInterval)) * time.Hour
+	last := b.net.lastAsked()
+	if every <= 0 || last.IsZero() {
+		return never
+	}
+	return time.Until(last.Add(time.Duration(float64(every) / b.h.cfg.Factor)))
 }
 
 // stopServices ends what has a context of its own.

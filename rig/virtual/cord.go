@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -16,6 +17,8 @@ import (
 type cord struct {
 	wire.Port
 	live atomic.Bool
+	// deaf is set while a WiFi module has no access point: nothing is heard or sent.
+	deaf atomic.Bool
 	// sender replaces the source of downloads' frames (module-sends-as-phone).
 	sender net.HardwareAddr
 	// transfers are the UDP ports that TFTP has used since New.
@@ -26,7 +29,7 @@ var _ wire.Port = (*cord)(nil)
 
 // Send implements wire.Port.
 func (c *cord) Send(f wire.Frame) error {
-	if !c.live.Load() {
+	if !c.live.Load() || c.deaf.Load() {
 		return nil
 	}
 	if c.sender != nil && c.download(f.Data) {
@@ -37,6 +40,16 @@ func (c *cord) Send(f wire.Frame) error {
 		f.At = time.Now()
 	}
 	return c.Port.Send(f)
+}
+
+// Receive implements wire.Port.
+func (c *cord) Receive(ctx context.Context) (wire.Frame, error) {
+	for {
+		f, err := c.Port.Receive(ctx)
+		if err != nil || !c.deaf.Load() {
+			return f, err
+		}
+	}
 }
 
 // Close implements wire.Port; the cable belongs to whoever gave it.

@@ -44,7 +44,9 @@ type cycle struct {
 // disregards the download flags.
 func (b *boot) provision(ctx context.Context, force bool) (reason string) {
 	defer func() { b.cycled = time.Now() }()
-	b.net.askTime(ctx)
+	if !b.net.askTime(ctx) {
+		return b.once("")
+	}
 	src := b.choose(ctx)
 	if ctx.Err() != nil {
 		return ""
@@ -183,6 +185,7 @@ func (c *cycle) ask(ctx context.Context, name string) ([]byte, error) {
 		var part partial
 		c.over = c.over || refused(err)
 		c.broken = c.broken || errors.As(err, &part)
+		c.b.failed = c.b.failed || !c.over && !errors.Is(err, errMissing)
 		if c.over || errors.Is(err, errMissing) || try >= c.h.cfg.Facts.Int(model.FileTries) {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	"ip88rig/rig/model"
@@ -13,9 +14,9 @@ import (
 	"ip88rig/rig/virtual/sipc"
 )
 
-// What a person does at the handset or in its Web Manager. All of it needs a
-// handset that Run runs and that has power; a handset that boots, or that Run
-// has not begun to run, is waited for.
+// What a person does at the handset or in its Web Manager. All of it but the
+// change of the WiFi module needs a handset that Run runs and that has power; a
+// handset that boots, or that Run has not begun to run, is waited for.
 
 // await returns the boot under way.
 func (h *Handset) await(ctx context.Context) (*boot, error) {
@@ -144,6 +145,25 @@ func (h *Handset) authorities() []*x509.Certificate {
 		return own
 	}
 	return append(own, h.cfg.PublicAuthorities...)
+}
+
+// InstallModule installs a WiFi module, or another one. It takes effect at the
+// next power on, and needs neither power nor Run.
+func (h *Handset) InstallModule(mac net.HardwareAddr) error {
+	if len(mac) != 6 || mac[0]&1 == 1 {
+		return h.handError("install module", fmt.Errorf("%q is not the address of one station", mac))
+	}
+	module := slices.Clone(mac)
+	h.next.Store(&module)
+	h.log.Info("module installed", "mac", mac)
+	return nil
+}
+
+// RemoveModule removes the WiFi module, if there is one. It takes effect at the
+// next power on, and needs neither power nor Run.
+func (h *Handset) RemoveModule() {
+	h.next.Store(nil)
+	h.log.Info("module removed")
 }
 
 // Answer takes the call that rings.

@@ -14,6 +14,7 @@ import (
 
 	"ip88rig/rig/host"
 	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/dhcpc"
 	"ip88rig/rig/virtual/dnsc"
 	"ip88rig/rig/virtual/flash"
@@ -31,6 +32,7 @@ const (
 // network is the handset's TCP/IP from the first lease to the end of a boot.
 type network struct {
 	h    *Handset
+	b    *boot
 	host *host.Host
 	dhcp dhcpc.Config // its Port is that of the claim once host stands
 
@@ -39,21 +41,28 @@ type network struct {
 	static bool
 	offset time.Duration // of the real time
 	timed  bool          // offset is known
+	asks   int           // how often the time was asked for
+	told   int           // the latest ask that was answered
+	asked  time.Time     // when it was last asked for, zero for never
 }
 
 // connect gets an address, however long that takes, and starts the host, which
 // lives as long as power does.
 func (b *boot) connect(ctx, power context.Context) (*network, error) {
-	n := &network{h: b.h}
+	n := &network{h: b.h, b: b}
+	n.believed()
 	n.dhcp = dhcpc.Config{
 		Port: b.h.cord, MAC: b.h.MAC(),
-		VendorClass: b.h.expand(model.DHCPVendorClass, b.version),
-		HostName:    b.h.expand(model.DHCPHostName, b.version),
-		RequestList: b.h.requestList(),
-		Timeout:     b.h.retry(model.DHCPTimeout),
-		Tries:       b.h.cfg.Facts.Int(model.DHCPTries),
-		ProbeTime:   b.h.wait(model.ARPProbeTime),
-		Seed:        b.h.seed(1),
+		VendorClass:  b.h.expand(model.DHCPVendorClass, b.version),
+		HostName:     b.h.expand(model.DHCPHostName, b.version),
+		RequestList:  b.h.requestList(),
+		Timeout:      b.h.retry(model.DHCPTimeout),
+		Tries:        b.h.cfg.Facts.Int(model.DHCPTries),
+		ProbeTime:    b.h.wait(model.ARPProbeTime),
+		DefaultLease: b.h.cfg.Facts.Duration(model.DHCPDefaultLease),
+		Again:        b.link.again,
+		Defects:      b.h.cfg.Defects,
+		Seed:         b.h.seed(1),
 	}
 	lease, err := n.address(ctx)
 	if err != nil {
@@ -103,16 +112,48 @@ func (n *network) address(ctx context.Context) (dhcpc.Lease, error) {
 		if cfg.Seed != 0 {
 			cfg.Seed += round << 32
 		}
-		lease, err := dhcpc.Acquire(ctx, cfg, previous)
+		lease, err := n.acquire(ctx, cfg, previous)
 		if err == nil {
 			n.keep(lease)
 			return lease, nil
 		}
-		if ctx.Err() != nil || !errors.Is(err, dhcpc.ErrNoServer) {
+		if ctx.Err() != nil || !errors.Is(err, dhcpc.ErrNoServer) && !errors.Is(err, errLinkBack) {
 			return dhcpc.Lease{}, err
 		}
 		n.h.log.Warn("no address, starting over", "error", err)
 	}
+}
+
+// errLinkBack ends a search for an address that the link has come back in: what
+// was asked meanwhile went nowhere.
+var errLinkBack = errors.New("link is back")
+
+// acquire is one search for an address. It is broken off when the link has been
+// lost and is back.
+func (n *network) acquire(ctx context.Context, cfg dhcpc.Config, previous *dhcpc.Lease) (dhcpc.Lease, error) {
+	_, _, change := n.b.link.state()
+	own, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() { // ends when own does
+		defer close(watched)
+		for own.Err() == nil {
+			select {
+			case <-change:
+			case <-own.Done():
+			}
+			var up bool
+			if up, _, change = n.b.link.state(); up { // and it has changed
+				cancel(errLinkBack)
+			}
+		}
+	}()
+	lease, err := dhcpc.Acquire(own, cfg, previous)
+	if err != nil && own.Err() != nil {
+		err = context.Cause(own)
+	}
+	cancel(nil)
+	<-watched
+	return lease, err
 }
 
 // keep notes the lease for INIT-REBOOT.
@@ -149,6 +190,9 @@ func (n *network) maintain(ctx context.Context, moved func()) error {
 			return fmt.Errorf("virtual: handset %s: %w", n.h.MAC(), err)
 		}
 		n.h.log.Warn("lease lost", "error", err)
+		if errors.Is(err, dhcpc.ErrLeaseEnded) && n.h.cfg.Defects.Has(defect.LeaseEndReboots) {
+			return &reboot{"end of the lease (defect)"}
+		}
 		if err := n.replace(ctx); err != nil {
 			return quiet(ctx, err)
 		}
@@ -250,10 +294,30 @@ func (n *network) resolve(ctx context.Context, name string) (netip.Addr, error) 
 }
 
 // askTime sets the clock by the server of option 42, else by the stored one
-// (assumed order). Without an answer the clock stays as it is: not known after
-// a boot.
-func (n *network) askTime(ctx context.Context) {
-	var servers []netip.Addr
+// (assumed order). Without an answer the clock stays as it is, not known after a
+// boot; one that comes later is used then. It returns false, for a defect, when
+// there is to be no cycle.
+func (n *network) askTime(ctx context.Context) bool {
+	if n.h.cfg.Defects.Has(defect.AsksTimeLate) {
+		return true
+	}
+	return n.askTimeNow(ctx)
+}
+
+func (n *network) askTimeNow(ctx context.Context) bool {
+	servers, known := n.timeServers(ctx)
+	for _, a := range servers {
+		if n.askTimeOf(ctx, a) || ctx.Err() != nil {
+			break
+		}
+	}
+	_, timed := n.now()
+	return timed || !known || !n.h.cfg.Defects.Has(defect.NoTimeNoCycle)
+}
+
+// timeServers are at most two; known is true also when the only one has a name
+// without an address.
+func (n *network) timeServers(ctx context.Context) (servers []netip.Addr, known bool) {
 	for _, a := range n.current().Addrs(optSNTP) {
 		if !a.IsUnspecified() {
 			servers = append(servers, a)
@@ -263,24 +327,148 @@ func (n *network) askTime(ctx context.Context) {
 		a, err := n.resolve(ctx, name)
 		if err != nil {
 			n.h.log.Warn("time server", "name", name, "error", err)
-			return
+			return nil, true
 		}
 		servers = append(servers, a)
 	}
+	return servers[:min(len(servers), 2)], len(servers) > 0
+}
+
+// askTimeOf waits for one server's answer until it gives up; the task goes on
+// listening then, as long as the facts say.
+func (n *network) askTimeOf(ctx context.Context, server netip.Addr) (told bool) {
+	n.mu.Lock()
+	n.asks++
+	number := n.asks
+	n.asked = time.Now()
+	n.mu.Unlock()
 	timeout, tries := n.h.sntpPatience()
-	for _, a := range servers[:min(len(servers), 2)] {
-		offset, err := sntpc.Query(ctx, n.listen, netip.AddrPortFrom(a, 0), timeout, tries)
+	late := n.h.wait(model.SNTPLateAnswer)
+	if n.h.cfg.Defects.Has(defect.LateTimeAcceptsExpired) {
+		late = 0
+	}
+	over := make(chan bool, 2)
+	n.b.task(func() { // ends with an answer, with late, or with the boot
+		answer, err := sntpc.Ask(ctx, sntpc.Config{
+			Listen: n.listen, Server: netip.AddrPortFrom(server, 0), Timeout: timeout, Tries: tries, Late: late,
+			Defects: n.h.cfg.Defects,
+			GaveUp: func(err error) {
+				n.h.log.Warn("no time yet", "error", err)
+				over <- false
+			},
+		})
 		if err != nil {
 			n.h.log.Warn("no time", "error", err)
-			continue
+		} else {
+			n.setClock(number, server, answer)
 		}
-		offset = n.h.clockOffset(offset)
-		n.mu.Lock()
-		n.offset, n.timed = offset, true
-		n.mu.Unlock()
-		n.h.log.Info("time", "from", a, "now", time.Now().Add(offset).UTC().Format(time.RFC3339))
+		over <- err == nil
+	})
+	return <-over // in time: Ask ends with ctx
+}
+
+// markBelieved holds the time of an unsynchronised server, as an offset of the
+// real one (believes-unsynchronised).
+const markBelieved = "believed"
+
+// believed has the clock go by that time.
+func (n *network) believed() {
+	if !n.h.cfg.Defects.Has(defect.BelievesUnsynchronised) {
 		return
 	}
+	s := n.h.flash.Read()
+	if offset, err := time.ParseDuration(s.Marks[markBelieved]); err == nil {
+		n.offset, n.timed = offset, true
+	}
+}
+
+// setClock takes an answer, unless one to a later question has come before.
+func (n *network) setClock(number int, from netip.Addr, answer sntpc.Answer) {
+	defer n.b.nudge()
+	if answer.Unsynchronised {
+		n.h.store(func(s *flash.State) {
+			if s.Marks[markBelieved] == "" {
+				s.Marks[markBelieved] = answer.Offset.String()
+			}
+		})
+	}
+	offset := n.h.clockOffset(answer.Offset)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if number < n.told {
+		return
+	}
+	n.offset, n.timed, n.told = offset, true, number
+	n.believed()
+	n.h.log.Info("time", "from", from, "now", time.Now().Add(n.offset).UTC().Format(time.RFC3339))
+}
+
+// lastAsked tells when a server was last asked for the time, zero for never.
+func (n *network) lastAsked() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
+// askAgain asks for the time while other things go on.
+func (n *network) askAgain(ctx context.Context) {
+	n.mu.Lock()
+	n.asked = time.Now()
+	n.mu.Unlock()
+	n.b.task(func() { n.askTimeNow(ctx) }) // ends as askTimeNow does
+}
+
+// Fields of the clock (68), as SECTION/name.
+const (
+	smartTime    = "PROVISION/smartup_time"
+	timeInterval = "NETTIME/interval"
+	timeZone     = "NETTIME/timezone"
+)
+
+// optTimeOffset is in seconds from GMT (8002).
+const optTimeOffset = 2
+
+// zone is that of DHCP option 2, else of the field; summer time is not
+// simulated.
+func (n *network) zone(set settings) *time.Location {
+	if b := n.current().Options[optTimeOffset]; len(b) == 4 {
+		return time.FixedZone("", int(int32(binary.BigEndian.Uint32(b)))) //nolint:gosec // it is signed
+	}
+	return time.FixedZone("", zoneMinutes(set.number(timeZone))*60)
+}
+
+// zoneMinutes is how far a code of the field timezone is ahead of GMT (68; table
+// 2.5 of the phone facts).
+func zoneMinutes(code int) int {
+	hours := map[int]int{60: -12, 61: -11, 1: -10, 62: -9, 4: -7, 63: -2, 59: 1, 64: 5, 65: 6, 51: 8, 55: 10, 67: 11, 58: 13}
+	halves := map[int]int{15: -210, 44: 210, 47: 270, 48: 330, 66: 390, 54: 570}
+	if m, ok := halves[code]; ok {
+		return m
+	}
+	if h, ok := hours[code]; ok {
+		return h * 60
+	}
+	for _, r := range [...]struct{ from, to, hours int }{
+		{2, 3, -8},
+		{5, 7, -6},
+		{8, 11, -5},
+		{12, 14, -4},
+		{16, 18, -3},
+		{19, 20, -1},
+		{21, 23, 0},
+		{24, 34, 1},
+		{35, 39, 2},
+		{40, 43, 3},
+		{45, 46, 4},
+		{49, 50, 7},
+		{52, 53, 9},
+		{56, 57, 12},
+	} {
+		if code >= r.from && code <= r.to {
+			return r.hours * 60
+		}
+	}
+	return 0
 }
 
 // now tells the time, and whether a server has told it. The handset has no

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ip88rig/rig/model"
@@ -121,6 +122,10 @@ type Handset struct {
 	memory  volatile
 
 	boots uint64 // since New; used by Run alone
+
+	// fitted is the WiFi module since power came, next the one from the next
+	// power on; nil for none.
+	fitted, next atomic.Pointer[net.HardwareAddr]
 }
 
 // volatile is what is lost without power, and survives a reboot.
@@ -135,6 +140,7 @@ type volatile struct {
 	undo map[model.Field]*string
 	// uploads are what was there when power came, for upload-volatile.
 	installed, uploaded [][]byte
+	linkLost            bool        // the link was, for link-loss-sticks
 	past                *trust.Past // of certificates, for defects
 }
 
@@ -164,9 +170,11 @@ func New(cfg Config) (*Handset, error) {
 		return nil, fmt.Errorf("virtual: config: Flash is that of an %s, Model is %s", s.Model, cfg.Model)
 	}
 	h.cord = &cord{Port: cfg.Port}
-	if cfg.Module != nil && cfg.Defects.Has(defect.ModuleSendsAsPhone) {
-		h.cord.sender = cfg.MAC
+	if cfg.Module != nil {
+		module := slices.Clone(cfg.Module)
+		h.next.Store(&module)
 	}
+	h.fit()
 	return h, nil
 }
 
@@ -174,13 +182,34 @@ func New(cfg Config) (*Handset, error) {
 func (h *Handset) Flash() *Flash { return h.flash }
 
 // MAC returns the address that the handset has on the wire: the module's when
-// one is installed (guide F-2).
+// one was installed when power came (guide F-2).
 func (h *Handset) MAC() net.HardwareAddr {
-	if h.cfg.Module != nil {
-		return slices.Clone(h.cfg.Module)
+	if m := h.module(); m != nil {
+		return slices.Clone(m)
 	}
 	return slices.Clone(h.cfg.MAC)
 }
+
+// module is the address of the WiFi module that the handset was powered on
+// with, nil for none.
+func (h *Handset) module() net.HardwareAddr {
+	if m := h.fitted.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// fit makes what was installed or removed effective.
+func (h *Handset) fit() {
+	h.fitted.Store(h.next.Load())
+	h.cord.sender = nil
+	if h.module() != nil && h.cfg.Defects.Has(defect.ModuleSendsAsPhone) {
+		h.cord.sender = h.cfg.MAC
+	}
+}
+
+// markModule holds the module's name for the defect module-name-sticks.
+const markModule = "module"
 
 // Version returns the software version that the boot loader starts.
 func (h *Handset) Version() string {
@@ -275,6 +304,10 @@ func (h *Handset) watch(ctx context.Context, seen uint64, cut context.CancelCaus
 }
 
 func (h *Handset) powerOn() {
+	h.fit()
+	if m := h.module(); m != nil && h.cfg.Defects.Has(defect.ModuleNameSticks) {
+		h.store(func(s *flash.State) { s.Marks[markModule] = h.hex(m) })
+	}
 	s := h.flash.Read()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -317,7 +350,11 @@ func (h *Handset) store(change func(*flash.State)) {
 // powered boots, again after each reboot, until power goes.
 func (h *Handset) powered(ctx context.Context) error {
 	for {
-		if err := h.rest(ctx, h.wait(model.BootLoaderTime), nil); err != nil {
+		loading := h.wait(model.BootLoaderTime)
+		if h.cfg.Defects.Has(defect.BootsSlowly) {
+			loading *= 10
+		}
+		if err := h.rest(ctx, loading, nil); err != nil {
 			return quiet(ctx, err)
 		}
 		h.boots++
@@ -395,6 +432,9 @@ func (h *Handset) hex(mac net.HardwareAddr) string {
 func (h *Handset) ownName() string {
 	if h.cfg.Defects.Has(defect.ModuleKeepsPhoneName) {
 		return h.hex(h.cfg.MAC)
+	}
+	if s := h.flash.Read(); h.module() == nil && h.cfg.Defects.Has(defect.ModuleNameSticks) && s.Marks[markModule] != "" {
+		return s.Marks[markModule]
 	}
 	return h.hex(h.MAC())
 }

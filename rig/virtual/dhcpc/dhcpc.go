@@ -433,7 +433,7 @@ func (c *client) bound(ctx context.Context, lease Lease) (how Again, early bool,
 		return 0, false, err
 	case how := <-c.Again:
 		stop()
-		<-done
+		_ = <-done // it was told to stop
 		return how, true, ctx.Err()
 	}
 }

@@ -50,6 +50,8 @@ type Config struct {
 	Seed uint64
 	// CallID is that of every REGISTER of this boot.
 	CallID string
+	// Event is the event package that a NOTIFY may name; check-sync when blank.
+	Event string
 	// OnNotify is called with the Event header of a check-sync NOTIFY, parameters
 	// and all, after the 200 was sent. Like every hook it must not block and must
 	// not call the agent's methods that take a context.
@@ -126,6 +128,9 @@ func New(cfg Config) (*Agent, error) {
 			return nil, fmt.Errorf("sip: %s %q holds control characters", name, value)
 		}
 	}
+	if cfg.Event == "" {
+		cfg.Event = checkSync
+	}
 	if cfg.T1 <= 0 {
 		cfg.T1 = 500 * time.Millisecond
 	}
@@ -190,6 +195,19 @@ func (a *Agent) Answer(ctx context.Context) error { return a.command(ctx, a.answ
 
 // HangUp declines the call that rings or ends the one that is answered.
 func (a *Agent) HangUp(ctx context.Context) error { return a.command(ctx, a.hangUp) }
+
+// Retry registers at once when the last attempt has failed, instead of after its
+// pause.
+func (a *Agent) Retry(ctx context.Context) error {
+	return a.command(ctx, func() error {
+		if a.reg.pause != nil {
+			a.cancel(a.reg.pause)
+			a.reg.pause = nil
+			a.register()
+		}
+		return nil
+	})
+}
 
 func (a *Agent) command(ctx context.Context, do func() error) error {
 	c := command{do, make(chan error, 1)}

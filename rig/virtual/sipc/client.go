@@ -87,6 +87,7 @@ type registration struct {
 	answered  int    // challenges answered in this attempt
 	raised    bool   // Expires was raised in this attempt
 	failures  int    // in a row
+	pause     *alarm // before the next attempt after a failed one
 }
 
 // maxChallenges bounds the answers to challenges of one attempt: the first, and
@@ -208,7 +209,10 @@ func (a *Agent) registerFailed(res *sip.Response) {
 			wait = max(time.Duration(n)*time.Second, a.cfg.T1)
 		}
 	}
-	a.after(wait, a.register)
+	a.reg.pause = a.after(wait, func() {
+		a.reg.pause = nil
+		a.register()
+	})
 	if a.cfg.OnRegister != nil {
 		a.cfg.OnRegister(false)
 	}

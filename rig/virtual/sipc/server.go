@@ -12,7 +12,7 @@ import (
 	"ip88rig/rig/virtual/defect"
 )
 
-// checkSync is the one event package that is understood.
+// checkSync is the event package that is understood unless told otherwise.
 const checkSync = "check-sync"
 
 // maxServerTx bounds what is remembered of a flood of requests.
@@ -97,7 +97,7 @@ func (a *Agent) dispatch(req *sip.Request, tx *serverTx, from netip.AddrPort) {
 	case inDialog && req.Method != sip.NOTIFY && req.Method != sip.OPTIONS:
 		a.inDialog(req, tx, from)
 	case req.Method == sip.OPTIONS:
-		a.reply(req, tx, from, 200, "OK", "Accept: application/sdp", "Allow-Events: "+checkSync)
+		a.reply(req, tx, from, 200, "OK", "Accept: application/sdp", "Allow-Events: "+a.cfg.Event)
 	case req.Method != sip.INVITE && req.Method != sip.NOTIFY:
 		if req.Method == sip.BYE {
 			a.reply(req, tx, from, 481, "Call/Transaction Does Not Exist")
@@ -116,8 +116,12 @@ func (a *Agent) dispatch(req *sip.Request, tx *serverTx, from netip.AddrPort) {
 func (a *Agent) notified(req *sip.Request, tx *serverTx, from netip.AddrPort) {
 	event := value(req, "Event", "o")
 	name, _, _ := strings.Cut(event, ";")
-	if !strings.EqualFold(strings.TrimSpace(name), checkSync) {
-		a.reply(req, tx, from, 489, "Bad Event", "Allow-Events: "+checkSync)
+	switch name = strings.TrimSpace(name); {
+	case name == "" || len(values(req, "Event", "o")) > 1:
+		a.reply(req, tx, from, 400, "Bad Request") // RFC 6665, 8.2.1: exactly one
+		return
+	case !strings.EqualFold(name, a.cfg.Event) && !a.cfg.Defects.Has(defect.AnyEventResyncs):
+		a.reply(req, tx, from, 489, "Bad Event", "Allow-Events: "+a.cfg.Event)
 		return
 	}
 	a.reply(req, tx, from, 200, "OK")

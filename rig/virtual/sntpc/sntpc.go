@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/beevik/ntp"
+
+	"ip88rig/rig/virtual/defect"
 )
 
 // Errors that a caller may decide on.
@@ -33,65 +36,145 @@ const (
 	modeMask   = 7
 )
 
-// Query asks the server (port 123 when the port is 0) up to tries times, waits
-// timeout for each answer, and returns what must be added to time.Now. Answers
-// that do not belong to the question (other sender, mode or origin stamp, too
-// short) are passed over. A kiss of death ends it at once; an unusable answer
-// costs a try.
-func Query(ctx context.Context, listen func(ctx context.Context) (net.PacketConn, error), server netip.AddrPort, timeout time.Duration, tries int) (time.Duration, error) {
-	if timeout <= 0 {
-		return 0, fmt.Errorf("sntp: %v: timeout %v is not positive", server, timeout)
-	}
-	if server.Port() == 0 {
-		server = netip.AddrPortFrom(server.Addr(), port)
-	}
-	var last error
-	for range max(tries, 1) {
-		offset, err := ask(ctx, listen, server, timeout)
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		if err == nil {
-			return offset, nil
-		}
-		last = err
-		if errors.Is(err, ErrKissOfDeath) {
-			break
-		}
-	}
-	return 0, fmt.Errorf("%w (server %v)", last, server)
+// Config says whom to ask, and how.
+type Config struct {
+	// Listen opens a socket for one request.
+	Listen func(ctx context.Context) (net.PacketConn, error)
+	// Server is asked, at port 123 when the port is 0.
+	Server netip.AddrPort
+	// Timeout is waited before the next request. It must be positive.
+	Timeout time.Duration
+	// Tries is how many requests are sent, at least one.
+	Tries int
+	// Late is how long after the last Timeout an answer to any request is still
+	// taken; 0 for not at all.
+	Late time.Duration
+	// GaveUp is called when the last Timeout has passed and Late begins. It must
+	// not block. Nil for not at all.
+	GaveUp func(err error)
+	// Defects are the handset's.
+	Defects defect.Set
 }
 
-func ask(ctx context.Context, listen func(ctx context.Context) (net.PacketConn, error), server netip.AddrPort, timeout time.Duration) (time.Duration, error) {
-	sock, err := listen(ctx)
+// Answer is what a server told.
+type Answer struct {
+	// Offset must be added to time.Now.
+	Offset time.Duration
+	// Unsynchronised says that the server had no time itself; only a defect lets
+	// such an answer pass.
+	Unsynchronised bool
+}
+
+// Ask asks the server until it answers. Answers that do not belong to a question
+// (other sender, mode or origin stamp, too short) are passed over. So are those
+// that no clock can be set by; when nothing else comes the error is
+// ErrUnusable. A kiss of death ends it at once. The answer to an earlier request
+// is as good as that to the last.
+func Ask(ctx context.Context, cfg Config) (Answer, error) {
+	if cfg.Timeout <= 0 {
+		return Answer{}, fmt.Errorf("sntp: %v: timeout %v is not positive", cfg.Server, cfg.Timeout)
+	}
+	if cfg.Server.Port() == 0 {
+		cfg.Server = netip.AddrPortFrom(cfg.Server.Addr(), port)
+	}
+	cfg.Tries = max(cfg.Tries, 1)
+	q := query{cfg: cfg, answers: make(chan result, cfg.Tries), last: ErrTimeout}
+	own, cancel := context.WithCancel(ctx)
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	defer cancel()
+	for try := range cfg.Tries {
+		patience := time.Duration(cfg.Tries-try)*cfg.Timeout + cfg.Late
+		requests.Go(func() { // ends with its answer, its patience or own
+			a, err := ask(own, cfg, patience)
+			q.answers <- result{a, err}
+		})
+		if a, done, err := q.wait(ctx, cfg.Timeout); done {
+			return a, err
+		}
+	}
+	if cfg.Late > 0 {
+		if cfg.GaveUp != nil {
+			cfg.GaveUp(q.error())
+		}
+		if a, done, err := q.wait(ctx, cfg.Late); done {
+			return a, err
+		}
+	}
+	return Answer{}, q.error()
+}
+
+// query is what requests share.
+type query struct {
+	cfg     Config
+	answers chan result // holds one of each request
+	last    error
+}
+
+type result struct {
+	answer Answer
+	err    error
+}
+
+// wait takes answers for a time; done tells that nothing more is to come.
+func (q *query) wait(ctx context.Context, d time.Duration) (a Answer, done bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case r := <-q.answers:
+			switch {
+			case ctx.Err() != nil:
+				return Answer{}, true, ctx.Err()
+			case r.err == nil:
+				return r.answer, true, nil
+			case !errors.Is(r.err, ErrTimeout):
+				q.last = r.err
+			}
+			if errors.Is(r.err, ErrKissOfDeath) {
+				return Answer{}, true, q.error()
+			}
+		case <-timer.C:
+			return Answer{}, false, nil
+		case <-ctx.Done():
+			return Answer{}, true, ctx.Err()
+		}
+	}
+}
+
+func (q *query) error() error { return fmt.Errorf("%w (server %v)", q.last, q.cfg.Server) }
+
+func ask(ctx context.Context, cfg Config, timeout time.Duration) (Answer, error) {
+	sock, err := cfg.Listen(ctx)
 	if err != nil {
-		return 0, err
+		return Answer{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { sock.Close() }) //nolint:errcheck,gosec // it only wakes the reader
 	defer stop()
 	end := time.Now().Add(timeout)
-	r, err := ntp.QueryWithOptions(server.String(), ntp.QueryOptions{
+	r, err := ntp.QueryWithOptions(cfg.Server.String(), ntp.QueryOptions{
 		Timeout:       timeout,
 		GetSystemTime: time.Now, // the stamps of the socket handed in are not the kernel's
 		Dialer: func(string, string) (net.Conn, error) {
-			return &exchange{PacketConn: sock, server: netip.AddrPortFrom(server.Addr().Unmap(), server.Port())}, nil
+			return &exchange{PacketConn: sock, server: netip.AddrPortFrom(cfg.Server.Addr().Unmap(), cfg.Server.Port())}, nil
 		},
 	})
 	if err == nil {
 		err = r.Validate()
 	}
+	unsynchronised := errors.Is(err, ntp.ErrInvalidStratum) || errors.Is(err, ntp.ErrInvalidLeapSecond)
 	var silent net.Error
 	switch {
-	case err == nil:
-		return r.ClockOffset, nil
+	case err == nil, unsynchronised && cfg.Defects.Has(defect.BelievesUnsynchronised):
+		return Answer{r.ClockOffset, unsynchronised}, nil
 	case errors.As(err, &silent) && silent.Timeout():
-		return 0, ErrTimeout
+		return Answer{}, ErrTimeout
 	case errors.Is(err, ntp.ErrKissOfDeath):
-		return 0, fmt.Errorf("%w %s", ErrKissOfDeath, r.KissCode)
+		return Answer{}, fmt.Errorf("%w %s", ErrKissOfDeath, r.KissCode)
 	case r == nil && !time.Now().Before(end):
-		return 0, fmt.Errorf("%w: %v", ErrTimeout, err)
+		return Answer{}, fmt.Errorf("%w: %v", ErrTimeout, err)
 	default:
-		return 0, fmt.Errorf("%w: %v", ErrUnusable, err)
+		return Answer{}, fmt.Errorf("%w: %v", ErrUnusable, err)
 	}
 }
 

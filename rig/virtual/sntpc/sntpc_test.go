@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/internal/packetpipe"
 )
 
@@ -41,6 +42,7 @@ func answer(question []byte, at time.Time) []byte {
 
 func TestQuery(t *testing.T) {
 	year := 365 * 24 * time.Hour
+	believes := defect.Set{defect.BelievesUnsynchronised}
 	for _, test := range []struct {
 		name   string
 		edit   func(n int, p []byte) []byte // of the n-th answer; nil for none
@@ -49,6 +51,10 @@ func TestQuery(t *testing.T) {
 		want   error
 		asked  int
 		prefix func(question []byte) []byte // sent by a stranger before
+
+		late    time.Duration
+		gaveUp  bool
+		defects defect.Set
 	}{
 		{name: "takes the time", ahead: time.Hour, asked: 1},
 		{name: "takes a time far behind", ahead: -20 * year, asked: 1},
@@ -72,7 +78,23 @@ func TestQuery(t *testing.T) {
 		{name: "passes over a wrong origin stamp", edit: func(_ int, p []byte) []byte { p[24]++; return p }, want: ErrTimeout, asked: 3},
 		{name: "passes over half a packet", edit: func(_ int, p []byte) []byte { return p[:40] }, want: ErrTimeout, asked: 3},
 		{name: "passes over a stranger", prefix: func(q []byte) []byte { return answer(q, time.Now().Add(9*time.Hour)) }, ahead: time.Hour, asked: 1},
-		{name: "passes over an answer that comes too late", delay: 5 * time.Second, want: ErrTimeout, asked: 3},
+		{name: "takes the answer to the request before", delay: 5 * time.Second, asked: 2},
+		{name: "takes an answer after it has given up", delay: time.Minute, asked: 3, gaveUp: true, late: time.Hour},
+		{name: "passes over an answer that comes too late", delay: time.Minute, want: ErrTimeout, asked: 3},
+		{name: "passes over an unusable answer for a good one", edit: func(n int, p []byte) []byte {
+			if n == 1 {
+				p[0] |= 3 << 6
+			}
+			return p
+		}, asked: 2},
+		{name: "stops at a kiss of death that comes late", delay: time.Minute, edit: func(_ int, p []byte) []byte {
+			p[1] = 0
+			copy(p[12:], "RATE")
+			return p
+		}, asked: 3, gaveUp: true, late: time.Hour, want: ErrKissOfDeath},
+		{name: "takes the time of a server without time, with the defect", edit: func(_ int, p []byte) []byte { p[0] |= 3 << 6; return p }, ahead: year, asked: 1, defects: believes},
+		{name: "takes the time of stratum 16, with the defect", edit: func(_ int, p []byte) []byte { p[1] = 16; return p }, ahead: year, asked: 1, defects: believes},
+		{name: "refuses a transmit stamp of zero with the defect, too", edit: func(_ int, p []byte) []byte { clear(p[40:48]); return p }, want: ErrUnusable, asked: 3, defects: believes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -109,16 +131,27 @@ func TestQuery(t *testing.T) {
 						}
 					}
 				}()
-				got, err := Query(t.Context(), func(context.Context) (net.PacketConn, error) {
-					return network.Listen(netip.AddrPortFrom(client, 0))
-				}, server, 4*time.Second, 3)
+				gaveUp := false
+				got, err := Ask(t.Context(), Config{
+					Listen: func(context.Context) (net.PacketConn, error) {
+						return network.Listen(netip.AddrPortFrom(client, 0))
+					},
+					Server: server, Timeout: 4 * time.Second, Tries: 3, Late: test.late, Defects: test.defects,
+					GaveUp: func(error) { gaveUp = true },
+				})
+				if gaveUp != test.gaveUp {
+					t.Errorf("gave up: %t, want %t", gaveUp, test.gaveUp)
+				}
 				if !errors.Is(err, test.want) {
 					t.Errorf("got error %v, want %v", err, test.want)
 				}
-				if off := got - test.ahead; test.want == nil && off.Abs() > time.Millisecond {
-					t.Errorf("got offset %v, want %v", got, test.ahead)
+				if off := got.Offset - test.ahead; test.want == nil && off.Abs() > test.delay/2+time.Millisecond {
+					t.Errorf("got offset %v, want %v", got.Offset, test.ahead)
 				}
-				<-time.After(time.Minute)
+				if want := test.want == nil && len(test.defects) > 0; got.Unsynchronised != want {
+					t.Errorf("unsynchronised: %t, want %t", got.Unsynchronised, want)
+				}
+				<-time.After(time.Hour)
 				_, _ = sock.Close(), other.Close()
 				<-done
 				if asked != test.asked {
@@ -147,10 +180,13 @@ func TestChrony(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	got, err := Query(t.Context(), func(ctx context.Context) (net.PacketConn, error) {
-		return new(net.ListenConfig).ListenPacket(ctx, "udp4", "127.0.0.1:0")
-	}, netip.MustParseAddrPort("127.0.0.1:20123"), 300*time.Millisecond, 30)
-	if err != nil || got.Abs() > time.Second {
+	got, err := Ask(t.Context(), Config{
+		Listen: func(ctx context.Context) (net.PacketConn, error) {
+			return new(net.ListenConfig).ListenPacket(ctx, "udp4", "127.0.0.1:0")
+		},
+		Server: netip.MustParseAddrPort("127.0.0.1:20123"), Timeout: 300 * time.Millisecond, Tries: 30,
+	})
+	if err != nil || got.Offset.Abs() > time.Second {
 		t.Errorf("got %v %v, want about 0", got, err)
 	}
 }

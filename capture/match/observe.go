@@ -41,14 +41,13 @@ func (v Value) String() string { return strings.TrimSpace(v.Name + " = " + v.Val
 // none stands for what was not seen at all.
 const none = "none"
 
-// Labels give names that hold on every handset ("version file", "second
+// Aliases give names that hold on every handset ("version file", "second
 // server") to what differs from one to the other: file names, addresses, users.
-type Labels map[string]string
+type Aliases map[string]string
 
-// LabelSteps labels the look-ups of steps by the step, each further one by its
-// place: "version file", "version file (2)".
-func LabelSteps(steps ...Step) Labels {
-	l := Labels{}
+// AliasSteps calls each look-up of a step by the name of the step.
+func AliasSteps(steps ...Step) Aliases {
+	l := Aliases{}
 	for _, s := range steps {
 		if len(s.Files) == 0 {
 			l[s.Name] = s.Name
@@ -60,7 +59,7 @@ func LabelSteps(steps ...Step) Labels {
 	return l
 }
 
-func (l Labels) of(name string) string {
+func (l Aliases) of(name string) string {
 	if label, ok := l[name]; ok {
 		return label
 	}
@@ -84,13 +83,13 @@ func (l Labels) of(name string) string {
 }
 
 type asks struct {
-	Labels Labels `json:"labels,omitempty"`
-	Hosts  Labels `json:"hosts,omitempty"`
+	Files Aliases `json:"files,omitempty"`
+	Hosts Aliases `json:"hosts,omitempty"`
 }
 
 // Asks measures what is asked for, of whom and over what, in order; the same
 // request twice in a row is one.
-func Asks(files, hosts Labels) Observation { return asks{Labels: files, Hosts: hosts} }
+func Asks(files, hosts Aliases) Observation { return asks{Files: files, Hosts: hosts} }
 
 func (m asks) Name() string { return "Asks" }
 func (m asks) Asks() string { return "what it asks for, of whom and over what" }
@@ -99,7 +98,7 @@ func (m asks) observes()    {}
 func (m asks) Measure(v timeline.View) []Value {
 	var out []string
 	for _, e := range all(v, timeline.Asked) {
-		text := m.Labels.of(e.File)
+		text := m.Files.of(e.File)
 		if m.Hosts != nil {
 			text += " of " + m.Hosts.of(e.Dst.Addr().String())
 		}
@@ -239,13 +238,13 @@ func field(name string, fields map[string]string, key string) Value {
 }
 
 type registers struct {
-	Users   Labels `json:"users,omitempty"`
-	Expires Labels `json:"expires,omitempty"`
+	Users   Aliases `json:"users,omitempty"`
+	Expires Aliases `json:"expires,omitempty"`
 }
 
 // Registers measures with what the handset registers last: by the labels of
 // the user and of the period that it asks for.
-func Registers(users, expires Labels) Observation {
+func Registers(users, expires Aliases) Observation {
 	return registers{Users: users, Expires: expires}
 }
 
@@ -270,7 +269,7 @@ func (m registers) Measure(v timeline.View) []Value {
 
 // label is the label of a value that must have one: what has none differs from
 // run to run.
-func label(l Labels, value string) string {
+func label(l Aliases, value string) string {
 	if name, ok := l[value]; ok {
 		return name
 	}

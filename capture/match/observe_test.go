@@ -38,8 +38,8 @@ type observationCase struct {
 
 func observationCases() map[string]observationCase {
 	type events = []timeline.Event
-	files := LabelSteps(global(), own(), version())
-	hosts := Labels{"192.0.2.1": "the server"}
+	files := AliasSteps(global(), own(), version())
+	hosts := Aliases{"192.0.2.1": "the server"}
 	twice := rrq("a")
 	twice.Fields = map[string]string{"tftp.option.tsize": "0", "tftp.option.blksize": "1428", "tftp.type": "octet"}
 	return map[string]observationCase{
@@ -63,12 +63,12 @@ func observationCases() map[string]observationCase {
 			"extensions_supported_group = none", "extensions_ec_point_format = none", "sig_hash_alg = none", "extensions.supported_version = none",
 		}},
 		"the last registration counts": {
-			Registers(Labels{"2001": "old", "2002": "new"}, Labels{"300": "golden"}),
+			Registers(Aliases{"2001": "old", "2002": "new"}, Aliases{"300": "golden"}),
 			events{registered("2001"), registered("2002")},
 			[]string{"line = new", "registration period = golden"},
 		},
-		"a registration as somebody else": {Registers(Labels{"2001": "old"}, nil), events{registered("9")}, []string{"line = another"}},
-		"no registration":                 {Registers(Labels{"2001": "old"}, nil), nil, []string{"line = none"}},
+		"a registration as somebody else": {Registers(Aliases{"2001": "old"}, nil), events{registered("9")}, []string{"line = another"}},
+		"no registration":                 {Registers(Aliases{"2001": "old"}, nil), nil, []string{"line = none"}},
 		"what DHCP is asked for": {
 			DHCPAsks(phoneMAC),
 			events{asking(map[string]string{"dhcp.option.request_list": "1,3", "dhcp.option.hostname": "IP8830-00005E005301"})},

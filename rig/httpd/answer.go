@@ -333,13 +333,13 @@ var errEnded = errors.New("the service ends")
 // coding puts around it.
 type part struct{ lead, data, tail []byte }
 
-// parts cuts a body for writing.
-func (a *answer) parts(body []byte) iter.Seq[part] {
-	if a.chunked != nil && body != nil {
-		return a.chunked.parts(body)
+// parts cuts the body for writing.
+func (a *answer) parts() iter.Seq[part] {
+	if a.chunked != nil {
+		return a.chunked.parts(a.body)
 	}
 	return func(yield func(part) bool) {
-		for p := range slices.Chunk(body, chunk) {
+		for p := range slices.Chunk(a.body, chunk) {
 			if !yield(part{data: p}) {
 				return
 			}
@@ -368,10 +368,6 @@ type stream struct {
 func (s *stream) run() {
 	a := &s.x.a
 	s.head = s.x.head()
-	body := a.body
-	if s.x.r.Method == http.MethodHead {
-		body = nil
-	}
 	defer func() { _ = s.c.raw.SetWriteDeadline(time.Time{}) }()
 	limit := int64(-1)
 	if k := a.cut; k != nil {
@@ -385,9 +381,13 @@ func (s *stream) run() {
 			return
 		}
 	}
+	if s.x.r.Method == http.MethodHead {
+		s.put(part{})
+		return
+	}
 	late := a.delay.AfterBytes
 	next := int64(chunk)
-	for p := range a.parts(body) {
+	for p := range a.parts() {
 		if s.bytes >= next {
 			next = s.bytes - s.bytes%chunk + chunk
 			if s.point(); s.err != nil || s.effect != nil && s.then != nil {
@@ -401,7 +401,7 @@ func (s *stream) run() {
 		}
 		if left := limit - s.bytes; limit >= 0 && left <= int64(len(p.data)) {
 			s.put(part{lead: p.lead, data: p.data[:left]})
-			s.all = s.err == nil && s.bytes == int64(len(body))
+			s.all = s.err == nil && s.bytes == int64(len(a.body))
 			return
 		}
 		if s.put(p); s.err != nil {

@@ -58,8 +58,10 @@ func (e Chunked) check() error {
 	}
 }
 
-// A chunk that is too short or too long needs a byte to be so.
-func (e Chunked) suits(x *exchange) bool { return x.a.body != nil }
+// Most flaws need a chunk to be in.
+func (e Chunked) suits(x *exchange) bool {
+	return len(x.a.body) > 0 || x.a.isFile && (e.Flaw == ChunkRight || e.Flaw == ChunkNoLast || e.Flaw == ChunkAndLength)
+}
 
 func (e Chunked) alter(x *exchange) {
 	x.a.lines = append(x.a.lines, "Transfer-Encoding: chunked")

@@ -1,0 +1,88 @@
+package httpd
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"strings"
+	"testing"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+)
+
+func TestWrongContent(t *testing.T) {
+	flipped := func(at int, mask byte) string {
+		b := bytes.Clone(image)
+		b[at] ^= mask
+		return string(b)
+	}
+	for name, c := range map[string]struct {
+		effect Effect
+		want   string
+	}{
+		"the lowest bit of the first byte":    {Corrupt{}, flipped(0, 1)},
+		"a bit in the middle":                 {Corrupt{Offset: 100_000, Mask: 0x80}, flipped(100_000, 0x80)},
+		"the last byte":                       {Corrupt{Offset: -1, Mask: 0xff}, flipped(len(image)-1, 0xff)},
+		"another file":                        {WrongFile{Name: "sysconf_8830_sip.cfg"}, config},
+		"another file that does not exist":    {WrongFile{Name: "missing"}, string(image)},
+		"the beginning":                       {Truncate{Bytes: 20_000}, string(image[:20_000])},
+		"nothing":                             {Truncate{}, ""},
+		"said to be compressed and it is not": {Compressed{HeaderOnly: true}, string(image)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, j := faulty(t, Config{}, fault.On("image.rom").Do(c.effect))
+			if out, code := curl(t, "http://"+addr+"/image.rom"); code != 0 || out != c.want {
+				t.Errorf("curl: %d bytes, %d, want %d", len(out), code, len(c.want))
+			}
+			told(t, j, c.want, true)
+			if odd := len(j.of(timeline.ServiceOddity)); (odd == 1) != (name == "another file that does not exist") {
+				t.Errorf("%d oddities", odd)
+			}
+		})
+	}
+	if image[0] != 'f' {
+		t.Error("the file itself was changed")
+	}
+}
+
+func TestCompressedUnasked(t *testing.T) {
+	for _, e := range []Compressed{{}, {BodyOnly: true}} {
+		addr, j := faulty(t, Config{}, fault.On("image.rom").Do(e))
+		out, err := get(t, addr, "image.rom")
+		head, body, _ := strings.Cut(out, "\r\n\r\n")
+		if said := strings.Contains(head, "\r\nContent-Encoding: gzip\r\n"); err != nil || said == e.BodyOnly {
+			t.Errorf("%s: head %q, %v", e, head, err)
+		}
+		r, err := gzip.NewReader(strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := io.ReadAll(r); err != nil || !bytes.Equal(plain, image) {
+			t.Errorf("%s: %d bytes, %v", e, len(plain), err)
+		}
+		told(t, j, body, true)
+		out, code := curl(t, "--compressed", "http://"+addr+"/image.rom")
+		if code != 0 || (out == string(image)) == e.BodyOnly {
+			t.Errorf("%s: curl got %d bytes, %d", e, len(out), code)
+		}
+	}
+}
+
+func TestGarbageInPlaceOfTheAnswer(t *testing.T) {
+	e := Garbage{Bytes: 5000, Seed: 7}
+	addr, j := faulty(t, Config{}, fault.On("image.rom").Do(e))
+	if out, err := get(t, addr, "image.rom"); err != nil || out != string(e.make()) {
+		t.Errorf("got %d bytes, %v", len(out), err)
+	}
+	if _, code := curl(t, "http://"+addr+"/image.rom"); code != 1 { // HTTP/0.9
+		t.Errorf("curl: %d", code)
+	}
+	j.wait(t, timeline.ConnClosed, 2)
+	if n := len(j.of(timeline.HTTPResponse)) + len(j.of(timeline.Served)); n > 0 {
+		t.Errorf("an answer is in the journal: %s", j)
+	}
+	if bytes.Equal(e.make(), Garbage{Bytes: 5000, Seed: 8}.make()) {
+		t.Error("two seeds make the same")
+	}
+}

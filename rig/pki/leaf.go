@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,18 +92,25 @@ type Leaf struct {
 	Reason string
 	// Request is what it was minted from.
 	Request Request
+	// Root is the authority that a verifier must hold.
+	Root *Authority
 
 	cert *x509.Certificate
 	key  crypto.Signer
+	// chain are the intermediates, as they are sent behind it.
+	chain [][]byte
 }
 
 // Cert is its certificate, not to be changed.
 func (l *Leaf) Cert() *x509.Certificate { return l.cert }
 
-// TLS returns it for a crypto/tls server. The authority is not sent along, as
-// servers do when it signs leaves itself.
+// Chain are the intermediates in binary, as they are sent behind it.
+func (l *Leaf) Chain() [][]byte { return slices.Clone(l.chain) }
+
+// TLS returns it for a crypto/tls server, with the intermediates that are sent.
+// The authority is not sent along, as servers do when it signs leaves itself.
 func (l *Leaf) TLS() *tls.Certificate {
-	return &tls.Certificate{Certificate: [][]byte{l.cert.Raw}, PrivateKey: l.key, Leaf: l.cert}
+	return &tls.Certificate{Certificate: append([][]byte{l.cert.Raw}, l.chain...), PrivateKey: l.key, Leaf: l.cert}
 }
 
 // ExportPEM returns the certificate, without the key.
@@ -129,11 +137,15 @@ type Mint struct {
 	mu     sync.Mutex
 	keys   map[KeyKind]crypto.Signer
 	leaves map[string]*x509.Certificate
+	// catalogue holds what Catalogued and Mended have minted; between and root are
+	// the keys of its intermediates and of its authority, nil until needed.
+	catalogue     map[string]*Leaf
+	between, root crypto.Signer
 }
 
 // NewMint returns a mint whose serials and wrong names derive from seed.
 func NewMint(seed string) *Mint {
-	return &Mint{seed: seed, keys: map[KeyKind]crypto.Signer{}, leaves: map[string]*x509.Certificate{}}
+	return &Mint{seed: seed, keys: map[KeyKind]crypto.Signer{}, leaves: map[string]*x509.Certificate{}, catalogue: map[string]*Leaf{}}
 }
 
 // Leaf mints what r asks for, or returns the leaf minted for the same request
@@ -189,7 +201,7 @@ func (m *Mint) Leaf(r Request) (*Leaf, error) {
 		}
 		m.leaves[id] = cert
 	}
-	return &Leaf{Label: label, Request: r, cert: cert, key: key}, nil
+	return &Leaf{Label: label, Request: r, Root: r.Authority, cert: cert, key: key}, nil
 }
 
 func (m *Mint) key(kind KeyKind) (crypto.Signer, error) {

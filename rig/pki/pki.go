@@ -2,7 +2,8 @@
 // (page F-2) promises three checks: the authority is a known one, the server
 // is the right one, the certificate has not expired. So every leaf made here
 // is either good or bad for stated reasons, each of which is one of the three
-// and can be mended alone.
+// and can be mended alone. Beyond these, Catalogue lists certificates that are
+// odd for one reason each (TLS-10), of which nobody promises what a handset does.
 //
 // The authorities A (installed in handsets), B (never installed) and P (stands
 // in for an authority built into the firmware) belong to a bench and persist

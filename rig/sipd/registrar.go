@@ -285,16 +285,29 @@ func (s *Server) use(c *digest.Credentials) bool {
 }
 
 func (s *Server) unauthorized(req *sip.Request, h hop, stale bool) *sip.Response {
-	n := nonce{text: rand.Text()}
-	s.mu.Lock()
-	if len(s.nonces) == maxNonces {
-		s.nonces = slices.Delete(s.nonces, 0, 1)
+	return s.challenged(req, h, Challenge{Stale: stale})
+}
+
+// challenged answers 401 with a fresh nonce, where c has no other.
+func (s *Server) challenged(req *sip.Request, h hop, c Challenge) *sip.Response {
+	if c.Nonce == "" {
+		c.Nonce = rand.Text()
+		s.mu.Lock()
+		if len(s.nonces) == maxNonces {
+			s.nonces = slices.Delete(s.nonces, 0, 1)
+		}
+		s.nonces = append(s.nonces, nonce{text: c.Nonce})
+		s.mu.Unlock()
 	}
-	s.nonces = append(s.nonces, n)
-	s.mu.Unlock()
+	if c.Realm == "" {
+		c.Realm = s.cfg.Realm
+	}
+	if c.Algorithm == "" {
+		c.Algorithm = "MD5"
+	}
 	res := s.response(req, h, sip.StatusUnauthorized)
-	challenge := fmt.Sprintf(`Digest realm=%q, nonce=%q, algorithm=MD5, qop="auth"`, s.cfg.Realm, n.text)
-	if stale {
+	challenge := fmt.Sprintf(`Digest realm=%q, nonce=%q, algorithm=%s, qop="auth"`, c.Realm, c.Nonce, c.Algorithm)
+	if c.Stale {
 		challenge += ", stale=true"
 	}
 	res.AppendHeader(sip.NewHeader("WWW-Authenticate", challenge))

@@ -171,7 +171,7 @@ func (s *Server) take(b []byte, h hop) (repeat func()) {
 		s.odd(h, "", "malformed message: "+err.Error())
 		// RFC 3261 section 18.3.
 		if req, ok := msg.(*sip.Request); ok && incomplete(req) == "" && req.Method != sip.ACK {
-			return s.reply(req, s.response(req, h, sip.StatusBadRequest), h)
+			return s.reply(req, s.response(req, h, sip.StatusBadRequest), h, nil)
 		}
 		return nil
 	}
@@ -198,21 +198,17 @@ func (s *Server) request(req *sip.Request, h hop) (repeat func()) {
 	before, again := s.answered.get(transaction(req, h))
 	s.mu.Unlock()
 	if again {
-		s.send(before.pkt, hop{before.to, h.local}, string(req.Method))
+		s.repeat(before, hop{before.to, h.local}, string(req.Method))
 		return nil
 	}
-	switch e := s.fault(string(req.Method), "answer", h).(type) {
+	switch e := s.fault(string(req.Method), PhaseAnswer, h).(type) {
 	case Drop:
 		return nil
-	case Respond:
-		res := s.response(req, h, e.Code)
-		if e.RetryAfter > 0 {
-			res.AppendHeader(sip.NewHeader("Retry-After", fmt.Sprint(e.RetryAfter)))
-		}
-		return s.reply(req, res, h)
-	case nil:
+	case otherwise:
+		return s.reply(req, e.answer(s, req, h), h, nil)
+	default:
+		return s.reply(req, s.answer(req, h), h, e)
 	}
-	return s.reply(req, s.answer(req, h), h)
 }
 
 // answer says what a request of a handset comes to.
@@ -269,15 +265,14 @@ func (s *Server) subscribe(req *sip.Request, h hop) *sip.Response {
 // fault asks the plan, and journals what it says. It returns nil when nothing
 // is to go wrong.
 func (s *Server) fault(method, phase string, h hop) Effect {
-	if s.cfg.Faults == nil {
+	if s.cfg.Faults.Empty() {
 		return nil
 	}
-	effect, sentence, ok := s.cfg.Faults.At(fault.Point{Service: "sipd", Message: method, Phase: phase})
+	effect, sentence, ok := s.cfg.Faults.Try(fault.Point{Service: "sipd", Message: method, Phase: phase}, func(e fault.Effect) bool {
+		own, ok := e.(Effect)
+		return ok && own.check() == nil && own.fits(phase)
+	})
 	if !ok {
-		return nil
-	}
-	if err := s.Can(effect); err != nil {
-		s.odd(h, method, err.Error())
 		return nil
 	}
 	s.record(timeline.Event{
@@ -286,6 +281,23 @@ func (s *Server) fault(method, phase string, h hop) Effect {
 	})
 	own, _ := effect.(Effect)
 	return own
+}
+
+// post sends a message as an effect has it; nil: as it is.
+func (s *Server) post(pkt []byte, h hop, what string, e Effect) {
+	copies := 1
+	switch e := e.(type) {
+	case Drop:
+		return
+	case Duplicate:
+		copies += e.Copies
+	case edit:
+		pkt = e.edit(pkt)
+	default:
+	}
+	for range copies {
+		s.send(pkt, h, what)
+	}
 }
 
 func (s *Server) send(pkt []byte, h hop, what string) {

@@ -38,6 +38,7 @@ type memory struct {
 type remembered struct {
 	pkt   []byte
 	to    netip.AddrPort
+	from  time.Time // an answer goes out then
 	until time.Time
 }
 
@@ -76,12 +77,15 @@ func transaction(req *sip.Request, h hop) string {
 	return fmt.Sprintf("%s|%v|%s|%s|%d", req.Method, h.peer, branch, string(*req.CallID()), req.CSeq().SeqNo)
 }
 
-// reply sends a final answer and remembers it. The answer to an INVITE is
-// repeated until the ACK comes, by what reply returns (RFC 3261 sections 13.3.1.4
-// and 17.2.1).
-func (s *Server) reply(req *sip.Request, res *sip.Response, h hop) (repeat func()) {
+// reply sends a final answer as an effect has it (nil: as it is) and remembers
+// it. What reply returns is still to be done: it sends a late answer, and
+// repeats that to an INVITE until the ACK comes (RFC 3261 sections 13.3.1.4 and
+// 17.2.1).
+func (s *Server) reply(req *sip.Request, res *sip.Response, h hop, effect Effect) (rest func()) {
+	delay, _ := effect.(Delay)
 	to := answerTo(req, h)
-	e := remembered{pkt: []byte(res.String()), to: to, until: time.Now().Add(s.lifetime())}
+	now := time.Now()
+	e := remembered{pkt: []byte(res.String()), to: to, from: now.Add(delay.By), until: now.Add(s.lifetime())}
 	acked := make(chan struct{})
 	key := ackKey(req)
 	s.mu.Lock()
@@ -91,30 +95,68 @@ func (s *Server) reply(req *sip.Request, res *sip.Response, h hop) (repeat func(
 	}
 	s.mu.Unlock()
 	h.peer = to
-	s.send(e.pkt, h, string(req.Method))
-	if req.Method != sip.INVITE {
+	method := string(req.Method)
+	if delay.By == 0 {
+		s.post(e.pkt, h, method, effect)
+	}
+	switch {
+	case req.Method == sip.INVITE:
+		return func() {
+			if s.after(delay.By, func() { s.send(e.pkt, h, method) }) {
+				s.untilAcked(e, h, key, acked, res.StatusCode)
+			}
+		}
+	case delay.By > 0:
+		return func() { s.after(delay.By, func() { s.send(e.pkt, h, method) }) }
+	default:
 		return nil
 	}
-	return func() {
-		late := time.NewTimer(s.lifetime())
-		defer late.Stop()
-		for wait := s.cfg.T1; ; wait = min(2*wait, s.cfg.T2) {
-			again := time.NewTimer(wait)
-			select {
-			case <-acked:
-			case <-s.done:
-			case <-late.C:
-				s.odd(h, "INVITE", fmt.Sprintf("no ACK of %d", res.StatusCode))
-				s.mu.Lock()
-				delete(s.unacked, key)
-				s.mu.Unlock()
-			case <-again.C:
-				s.send(e.pkt, h, "INVITE")
-				continue
-			}
-			again.Stop()
-			return
+}
+
+// after does something when a delay, if there is one, is over. It returns false
+// if the server ended before.
+func (s *Server) after(delay time.Duration, do func()) bool {
+	if delay == 0 {
+		return true
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		do()
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// untilAcked sends the answer to an INVITE again until the ACK comes.
+func (s *Server) untilAcked(e remembered, h hop, key string, acked <-chan struct{}, status int) {
+	late := time.NewTimer(s.lifetime())
+	defer late.Stop()
+	for wait := s.cfg.T1; ; wait = min(2*wait, s.cfg.T2) {
+		again := time.NewTimer(wait)
+		select {
+		case <-acked:
+		case <-s.done:
+		case <-late.C:
+			s.odd(h, "INVITE", fmt.Sprintf("no ACK of %d", status))
+			s.mu.Lock()
+			delete(s.unacked, key)
+			s.mu.Unlock()
+		case <-again.C:
+			s.repeat(e, h, "INVITE")
+			continue
 		}
+		again.Stop()
+		return
+	}
+}
+
+// repeat sends an answer once more, unless it is still to be sent at all.
+func (s *Server) repeat(e remembered, h hop, method string) {
+	if !time.Now().Before(e.from) {
+		s.post(e.pkt, h, method, s.fault(method, PhaseAgain, h))
 	}
 }
 
@@ -212,14 +254,7 @@ func (s *Server) exchange(ctx context.Context, req *sip.Request, h hop) (res *si
 	}
 }
 
-// sendRequest sends a request of ours once, unless a fault drops it.
+// sendRequest sends a request of ours once, unless a fault has it otherwise.
 func (s *Server) sendRequest(pkt []byte, method sip.RequestMethod, h hop) {
-	switch e := s.fault(string(method), "request", h).(type) {
-	case Drop:
-		return
-	case Respond:
-		s.odd(h, string(method), fmt.Sprintf("a request of ours cannot be answered by us: %v", e))
-	case nil:
-	}
-	s.send(pkt, h, string(method))
+	s.post(pkt, h, string(method), s.fault(string(method), PhaseRequest, h))
 }

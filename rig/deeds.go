@@ -16,6 +16,9 @@ import (
 
 // deeds are what faults do to the bench, as long as it lasts.
 type deeds struct {
+	// acting is held while a deed begins, so that what ends all knows of it.
+	acting sync.Mutex
+
 	mu     sync.Mutex
 	batch  *batch
 	closed bool
@@ -53,6 +56,8 @@ func (d *deeds) start(ctx context.Context, do func(context.Context)) {
 
 // end has everything undone and waits for it.
 func (d *deeds) end() {
+	d.acting.Lock()
+	defer d.acting.Unlock()
 	d.mu.Lock()
 	b := d.batch
 	d.batch = nil
@@ -111,6 +116,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 // act does what a fault does to the bench. It runs where the service stands that
 // met the fault, which then goes on.
 func (l *Lane) act(ctx context.Context, d fault.Deed, sentence string) {
+	l.deeds.acting.Lock()
+	defer l.deeds.acting.Unlock()
 	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.FaultFired, Reason: sentence})
 	switch d := d.(type) {
 	case impair.LinkDown:

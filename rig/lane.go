@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -850,8 +851,21 @@ func (l *Lane) Judged(j report.Judgement) {
 		Fields: map[string]string{
 			"verdict": string(j.Verdict), "case": j.Case, "matcher": j.Matcher, "args": string(j.Args),
 			"window": string(j.Window), "negated": fmt.Sprint(j.Negated), "watermark": j.Watermark.Format(time.RFC3339Nano),
+			"measured": measured(j.Measured),
 		},
 	})
+}
+
+// measured writes values down; blank for a row that is judged.
+func measured(values []report.Value) string {
+	if values == nil {
+		return ""
+	}
+	b, err := json.Marshal(values)
+	if err != nil {
+		return "" // cannot happen: they hold strings only
+	}
+	return string(b)
 }
 
 // OpenRecording starts the recording of a spec in a folder of its own.

@@ -189,7 +189,14 @@ func (d *deriver) fold(e *Event) []Event {
 	return d.out
 }
 
-func (d *deriver) emit(e Event) { d.out = append(d.out, e) }
+func (d *deriver) emit(e Event) {
+	if e.Kind == Fetched && e.Transport != HTTPS && !d.s.LinkDown {
+		// The cable had the file whole: the link serves again. Of HTTPS a service
+		// says so, which may have sent the end into the void.
+		d.s.LinkExcuse = false
+	}
+	d.out = append(d.out, e)
+}
 
 // isHandset tells whether a MAC is one of the handset's.
 func (d *deriver) isHandset(mac string) bool {

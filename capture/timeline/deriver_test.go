@@ -194,6 +194,33 @@ func TestDerivedFacts(t *testing.T) {
 			},
 			[]string{bound, reg, reg, "rebooted: DISCOVER while 192.0.2.10 was leased (frame 9)", bound},
 		},
+		"a file whole after the link came back ends the excuse": {
+			func(s *script) {
+				s.bind("x1")
+				s.rrq("image.rom", 2001)
+				s.data("image.rom", 2001, 1)
+				s.journal("switch", LinkDown)
+				s.journal("switch", LinkUp)
+				s.tftpAck("image.rom", 2001, 1, true)
+				s.bind("x2")
+			},
+			[]string{
+				bound, "asked for image.rom over tftp at 192.0.2.1:69", "fetched image.rom over tftp, 512 bytes, sha256 01234567",
+				"rebooted: DISCOVER while 192.0.2.10 was leased (frame 8)", bound,
+			},
+		},
+		"a transfer that goes on after the link came back does not": {
+			func(s *script) {
+				s.bind("x1")
+				s.rrq("image.rom", 2001)
+				s.data("image.rom", 2001, 1)
+				s.journal("switch", LinkDown)
+				s.journal("switch", LinkUp)
+				s.tftpAck("image.rom", 2001, 1, false)
+				s.bind("x2")
+			},
+			[]string{bound, "asked for image.rom over tftp at 192.0.2.1:69", bound},
+		},
 		"a link lost by itself is told with the reboot": {
 			func(s *script) { running(s); s.journal("switch", LinkLost); s.bind("x2") },
 			[]string{bound, reg, "rebooted: link lost; DISCOVER while 192.0.2.10 was leased (frame 7)", bound},

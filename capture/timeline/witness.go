@@ -65,7 +65,7 @@ func Disagreements(events []Event) []string {
 	}
 	for key, n := range wire.counts {
 		got := journal.counts[key]
-		if got != n && !odd[key.src] && !altered[key.src] && !(impaired[key.src] && got < n) {
+		if got != n && !odd[key.src] && !altered[key.src] && (!impaired[key.src] || got > n) {
 			out = append(out, fmt.Sprintf("%s: the wire shows %d, the journal %d", key, n, got))
 		}
 	}

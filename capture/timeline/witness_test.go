@@ -21,6 +21,9 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 	said := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Src: other, File: "b", Transport: timeline.HTTP, Frame: 6}
 	hello := timeline.Event{By: timeline.Wire, Kind: timeline.TLSClientHello, Src: other, Frame: 6}
 	heard := timeline.Event{By: "httpd", Kind: timeline.TLSClientHello, Src: other, Transport: timeline.HTTPS, Frame: 6}
+	lossy := func(src netip.AddrPort, did string) timeline.Event {
+		return timeline.Event{By: timeline.Impair, Kind: timeline.FaultFired, Src: src, Frame: 2, Fields: map[string]string{timeline.ImpairDid: did}}
+	}
 	with := func(e timeline.Event, change func(*timeline.Event)) timeline.Event { change(&e); return e }
 	tests := map[string]struct {
 		events []timeline.Event
@@ -42,6 +45,15 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a ClientHello nobody heard":           {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
 		"an oddity counts for nothing":         {[]timeline.Event{open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
 		"a connection from the time past":      {[]timeline.Event{heard}, ""},
+		"a last ACK that the rig lost":         {[]timeline.Event{rrq, lossy(phone, "lost"), last}, ""},
+		"a last ACK, and another flow's loss":  {[]timeline.Event{rrq, lossy(other, "lost"), last}, "the wire shows 1, the journal 0"},
+		"a loss and an invented transfer":      {[]timeline.Event{rrq, lossy(phone, "lost"), served}, "the journal speaks of 1, the wire of none"},
+		"a loss and a request too many":        {[]timeline.Event{open, lossy(other, "lost"), get, said, said}, "the wire shows 1, the journal 2"},
+		"a connection that the rig lost":       {[]timeline.Event{open, lossy(other, "lost"), get}, ""},
+		"a loss and other bytes":               {[]timeline.Event{rrq, lossy(phone, "lost"), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
+		"other bytes of altered frames":        {[]timeline.Event{rrq, lossy(phone, timeline.ImpairAltered), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, ""},
+		"a request made of an altered frame":   {[]timeline.Event{open, lossy(other, timeline.ImpairAltered), said}, ""},
+		"a request doubled by altered frames":  {[]timeline.Event{open, lossy(other, timeline.ImpairAltered), get, said, said}, ""},
 	}
 	for name, tt := range tests {
 		got := timeline.Disagreements(tt.events)

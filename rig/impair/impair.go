@@ -223,6 +223,9 @@ func (s *Server) tell(outbound bool, f wire.Frame, sentence, did string) {
 	if !first {
 		return
 	}
+	if strings.Contains(sentence, message) {
+		message = "" // said already
+	}
 	e := timeline.Event{
 		By: By, Kind: timeline.FaultFired, Src: to.handset, Dst: to.rig, Message: message, Reason: sentence,
 		Fields: map[string]string{Did: did, "impair.kind": Kind(f.Data)},

@@ -46,6 +46,8 @@ type lab struct {
 	sip     *net.UDPAddr                                      // where the last REGISTER came from
 	web     func(w http.ResponseWriter, r *http.Request) bool // answers before http does, or leaves it to that
 	slow    time.Duration                                     // what the time server takes to answer
+	silent  bool                                              // the DHCP server answers nothing
+	clock   func(answer []byte) []byte                        // what becomes of the time server's answer, nil for none
 }
 
 const (
@@ -199,13 +201,18 @@ func (l *lab) dhcp(ctx context.Context, port wire.Port) {
 			kind = dhcpv4.MessageTypeAck
 			if req.ServerIdentifier() == nil && req.ClientIPAddr.IsUnspecified() {
 				l.note("boot %s", net.HardwareAddr(f.Data[6:12]))
+			} else if req.ServerIdentifier() == nil {
+				l.note("renew %v", req.ClientIPAddr)
 			}
 		default:
 			continue
 		}
 		l.mu.Lock()
-		phone, lease := net.ParseIP(l.phone), l.lease
+		phone, lease, silent := net.ParseIP(l.phone), l.lease, l.silent
 		l.mu.Unlock()
+		if silent {
+			continue
+		}
 		if had := req.ClientIPAddr; !had.IsUnspecified() && !had.Equal(phone) {
 			l.note("nak")
 			kind = dhcpv4.MessageTypeNak
@@ -302,7 +309,7 @@ func (l *lab) sntp(conn net.PacketConn) {
 			continue
 		}
 		l.mu.Lock()
-		now, slow := time.Now().Add(l.late), l.slow
+		now, slow, clock := time.Now().Add(l.late), l.slow, l.clock
 		l.mu.Unlock()
 		time.Sleep(slow) //nolint:forbidigo // a server that takes its time
 		const to1900 = 2208988800
@@ -311,6 +318,9 @@ func (l *lab) sntp(conn net.PacketConn) {
 		copy(res[24:32], buf[40:48])
 		for _, at := range []int{16, 32, 40} {
 			binary.BigEndian.PutUint32(res[at:], uint32(now.Unix()+to1900))
+		}
+		if clock != nil {
+			res = clock(res)
 		}
 		_, _ = conn.WriteTo(res, from)
 	}

@@ -28,6 +28,8 @@ type cycle struct {
 	// named holds what either file has set, touched the asterisked fields that
 	// the global file has changed.
 	named, touched map[model.Field]bool
+	// ownRead says that the phone-specific file was read.
+	ownRead bool
 	// mentioned says that an asterisked field was named without a change.
 	mentioned bool
 	// version is the version file, asked says that it was asked for early.
@@ -291,6 +293,7 @@ func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow boo
 		c.transfer(c.held.Settings, false)
 	}
 	c.transfer(file.Settings, own)
+	c.ownRead = c.ownRead || own
 	const most = 4
 	for _, name := range file.Includes[:min(len(file.Includes), most)] {
 		_, _ = c.ask(ctx, name)
@@ -358,9 +361,9 @@ func (c *cycle) wipe() {
 	})
 }
 
-// resetUnmentioned is the defect resets-unmentioned. It needs a file that was read.
+// resetUnmentioned is the defect resets-unmentioned.
 func (c *cycle) resetUnmentioned() {
-	if !c.has(defect.ResetsUnmentioned) || len(c.named) == 0 {
+	if !c.has(defect.ResetsUnmentioned) || !c.ownRead {
 		return
 	}
 	c.h.store(func(s *flash.State) {

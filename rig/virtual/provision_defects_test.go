@@ -108,8 +108,11 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 		{"name template over TFTP where that is a fact", defect.IgnoresMacForm, given(fact(model.NameTemplateOver, "tftp http"), store(httpsMACForm, "$MAC.cfg")), []step{
 			{nil, "B G ?" + own + ".cfg F V R100", calm},
 		}},
-		{"unmentioned settings", defect.ResetsUnmentioned, given(serve(own, golden()), store(registerExpires, "777")), []step{
+		{"unmentioned settings", defect.ResetsUnmentioned, given(serve(global, name201)), []step{
 			{nil, "B G O F V R201", "B G O F V R201"},
+			{publish(own, "[VOIP]\nline1_proxy_address "+labServer+"\n"), "B G O F V R201", "B G O F V R201"},
+			{publish(own, golden("local_udp_port 5070")), "B G O F V B G O F V R201", "B G O F V B G O F V R201"},
+			{publish(own, golden()), "B G O F V R201", "B G O F V B G O F V R201"},
 		}},
 		{"a damaged file", defect.DamagedFileSticks, given(serve(own, "no section\n")), []step{
 			{nil, calm, calm},

@@ -203,7 +203,7 @@ func Doc(n Name) string {
 	case WrongKeyWipes:
 		return "forgets its lines' settings when a file cannot be decrypted (CFG-04)."
 	case ResetsUnmentioned:
-		return "returns what neither file mentions to its factory value, once one of them was read (CFG-05)."
+		return "returns what neither file mentions to its factory value, once the phone-specific one was read (CFG-05)."
 	case DamagedFileSticks:
 		return "takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06)."
 	case KeepsComment:

@@ -14,7 +14,7 @@ const (
 	IgnoresMacForm Name = "ignores-mac-form"
 	// WrongKeyWipes forgets its lines' settings when a file cannot be decrypted (CFG-04).
 	WrongKeyWipes Name = "wrong-key-wipes"
-	// ResetsUnmentioned returns what neither file mentions to its factory value, once one of them was read (CFG-05).
+	// ResetsUnmentioned returns what neither file mentions to its factory value, once the phone-specific one was read (CFG-05).
 	ResetsUnmentioned Name = "resets-unmentioned"
 	// DamagedFileSticks takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06).
 	DamagedFileSticks Name = "damaged-file-sticks"

@@ -4,7 +4,7 @@
 // server loop is ours, so that answers come one after another on a socket
 // handed to it and stand in the journal before they are sent.
 //
-// Faults are asked for at
+// Faults are asked for once per query, when it came, at
 //
 //	fault.Point{Service: "dnsd", Message: "A", File: "prov.example", Phase: "answer"}
 //
@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -112,6 +113,10 @@ func (s *Server) serve(ctx context.Context) error {
 	// The goroutine of AfterFunc ends with Close, which wakes the read below.
 	stop := context.AfterFunc(ctx, func() { _ = s.sock.Close() })
 	defer stop()
+	var late sync.WaitGroup
+	defer late.Wait()
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
 	buf := make([]byte, 64<<10)
 	for {
 		n, from, to, err := s.sock.ReadFromTo(buf)
@@ -121,19 +126,48 @@ func (s *Server) serve(ctx context.Context) error {
 			}
 			return fmt.Errorf("dnsd: read on %v: %w", s.sock.Local(), err)
 		}
-		answer := s.answer(buf[:n], from, to)
-		if answer == nil {
-			continue
-		}
-		if _, err := s.sock.WriteFromTo(answer, to, from); err != nil && ctx.Err() == nil {
-			s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
+		a := s.answer(buf[:n], from, to)
+		switch {
+		case a == nil:
+		case a.delay > 0:
+			late.Go(func() { // ends with the delay or ctx
+				timer := time.NewTimer(a.delay)
+				defer timer.Stop()
+				select {
+				case <-timer.C:
+					s.send(running, a, from, to)
+				case <-running.Done():
+				}
+			})
+		default:
+			s.send(ctx, a, from, to)
 		}
 	}
 }
 
-// answer records what is done about one datagram and returns what to send;
-// nil: nothing.
-func (s *Server) answer(b []byte, from, to netip.AddrPort) []byte {
+// answer is what is sent to a client, and how.
+type answer struct {
+	out   []byte
+	entry timeline.Event // for the journal, when it is sent
+
+	q         dns.Question
+	msg       *dns.Msg
+	ttl       uint32
+	truncated bool // whatever its size
+	delay     time.Duration
+}
+
+// send records an answer and sends it.
+func (s *Server) send(ctx context.Context, a *answer, from, to netip.AddrPort) {
+	s.record(a.entry)
+	if _, err := s.sock.WriteFromTo(a.out, to, from); err != nil && ctx.Err() == nil {
+		s.oddity(from, to, fmt.Sprintf("answer to %v: %v", from, err))
+	}
+}
+
+// answer says what one datagram is answered; nil: nothing. What is odd about it
+// and what goes wrong on purpose is recorded.
+func (s *Server) answer(b []byte, from, to netip.AddrPort) *answer {
 	if len(b) < headerLen {
 		s.oddity(from, to, fmt.Sprintf("%d bytes are no DNS message", len(b)))
 		return nil
@@ -179,40 +213,56 @@ func (s *Server) answer(b []byte, from, to netip.AddrPort) []byte {
 	}
 
 	asked := strings.TrimSuffix(dns.CanonicalName(q.Name), ".")
-	effect, sentence, ok := s.faults.At(fault.Point{Service: name, Message: typeName(q.Qtype), File: asked, Phase: "answer"})
-	if ok {
-		e, mine := effect.(Effect)
-		if !mine {
-			s.oddity(from, to, fmt.Sprintf("fault not known here, ignored: %s", sentence))
-		} else {
-			s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
-		}
-		switch e := e.(type) {
-		case nil:
-		case Drop:
-			return nil
-		case Rcode:
-			reply.Rcode, reply.Answer = e.N, nil
-		}
+	a := &answer{q: q, msg: reply, ttl: s.ttl}
+	switch e := s.fault(asked, a, from, to).(type) {
+	case nil:
+	case Drop:
+		return nil
+	default:
+		e.act(a)
 	}
 
 	reply.Truncate(size)
+	reply.Truncated = reply.Truncated || a.truncated
 	out, err := reply.Pack()
 	if err != nil {
 		s.oddity(from, to, fmt.Sprintf("answer about %q does not pack: %v", q.Name, err))
 		return nil
 	}
-	s.record(timeline.Event{
+	a.out = out
+	a.entry = timeline.Event{
 		By: name, Kind: timeline.DNSResponse, Src: from, Dst: to, Reason: why,
 		Fields: map[string]string{
-			"dns.id":          fmt.Sprintf("0x%04x", query.Id),
+			"dns.id":          fmt.Sprintf("0x%04x", reply.Id),
 			"dns.qry.name":    asked,
 			"dns.qry.type":    typeName(q.Qtype),
 			"dns.flags.rcode": rcodeName(reply.Rcode),
 			"dns.a":           addresses(reply.Answer),
 		},
+	}
+	if reply.Truncated {
+		a.entry.Fields["dns.flags.truncated"] = "true"
+	}
+	return a
+}
+
+// fault asks the plan, and journals what it says. It returns nil when nothing
+// is to go wrong.
+func (s *Server) fault(asked string, a *answer, from, to netip.AddrPort) Effect {
+	if s.faults.Empty() {
+		return nil
+	}
+	pt := fault.Point{Service: name, Message: typeName(a.q.Qtype), File: asked, Phase: "answer"}
+	effect, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
+		own, ok := e.(Effect)
+		return ok && own.check() == nil && own.fits(a)
 	})
-	return out
+	if !ok {
+		return nil
+	}
+	s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, File: asked, Message: pt.Message, Reason: sentence})
+	own, _ := effect.(Effect)
+	return own
 }
 
 // edns answers an OPT record with our own (RFC 6891 section 6.1) and returns

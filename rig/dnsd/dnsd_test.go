@@ -110,6 +110,17 @@ func summary(m *dns.Msg) string {
 	return b.String()
 }
 
+// respond handles one datagram of the handset and returns what is sent, nil: nothing.
+func respond(t *testing.T, s *Server, b []byte) []byte {
+	t.Helper()
+	a := s.answer(b, handset, own)
+	if a == nil {
+		return nil
+	}
+	s.send(t.Context(), a, handset, own)
+	return a.out
+}
+
 func TestAnswers(t *testing.T) {
 	answered := []timeline.Kind{timeline.DNSResponse}
 	odd := []timeline.Kind{timeline.ServiceOddity, timeline.DNSResponse}
@@ -206,7 +217,7 @@ func TestAnswers(t *testing.T) {
 				raw = pack(t, tt.query)
 			}
 
-			got := s.answer(raw, handset, own)
+			got := respond(t, s, raw)
 
 			if kinds := j.kinds(); !slices.Equal(kinds, tt.kinds) {
 				t.Errorf("recorded %v, want %v", kinds, tt.kinds)
@@ -250,7 +261,7 @@ func TestEDNSIsAnsweredWithEDNSAndItsRoom(t *testing.T) {
 		offered uint16
 		longest int
 	}{{100, 512}, {512, 512}, {900, 900}, {4096, 1232}} {
-		got := s.answer(pack(t, query("many.example.", dns.TypeA, func(m *dns.Msg) { m.SetEdns0(tt.offered, false) })), handset, own)
+		got := respond(t, s, pack(t, query("many.example.", dns.TypeA, func(m *dns.Msg) { m.SetEdns0(tt.offered, false) })))
 		var m dns.Msg
 		if err := m.Unpack(got); err != nil {
 			t.Fatal(err)
@@ -351,7 +362,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := s.answer(b, handset, own)
+		got := respond(t, s, b)
 		if len(j.kinds()) == 0 {
 			t.Error("no event for a datagram")
 		}

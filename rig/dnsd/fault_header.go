@@ -1,0 +1,81 @@
+package dnsd
+
+import (
+	"fmt"
+	"time"
+)
+
+// Rcode answers with response code N and no records.
+type Rcode struct {
+	// N is a response code of RFC 1035 section 4.1.1, 0 to 15: 2 is SERVFAIL, 3
+	// NXDOMAIN, 5 REFUSED.
+	N int
+}
+
+// Truncated answers without records and with the TC bit, which sends a client
+// to TCP (RFC 1035 section 4.2.1): nobody listens there. With Keep the records
+// stay.
+type Truncated struct{ Keep bool }
+
+// WrongID answers with another id than the query's: with one bit turned over.
+type WrongID struct{}
+
+// Delay sends the answer so much later.
+type Delay struct{ By time.Duration }
+
+func (Rcode) sealed()     {}
+func (Truncated) sealed() {}
+func (WrongID) sealed()   {}
+func (Delay) sealed()     {}
+
+// String is the predicate of the fault's sentence.
+func (e Rcode) String() string { return "answers " + rcodeName(e.N) }
+
+// String is the predicate of the fault's sentence.
+func (e Truncated) String() string {
+	if e.Keep {
+		return "says that the answer is truncated, and it is whole"
+	}
+	return "truncates the answer to nothing"
+}
+
+// String is the predicate of the fault's sentence.
+func (WrongID) String() string { return "answers with a wrong id" }
+
+// String is the predicate of the fault's sentence.
+func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.By) }
+
+func (e Rcode) check() error {
+	if e.N < 0 || e.N > 15 {
+		return fmt.Errorf("dnsd: response code %d is not within 0 to 15", e.N)
+	}
+	return nil
+}
+
+func (Truncated) check() error { return nil }
+func (WrongID) check() error   { return nil }
+
+func (e Delay) check() error {
+	if e.By <= 0 || e.By > time.Hour {
+		return fmt.Errorf("dnsd: a delay of %v is not within 0 and an hour", e.By)
+	}
+	return nil
+}
+
+func (Rcode) fits(*answer) bool     { return true }
+func (Truncated) fits(*answer) bool { return true }
+func (WrongID) fits(*answer) bool   { return true }
+func (Delay) fits(*answer) bool     { return true }
+
+func (e Rcode) act(a *answer) { a.msg.Rcode, a.msg.Answer = e.N, nil }
+
+func (e Truncated) act(a *answer) {
+	a.truncated = true
+	if !e.Keep {
+		a.msg.Answer = nil
+	}
+}
+
+func (WrongID) act(a *answer) { a.msg.Id ^= 1 << 8 }
+
+func (e Delay) act(a *answer) { a.delay = e.By }

@@ -61,8 +61,7 @@ func (h *Handset) boot(ctx context.Context) error {
 	h.publish(b)
 	b.task(func() { b.watchLink(up, change) }) // ends when up does
 	reason, err := b.run(up, ctx)
-	var owed *reboot
-	if errors.As(err, &owed) {
+	if owed, ok := errors.AsType[*reboot](err); ok {
 		reason, err = owed.reason, nil
 	}
 	h.publish(nil)

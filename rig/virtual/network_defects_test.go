@@ -308,10 +308,10 @@ func TestWhenThePeriodicResyncComes(t *testing.T) {
 	}
 }
 
-// flap takes the link away for a while.
-func (l *lab) flap(d time.Duration) {
+// flap takes the link away for a moment.
+func (l *lab) flap() {
 	l.port.SetLink(false)
-	<-time.After(d)
+	<-time.After(20 * time.Millisecond)
 	l.port.SetLink(true)
 }
 
@@ -326,7 +326,7 @@ func TestGoesOnAfterTheLossOfTheLink(t *testing.T) {
 			l := newLab(t)
 			registered(t, l, func(c *Config) { withFact(t, c, model.LinkUpDHCP, tc.fact) })
 			n := l.count()
-			l.flap(20 * time.Millisecond)
+			l.flap()
 			if tc.want == "" {
 				l.quiet(n, "renew ")
 				l.quiet(n, "boot ")
@@ -347,7 +347,7 @@ func TestLinkLossSticks(t *testing.T) {
 	l := newLab(t)
 	h := registered(t, l, with(defect.LinkLossSticks))
 	n := l.count()
-	l.flap(20 * time.Millisecond)
+	l.flap()
 	l.until(n, "renew ")
 	l.notify("check-sync")
 	l.until(n, "sip 200")
@@ -411,7 +411,7 @@ func TestComesBackToTheAccessPoint(t *testing.T) {
 		l := newLab(t)
 		h := registered(t, l, func(c *Config) { c.Defects, c.Module = defects, moduleMAC })
 		n := l.count()
-		l.flap(20 * time.Millisecond)
+		l.flap()
 		if len(defects) == 0 {
 			l.until(n, "renew ")
 			l.notify("check-sync")
@@ -430,7 +430,7 @@ func TestDeauthSticksOnlyWithoutWire(t *testing.T) {
 	l := newLab(t)
 	registered(t, l, with(defect.DeauthSticks))
 	n := l.count()
-	l.flap(20 * time.Millisecond)
+	l.flap()
 	l.until(n, "renew ")
 }
 

@@ -426,14 +426,17 @@ func (c *client) bound(ctx context.Context, lease Lease) (how Again, early bool,
 	}
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- c.wait(waiting, left) }() // ends by stop, or with the wait
+	done := make(chan struct{})
+	go func() { // ends by stop, or with the wait
+		defer close(done)
+		err = c.wait(waiting, left)
+	}()
 	select {
-	case err := <-done:
+	case <-done:
 		return 0, false, err
 	case how := <-c.Again:
 		stop()
-		_ = <-done // it was told to stop
+		<-done
 		return how, true, ctx.Err()
 	}
 }

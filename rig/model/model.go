@@ -127,6 +127,7 @@ const (
 	SNTPLateAnswer       = "sntp-late-answer"
 	SmartUpdateShortest  = "smart-update-shortest-interval"
 	TFTPFileLimit        = "tftp-file-limit"
+	NameTemplateField    = "name-template-field"
 	NameTemplateOver     = "name-template-over"
 	KeyInCycle           = "key-in-cycle"
 	SetBackReboots       = "set-back-reboots"
@@ -192,6 +193,7 @@ func defaults() []Fact {
 		{Name: SNTPTries, Value: "3", Source: Inferred, Doc: "how often the time is asked before going on without", check: numbers},
 		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
 		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
+		{Name: NameTemplateField, Value: "PROVISION/https_macform", Source: LIP68, Doc: "field that holds the template of the phone-specific file's name; blank when unknown", check: fieldsOrBlank},
 		{Name: NameTemplateOver, Value: "http https", Source: LIP68, Doc: "transports over which https_macform names the phone-specific file: tftp, http, https; none for a handset that disregards it", check: eachOf("tftp", "http", "https", "none")},
 		{Name: KeyInCycle, Value: "yes", Source: Inferred, Doc: "a decrypt_key that the global file sets is used for the phone-specific file of the same cycle: yes or no", check: oneOf("yes", "no")},
 		{Name: SetBackReboots, Value: "no", Source: Inferred, Doc: "an asterisked field that the global file changes and the phone-specific file sets back reboots the handset: yes or no", check: oneOf("yes", "no")},
@@ -211,7 +213,7 @@ func defaults() []Fact {
 		{Name: URLMACExpansion, Value: "yes", Source: Inferred, Doc: "$MAC in the URL is replaced by the MAC: yes or no", check: oneOf("yes", "no")},
 		{Name: HTTPRedirects, Value: "3", Source: Inferred, Doc: "how many redirections are followed for one file", check: numbers},
 		{Name: HTTPRetryStatuses, Value: "408 429 503", Source: Inferred, Doc: "statuses after which a request is sent again while http-tries last: after the seconds of Retry-After, or at once for 408, and not at all for the others without one; blank for none", check: numbersOrBlank},
-		{Name: HTTPRetryAfterLimit, Value: "2s", Source: Inferred, Doc: "longest Retry-After that is waited for; a longer one is not. Never divided, as whole seconds on the wire are not", check: duration},
+		{Name: HTTPRetryAfterLimit, Value: "1s", Source: Inferred, Doc: "longest Retry-After that is waited for; a longer one is not. Never divided, as whole seconds on the wire are not", check: duration},
 		{Name: HTTPSlowest, Value: "64", Source: Inferred, Doc: "bytes of an answer that must come within http-timeout, or the server is given up", check: numbers},
 		{Name: HTTPFileTime, Value: "30m", Source: Inferred, Doc: "longest time for one file with all its tries", check: duration},
 		{Name: HTTPUnaskedEncoding, Value: "refused", Source: Inferred, Doc: "what becomes of a body with a Content-Encoding, which was not asked for: refused, or as-it-is: its bytes are the file", check: oneOf("refused", "as-it-is")},

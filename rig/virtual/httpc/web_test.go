@@ -509,6 +509,29 @@ func TestHandshakesThatGoWrongEndAndAreTriedAgain(t *testing.T) {
 	}
 }
 
+func TestACertificateOf64KiBIsReadWhole(t *testing.T) {
+	a := authority(t, "A")
+	large := &x509.Certificate{DNSNames: []string{"rig.example"}}
+	for range 1000 {
+		large.DNSNames = append(large.DNSNames, strings.Repeat("x", 60)+".example")
+	}
+	leaf := issue(t, a, large)
+	if n := len(leaf.cert.Raw); n < 64<<10 {
+		t.Fatalf("the certificate has %d bytes", n)
+	}
+	for limit, want := range map[int]uint8{100 << 10: 0, 16 << 10: trust.Authority} {
+		s := &site{always: ok("x"), tls: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.cert.Raw}, PrivateKey: leaf.key}}, MinVersion: tls.VersionTLS10}}
+		bubble(t, s, func(ctx context.Context, c *Client) {
+			c.Policy = trust.Policy{Mask: 7, Authorities: []*x509.Certificate{a.cert}, MaxBytes: limit}
+			body, _, err := c.Get(ctx, "https://rig.example/f")
+			refusal, refused := errors.AsType[*trust.Refusal](err)
+			if refused != (want != 0) || refused && refusal.Failed != want || refused == (string(body) == "x") {
+				t.Errorf("limit %d: got %q %v", limit, body, err)
+			}
+		})
+	}
+}
+
 func TestAServerThatCannotBeReachedIsToldApart(t *testing.T) {
 	c := client(&site{})
 	c.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("refused") }

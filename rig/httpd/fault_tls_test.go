@@ -106,7 +106,7 @@ func TestWhatIsSentOfTheFlights(t *testing.T) {
 			j.wait(t, timeline.ConnClosed, 1)
 			got := strings.Join(records(raw.all), " ")
 			// The encrypted Finished begins as chance will have it.
-			if clear, ends := strings.CutSuffix(c.want, "record 20 record 22"); got != c.want && (!ends || !strings.HasPrefix(got, clear+"record 20 ")) {
+			if start, ends := strings.CutSuffix(c.want, "record 20 record 22"); got != c.want && (!ends || !strings.HasPrefix(got, start+"record 20 ")) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})

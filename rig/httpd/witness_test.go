@@ -182,7 +182,6 @@ func TestTheJournalAndTheFramesAgreeUnderEachFault(t *testing.T) {
 		{effect: httpd.Trickle{Bytes: 30_000, Every: time.Millisecond}},
 	} {
 		t.Run(c.effect.String(), func(t *testing.T) {
-			t.Parallel()
 			plan := &fault.Plan{}
 			plan.Add(fault.On("image.rom").Do(c.effect).Once())
 			b := openBench(t, plan, content)

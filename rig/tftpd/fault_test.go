@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,8 @@ type tale struct {
 	complete bool
 	reason   string
 	edit     func(*bench, *tftpd.Config)
+	// unfollowed: the decoder of frames does not see it as the client does.
+	unfollowed bool
 }
 
 func (c tale) run(t *testing.T) {
@@ -36,6 +39,8 @@ func (c tale) run(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			b.files["own"] = content(c.size)
+			w := newWitness(t)
+			b.net.Through = w.through
 			s, _ := b.start(func(cfg *tftpd.Config) {
 				cfg.Elsewhere = func(port uint16) (net.PacketConn, error) {
 					return b.net.Listen(netip.AddrPortFrom(netip.MustParseAddr(elsewhere), port))
@@ -58,6 +63,12 @@ func (c tale) run(t *testing.T) {
 			}
 			if entries := len(b.of(timeline.FaultFired)); fired != want || entries != want {
 				t.Errorf("fired %d times, journalled %d times, want %d", fired, entries, want)
+			}
+			if !c.unfollowed {
+				b.mu.Lock()
+				events := slices.Clone(b.events)
+				b.mu.Unlock()
+				w.agrees(events)
 			}
 			if c.served == nil {
 				return

@@ -171,7 +171,7 @@ func Doc(n Name) string {
 	case NoServerName:
 		return "sends no server_name extension (TLS-11)."
 	case WrongAlert:
-		return "refuses every certificate with the alert handshake_failure (TLS-11)."
+		return "refuses every certificate with the alert certificate_unknown, whatever is wrong with it (TLS-11)."
 	case HandshakeHangs:
 		return "waits without end for an answer to its ClientHello (TLS-12)."
 	case ClockSticks:

@@ -28,7 +28,7 @@ const (
 	AcceptsIssuerWithoutCA Name = "accepts-issuer-without-ca"
 	// NoServerName sends no server_name extension (TLS-11).
 	NoServerName Name = "no-server-name"
-	// WrongAlert refuses every certificate with the alert handshake_failure (TLS-11).
+	// WrongAlert refuses every certificate with the alert certificate_unknown, whatever is wrong with it (TLS-11).
 	WrongAlert Name = "wrong-alert"
 	// HandshakeHangs waits without end for an answer to its ClientHello (TLS-12).
 	HandshakeHangs Name = "handshake-hangs"

@@ -508,7 +508,7 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL) (net.C
 			}
 			alert.instead = byte(refusal.Alert())
 			if c.Defects.Has(defect.WrongAlert) {
-				alert.instead = handshakeFailure
+				alert.instead = certificateUnknown
 			}
 			return err
 		},
@@ -547,8 +547,8 @@ func suites() []uint16 {
 	return out
 }
 
-// handshakeFailure is the alert of the defect wrong-alert (RFC 5246, 7.2).
-const handshakeFailure = 40
+// certificateUnknown is the alert of the defect wrong-alert (RFC 5246, 7.2).
+const certificateUnknown = 46
 
 // alerting puts the right description into the alert that ends a handshake:
 // crypto/tls says bad_certificate whatever VerifyConnection found. Up to TLS

@@ -434,7 +434,7 @@ func TestDefectsOfTheHandshake(t *testing.T) {
 		{name: "a refusal has its alert", leaf: wrong, url: "https://rig.example/f", sni: "rig.example", alert: 42, refused: true},
 		{name: "defect: a name is not told", leaf: good, url: "https://rig.example/f", defects: defect.Set{defect.NoServerName}, heads: []string{"GET /f "}},
 		{name: "defect: a wrong name is refused all the same", leaf: wrong, url: "https://rig.example/f", defects: defect.Set{defect.NoServerName}, alert: 42, refused: true},
-		{name: "defect: wrong alert", leaf: wrong, url: "https://rig.example/f", sni: "rig.example", defects: defect.Set{defect.WrongAlert}, alert: 40, refused: true},
+		{name: "defect: wrong alert", leaf: wrong, url: "https://rig.example/f", sni: "rig.example", defects: defect.Set{defect.WrongAlert}, alert: 46, refused: true},
 		{name: "defect: credentials to whom was refused", leaf: wrong, url: "https://rig.example/f", sni: "rig.example", defects: defect.Set{defect.CredentialsToRefused}, heads: []string{"GET /f Basic MjAxOnNlY3JldA=="}, refused: true},
 		{name: "defect: no credentials, no request", leaf: wrong, url: "https://rig.example/f", sni: "rig.example", defects: defect.Set{defect.CredentialsToRefused}, blank: true, alert: 42, refused: true},
 		{name: "defect: a good server is asked as ever", leaf: good, url: "https://rig.example/f", sni: "rig.example", defects: defect.Set{defect.CredentialsToRefused}, heads: []string{"GET /f "}},

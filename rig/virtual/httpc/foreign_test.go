@@ -181,3 +181,63 @@ auth.require = ( "/" => ( "method" => "digest", "realm" => "rig", "require" => "
 		t.Errorf("wrong password: got %d %v, want 401", code, err)
 	}
 }
+
+func TestNginxStatusesAndRedirections(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	conf := write(t, dir, "nginx.conf", `
+daemon off; master_process off; pid `+dir+`/pid; error_log `+dir+`/error.log;
+events {}
+http {
+  access_log `+dir+`/access.log; client_body_temp_path `+dir+`/b; proxy_temp_path `+dir+`/p;
+  fastcgi_temp_path `+dir+`/c; uwsgi_temp_path `+dir+`/u; scgi_temp_path `+dir+`/s;
+  server {
+    listen 127.0.0.1:20081;
+    location = /ok { return 200 hello; }
+    location = /moved { return 301 /ok; }
+    location = /loop { return 302 /loop; }
+    location = /busy { add_header Retry-After 1 always; return 503; }
+    location = /packed { add_header Content-Encoding gzip; return 200 hello; }
+    location = /gone { return 444; }
+  }
+}`)
+	start(t, "127.0.0.1:20081", "nginx", "-c", conf)
+	c := foreignClient()
+	defer func() { _ = c.Close() }()
+	c.Redirects, c.Tries, c.RetryStatuses, c.RetryAfterLimit = 3, 2, []int{503}, 2*time.Second
+	for path, want := range map[string]struct {
+		status, asked int
+		body          string
+		fails         bool
+	}{
+		"/ok":     {200, 1, "hello", false},
+		"/moved":  {200, 1, "hello", false},
+		"/loop":   {302, 4, "", false},
+		"/busy":   {503, 2, "", false},
+		"/packed": {0, 1, "", true},
+		"/gone":   {0, 2, "", true},
+	} {
+		body, code, err := c.Get(t.Context(), "http://127.0.0.1:20081"+path)
+		if code != want.status || (err != nil) != want.fails || want.body != "" && string(body) != want.body {
+			t.Errorf("%s: got %d %q %v, want %+v", path, code, body, err, want)
+		}
+		_ = c.Close()
+		// nginx writes a request down when it has done with it, a moment later.
+		asked := 0
+		for range 50 {
+			data, err := os.ReadFile(filepath.Join(dir, "access.log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked = strings.Count(string(data), "GET "+path+" "); asked >= want.asked {
+				break
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+		if path != "/ok" && asked != want.asked {
+			t.Errorf("%s: nginx was asked %d times, want %d", path, asked, want.asked)
+		}
+	}
+}

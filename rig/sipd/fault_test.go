@@ -140,6 +140,17 @@ func TestDamagedAnswers(t *testing.T) {
 	}
 }
 
+func TestOfSeveralHeadersTheFirstIsSet(t *testing.T) {
+	under(t, "Via", func(_ *bench, _ *sipd.Server, p *phone) {
+		second := "SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-far"
+		msg := request("OPTIONS", "sip:192.0.2.1", "a", 1)
+		p.send(message(strings.Replace(string(msg), "\r\nMax-Forwards", "\r\nVia: "+second+"\r\nMax-Forwards", 1)))
+		if got := p.expect("SIP/2.0 200").all("Via"); !slices.Equal(got, []string{"none", second}) {
+			p.t.Errorf("answered with %q", got)
+		}
+	}, fault.On("OPTIONS").Do(sipd.SetHeader{Name: "Via", Value: "none"}).Once())
+}
+
 func TestAnswersThatComeLateOrTwice(t *testing.T) {
 	under(t, "late, and not sooner when asked again", func(_ *bench, _ *sipd.Server, p *phone) {
 		msg := request("OPTIONS", "sip:192.0.2.1", "a", 1)

@@ -19,7 +19,8 @@ import (
 //     only deeds find something to do.
 //
 // A rule fires at the first point that its effect fits: one on a file name
-// applies to its RRQ if the effect does, else to its OACK or DATA.
+// applies to its RRQ if the effect does, else to its OACK or DATA. From counts
+// points, whether the effect fits them or not.
 //
 //sumtype:decl
 type Effect interface {

@@ -83,6 +83,17 @@ func TestBlocksThatAreNotWhatTheyShouldBe(t *testing.T) {
 			served: make([]byte, 1024), reason: "block 3: fell silent, as told",
 		},
 		{
+			name: "it goes on within its last block", size: 1023, rules: []fault.Rule{fault.On("own").Do(tftpd.Endless{Bytes: 1}).Once()},
+			play: func(c *client) {
+				c.begin()
+				c.take(1023, 1)
+				c.expect("block 2, whole", data(2, append(content(1023)[512:], content(1)...)))
+				c.send(ack(2))
+				c.expectNothing(time.Hour)
+			},
+			served: append(content(1023), content(1)...), reason: "block 3: fell silent, as told",
+		},
+		{
 			name: "a careless server doubles what is acknowledged twice", size: 2000, fired: 2,
 			rules: []fault.Rule{
 				fault.On("own").Do(tftpd.Careless{}).Once(),

@@ -58,6 +58,7 @@ func boundaries() []boundary {
 			own: []string{"/rig/wire", "/rig/host", "/rig/model", "/rig/virtual/..."},
 		},
 		{name: "a fault knows of an effect only that it prints", of: []string{"/rig/fault"}, own: []string{"/capture/timeline"}},
+		{name: "the wire's faults know frames and the vocabulary alone", of: []string{"/rig/impair"}, own: []string{"/rig/fault", "/rig/wire", "/capture/timeline"}},
 		{name: "a service knows neither the lane nor the handset", of: under(services), never: append([]string{module + "/rig/virtual", module + "/rig/bench"}, module+"/rig/host")},
 	}
 }

@@ -6,8 +6,9 @@
 //	fault.On("OFFER").Do(dhcpd.Drop{}).Times(2)
 //	fault.On("image.rom").Do(tftpd.FallSilent{AfterBytes: 64 << 10}).Once()
 //
-// Faults are values and counted, never callbacks and never random, so that
-// they print, compare and go into reports, and so that a run can be repeated.
+// Faults are values and counted, never callbacks, and random only
+// from a seed, so that they print, compare and go into reports, and so that a run
+// can be repeated.
 package fault
 
 import (

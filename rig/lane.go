@@ -652,15 +652,32 @@ func (l *Lane) Present(f pki.Flaw) error {
 	return nil
 }
 
+// PresentVariant shows a certificate of the catalogue in every handshake from now
+// on.
+func (l *Lane) PresentVariant(name string) error {
+	leaf, err := l.mint.Catalogued(l.server(), name)
+	if err != nil {
+		return fmt.Errorf("certificate %q: %w", name, err)
+	}
+	l.given("present", "certificate: "+name, name)
+	l.present(leaf.TLS(), name)
+	return nil
+}
+
 func (l *Lane) variant(f pki.Flaw) (*pki.Leaf, error) {
-	leaf, err := l.mint.Variant(pki.Server{
-		Names: []string{l.Addrs.Name, l.Addrs.SecondName}, IPs: []netip.Addr{l.Addrs.Server, l.Addrs.Second},
-		At: l.now().Add(l.skew).Truncate(time.Hour), Known: l.Authorities.A, Unknown: l.Authorities.B,
-	}, f)
+	leaf, err := l.mint.Variant(l.server(), f)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", f, err)
 	}
 	return leaf, nil
+}
+
+// server is what certificates are made for: valid by the time that is served.
+func (l *Lane) server() pki.Server {
+	return pki.Server{
+		Names: []string{l.Addrs.Name, l.Addrs.SecondName}, IPs: []netip.Addr{l.Addrs.Server, l.Addrs.Second},
+		At: l.now().Add(l.skew).Truncate(time.Hour), Known: l.Authorities.A, Unknown: l.Authorities.B,
+	}
 }
 
 func (l *Lane) present(c *tls.Certificate, label string) {

@@ -210,3 +210,40 @@ func onOff(bit int) string {
 	}
 	return "off"
 }
+
+var _ = scenario("decides about certificates while it has no time",
+	covers("TLS-05"), over(timeline.HTTPS), takes(2),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, flaw := range []pki.Flaw{pki.Good, pki.Expired} {
+			phone.Present(flaw)
+			phone.Offer(rig.Offer{TFTP: true, URL: phone.URL(phone.over)})
+			phone.Observe(ctx, "TLS-05", flaw.String(), phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+		}
+	})
+
+var _ = scenario("opens TLS and refuses certificates in its own way",
+	covers("TLS-11"), over(timeline.HTTPS), takes(4),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Observe(ctx, "TLS-11", "ClientHello", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Hello())
+		for _, flaw := range []pki.Flaw{pki.UnknownAuthority, pki.WrongName, pki.Expired} {
+			phone.Present(flaw)
+			phone.Observe(ctx, "TLS-11", "alert to "+flaw.String(), phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+		}
+	})
+
+var _ = scenario("decides about certificates of every kind",
+	covers("TLS-10"), over(timeline.HTTPS), takes(22),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, v := range pki.Catalogue() {
+			if v.OwnRoot {
+				// Its root would have to be uploaded first, and stay: TLS-08's own spec
+				// does that, and a handset has no way to forget one.
+				continue
+			}
+			phone.PresentVariant(v)
+			phone.Observe(ctx, "TLS-10", v.Name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+		}
+	})

@@ -1,11 +1,21 @@
 package scenarios
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/firmware"
+	"ip88rig/rig/impair"
 	"ip88rig/rig/model"
 )
 
@@ -107,4 +117,203 @@ var _ = scenario("asks for no configuration when configuration download is disab
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-09", Ask(phone.Global())))
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-09", Ask(phone.Own())))
 		phone.HomeByCheckSync(ctx)
+	})
+
+// upgradeStopped is what follows an upgrade that could not succeed: the handset
+// comes up, and the old version runs.
+func (p *Phone) upgradeStopped(ctx context.Context, row, name string, boot *timeline.Window, golden, next firmware.Version) {
+	GinkgoHelper()
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, name+": it comes up", Register()))
+	p.Calm()
+	p.Publish(golden)
+	again := p.PowerCycle(ctx)
+	Eventually(ctx, again.Within(p.Patience.Boot)).Should(ShowCase(row, name+": the old version runs", p.Runs(golden, next)))
+}
+
+// upgradesLater ends such a spec: a whole cycle upgrades.
+func (p *Phone) upgradesLater(ctx context.Context, row string, golden, next firmware.Version) {
+	GinkgoHelper()
+	p.Publish(next)
+	boot := p.PowerCycle(ctx)
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, "a later whole cycle", Download(p.Files(next)...)))
+	up := boot.Within(p.Patience.Upgrade).After(timeline.FactRebooted())
+	Eventually(ctx, up.Within(p.Patience.Boot)).Should(ShowCase(row, "a later whole cycle upgrades", p.Runs(next, golden)))
+}
+
+var _ = scenario("keeps the old version when a listed file is missing, and upgrades later",
+	covers("FWU-05"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		for _, f := range next.Files {
+			phone.Publish(next)
+			phone.WithholdFile(f.Name)
+			phone.upgradeStopped(ctx, "FWU-05", f.Name+" missing", phone.PowerCycle(ctx), golden, next)
+			phone.ServeGolden()
+		}
+		phone.upgradesLater(ctx, "FWU-05", golden, next)
+	})
+
+var _ = scenario("keeps the old version when a listed file is damaged, and upgrades later",
+	covers("FWU-06"), anyTransport(), takes(8), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		image := next.Files[0].Content
+		foreign := slices.Clone(image)
+		for i := range foreign {
+			foreign[i] ^= 0xff
+		}
+		for i, c := range []struct {
+			name    string
+			content []byte
+		}{
+			{"cut to half", image[:len(image)/2]},
+			{"empty", nil},
+			{"a bit flipped", flipped(len(image) / 2)(image)},
+			{"the running version's", golden.Files[0].Content},
+			{"of another kind", foreign},
+		} {
+			if phone.over != timeline.TFTP && i%2 != 0 {
+				continue // how a file came makes no difference to most of them
+			}
+			phone.Publish(next)
+			phone.Damage(next.Files[0].Name, c.content)
+			phone.upgradeStopped(ctx, "FWU-06", next.Files[0].Name+" "+c.name, phone.PowerCycle(ctx), golden, next)
+			phone.ServeGolden()
+		}
+		phone.upgradesLater(ctx, "FWU-06", golden, next)
+	})
+
+var _ = scenario("keeps the old version when a transfer breaks off, and upgrades later",
+	covers("FWU-07"), anyTransport(), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		size := int64(len(next.Files[0].Content))
+		for _, at := range tried([]int64{0, size / 2, size - 1}, phone.run.Points) {
+			for name, rule := range phone.breaks(next.Files[0].Name, at) {
+				phone.Publish(next)
+				phone.Inject(rule)
+				phone.upgradeStopped(ctx, "FWU-07", fmt.Sprintf("%s after %d bytes", name, at), phone.PowerCycle(ctx), golden, next)
+			}
+		}
+		phone.upgradesLater(ctx, "FWU-07", golden, next)
+	})
+
+var _ = scenario("comes back when the power is cut during the download or the flash write",
+	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		size := int64(len(next.Files[0].Content))
+		last := next.Files[len(next.Files)-1].Name
+		cut := func(d time.Duration) fault.Effect { return impair.PowerCut{After: d, For: phone.Patience.Off} }
+		points := []point{
+			{"in the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(2))).Once()},
+			{"after the last byte", fault.On("done").Of(last).Do(cut(0)).Once()},
+			{"after byte 0", fault.On(next.Files[0].Name).Do(cut(0)).Once()},
+			{fmt.Sprintf("after byte %d", size/4), fault.On(next.Files[0].Name).Behind(size / 4).Do(cut(0)).Once()},
+			{fmt.Sprintf("after byte %d", size/2), fault.On(next.Files[0].Name).Behind(size / 2).Do(cut(0)).Once()},
+			{"at the start of the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(0))).Once()},
+		}
+		phone.SweepUpgrade(ctx, "FWU-08", points, golden, next)
+	})
+
+var _ = scenario("goes up and down again and again",
+	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "FWU-03"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		rounds := 3
+		if phone.over != timeline.TFTP {
+			rounds = 1
+		}
+		for i := range rounds {
+			for _, to := range []struct{ v, other firmware.Version }{{next, golden}, {golden, next}} {
+				phone.Publish(to.v)
+				boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+				Eventually(ctx, boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot)).Should(ShowCase("FWU-10", fmt.Sprintf("round %d, to %s", i+1, label(to.v, golden)), phone.Runs(to.v, to.other)))
+			}
+		}
+		phone.RunsGolden()
+	})
+
+func label(v, golden firmware.Version) string {
+	if v.Name == golden.Name {
+		return "golden"
+	}
+	return "next"
+}
+
+// damagedVersions are ways in which a version file is none.
+func damagedVersions(good []byte) []struct {
+	name string
+	text []byte
+} {
+	text := string(good)
+	return []struct {
+		name string
+		text []byte
+	}{
+		{"empty", nil},
+		{"no version", []byte(strings.Join(strings.SplitAfter(text, "\n")[1:], ""))},
+		{"no files", []byte(strings.SplitAfter(text, "\n")[0])},
+		{"a line of 64 KiB", []byte(strings.Repeat("v", 64<<10) + "\n")},
+		{"binary", bytes.Repeat([]byte{0, 0xff, 0x80, 7}, 256)},
+		{"cut in its first line", []byte(text[:min(9, len(text))])},
+	}
+}
+
+var _ = scenario("takes a damaged version file for none: no download, no reboot, no loop",
+	covers("FWU-11"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-02"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		next := phone.Firmware("next")
+		for i, c := range damagedVersions(next.VersionFile) {
+			if phone.over != timeline.TFTP && i%3 != 0 {
+				continue // how a file came makes no difference to most of them
+			}
+			phone.Publish(next)
+			phone.Damage(phone.lane.Handset.Model.VersionFile(), c.text)
+			boot := phone.PowerCycle(ctx)
+			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("FWU-11", c.name, Register()))
+			quiet := phone.Quiet(boot)
+			Consistently(ctx, quiet).ShouldNot(ShowCase("FWU-11", c.name+": no reboot", Reboot()))
+			Consistently(ctx, quiet).ShouldNot(ShowCase("FWU-11", c.name+": no download", Ask(phone.AnySoftware())))
+			phone.ServeGolden()
+		}
+		phone.RunsGolden()
+	})
+
+var _ = scenario("keeps its settings over an upgrade and a downgrade",
+	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "FWU-03", "CFG-11"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		user := phone.SetUser()
+		phone.Reach(ctx, phone.PowerCycle(ctx).Within(phone.Patience.Boot), phone.RegisteredAs(user), "CFG-01")
+		for _, to := range []firmware.Version{next, golden} {
+			phone.Publish(to)
+			phone.Withhold(Global)
+			phone.Withhold(Own)
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+			up := boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot)
+			Eventually(ctx, up).Should(ShowCase("FWU-12", "to "+label(to, golden), RegisterAs(user)))
+			phone.Reach(ctx, up, timeline.Fact{Name: "runs " + label(to, golden), Kinds: []timeline.Kind{timeline.Registered}}, "FWU-01")
+		}
+		phone.RunsGolden()
+	})
+
+var _ = scenario("downloads software in its own way",
+	covers("FWU-13"), anyTransport(), takes(1), needsFirmware(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		next := phone.Publish(phone.Firmware("next"))
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+		names := phone.ListedNames(next)
+		phone.ObserveUntil(ctx, "FWU-13", "", boot, timeline.FactRebooted(), Transfers(names...))
+		phone.ObserveUntil(ctx, "FWU-13", "from the first file asked for to the last one taken", boot, timeline.FactRebooted(),
+			Took("download time", timeline.FactAsked(names[0]), timeline.FactFetched(names[len(names)-1])))
+		phone.Reach(ctx, boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
 	})

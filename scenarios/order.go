@@ -7,6 +7,7 @@ import (
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/model"
 )
 
 // ORD: what is asked for, in which order.
@@ -57,4 +58,88 @@ var _ = scenario("never asks for another model's files",
 		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactAsked(phone.Version().Files...), "")
 		phone.Finish(ctx, boot)
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("ORD-07", Ask(phone.Siblings())))
+	})
+
+var _ = scenario("looks the version file up in folders",
+	covers("ORD-06"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Observe(ctx, "ORD-06", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), nil))
+	})
+
+var _ = scenario("asks for its own file although the global file is missing",
+	covers("ORD-08"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Withhold(Global)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-08", AskInOrder(phone.Global(), phone.Own())))
+	})
+
+var _ = scenario("asks for the version file although its own file is missing",
+	covers("ORD-09"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Withhold(Own)
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-09", AskInOrder(phone.Own(), phone.Version())))
+	})
+
+var _ = scenario("works without a version file: no download, no reboot",
+	covers("ORD-10"), anyTransport(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.WithholdVersion()
+		user := phone.SetUser()
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-10", RegisterAs(user)))
+		quiet := phone.Quiet(boot)
+		Consistently(ctx, quiet).ShouldNot(Show("ORD-10", Reboot()))
+		Consistently(ctx, quiet).ShouldNot(Show("ORD-10", Ask(phone.AnySoftware())))
+	})
+
+var _ = scenario("asks again for a file that is missing or not answered for",
+	covers("ORD-11"), anyTransport(), takes(6),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, c := range []struct {
+			step     Step
+			withhold func()
+		}{
+			{phone.Global(), func() { phone.Withhold(Global) }},
+			{phone.Own(), func() { phone.Withhold(Own) }},
+			{phone.Version(), phone.WithholdVersion},
+		} {
+			c.withhold()
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			phone.Observe(ctx, "ORD-11", c.step.Name+" missing", boot, Requests(c.step))
+			phone.ServeGolden()
+			phone.Silent(c.step)
+			boot = phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			phone.Observe(ctx, "ORD-11", c.step.Name+" not answered for", boot, Requests(c.step))
+			phone.Calm()
+		}
+	})
+
+var _ = scenario("names its own file by the template it is set to",
+	covers("ORD-12"), over(timeline.HTTP, timeline.HTTPS), takes(3), needsField(model.NameTemplateField), riskLockout(), standsOn("CFG-11"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		template := phone.Field(model.NameTemplateField, 0)
+		phone.Store(ctx, map[model.Field]string{template: "phone-$MAC.cfg"})
+		phone.OfferOver(phone.over)
+
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+
+		phone.Observe(ctx, "ORD-12", "phone-$MAC.cfg", boot, Asks(phone.labels(), nil))
+		// The way home: golden's global file names the field, but its own file is
+		// asked for by the old name in that cycle.
+		phone.ServeGolden()
+		phone.Finish(ctx, phone.PowerCycle(ctx))
 	})

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -53,8 +54,14 @@ type served struct {
 	files    [2]*sysconf.File
 	withheld map[string]bool
 	sealed   [2]bool
-	version  *firmware.Version
-	offer    rig.Offer
+	// keys seal instead of the stored one, raw stands for a whole file, damaged
+	// for what a version names; names are in lower case.
+	keys    [2]string
+	raw     [2]*[]byte
+	damaged map[string][]byte
+	padding [2]int
+	version *firmware.Version
+	offer   rig.Offer
 }
 
 // Fields that scenarios use by name (phone-facts section 2.3, as the model's
@@ -286,7 +293,7 @@ func (p *Phone) serveGolden() error {
 	p.changed = false
 	h, a := p.lane.Handset, p.lane.Addrs
 	p.lane.Reset()
-	p.served = served{withheld: map[string]bool{}}
+	p.served = served{withheld: map[string]bool{}, damaged: map[string][]byte{}}
 	for i, text := range p.lane.GoldenFiles() {
 		f, err := sysconf.Parse("golden", text)
 		if err != nil {
@@ -315,6 +322,9 @@ func (p *Phone) serveGolden() error {
 	for _, f := range h.Facts.Fields(model.OptionNumberField) {
 		set(Global, f, "160")
 	}
+	for _, f := range h.Facts.Fields(model.NameTemplateField) {
+		set(Global, f, "$MAC")
+	}
 	credentials := h.Facts.Fields(model.CredentialFields)
 	if len(credentials) == 2 {
 		set(Global, credentials[0], p.httpsID())
@@ -340,6 +350,9 @@ func (p *Phone) publish() error {
 	var files []publish.File
 	add := func(meaning string, content []byte, names ...string) {
 		for _, n := range names {
+			if other, ok := p.served.damaged[strings.ToLower(n)]; ok {
+				meaning, content = meaning+", damaged", other
+			}
 			if !p.served.withheld[strings.ToLower(n)] {
 				files = append(files, publish.File{Name: n, Content: content, Meaning: meaning})
 			}
@@ -351,12 +364,22 @@ func (p *Phone) publish() error {
 			meaning, names = "phone-specific configuration", p.ownNames()
 		}
 		content := f.Bytes()
+		if n := p.served.padding[c]; n > 0 {
+			content = padded(content, n)
+		}
 		if p.served.sealed[c] {
-			sealed, err := sysconf.Encrypt(h.Facts.Text(model.DecryptKeyForm), p.key(), content)
+			key := p.key()
+			if p.served.keys[c] != "" {
+				key = p.served.keys[c]
+			}
+			sealed, err := sysconf.Encrypt(h.Facts.Text(model.DecryptKeyForm), key, content)
 			if err != nil {
 				return err
 			}
 			meaning, content = meaning+", encrypted", sealed
+		}
+		if raw := p.served.raw[c]; raw != nil {
+			meaning, content = meaning+", damaged", *raw
 		}
 		add(meaning, content, names...)
 	}
@@ -718,4 +741,10 @@ func anyCase(names []string) []string {
 		out = append(out, n, strings.ToUpper(n))
 	}
 	return out
+}
+
+// padded puts so many bytes of comment before the last line of a text.
+func padded(text []byte, n int) []byte {
+	at := bytes.LastIndexByte(bytes.TrimRight(text, "\n"), '\n') + 1
+	return slices.Concat(text[:at], bytes.Repeat([]byte("; "+strings.Repeat("-", 61)+"\n"), 1+n/64), text[at:])
 }

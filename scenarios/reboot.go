@@ -73,3 +73,64 @@ var _ = scenario("reboots once for an asterisked field and software in one cycle
 		Consistently(ctx, up.After(timeline.FactRegistered()).Within(phone.Patience.Settle)).
 			ShouldNot(Show("RBT-05", Reboot()))
 	})
+
+var _ = scenario("is quiet in the cycles after the reboot for an asterisked field",
+	covers("RBT-06"), anyTransport(), takes(2), needsField(model.RebootFields), standsOn("RBT-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.SetAsterisked(Own)
+		boot := phone.PowerCycle(ctx)
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRebooted(), "RBT-01")
+		up := boot.Within(phone.Patience.Boot).After(timeline.FactRebooted())
+
+		Eventually(ctx, up.Within(phone.Patience.Boot)).Should(ShowCase("RBT-06", "comes up", Register()))
+		Consistently(ctx, phone.Quiet(up)).ShouldNot(ShowCase("RBT-06", "comes up", Reboot()))
+
+		next := phone.PowerCycle(ctx)
+		Eventually(ctx, next.Within(phone.Patience.Boot)).Should(ShowCase("RBT-06", "the cycle after", Register()))
+		Consistently(ctx, phone.Quiet(next)).ShouldNot(ShowCase("RBT-06", "the cycle after", Reboot()))
+	})
+
+var _ = scenario("is quiet in the cycles after an upgrade: no reboot loop, no second download",
+	covers("RBT-06"), anyTransport(), takes(2), needsFirmware(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		next := phone.Publish(phone.Firmware("next"))
+		boot := phone.PowerCycle(ctx)
+		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade), timeline.FactRebooted(), "RBT-04")
+		up := boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
+
+		Eventually(ctx, up.Within(phone.Patience.Boot)).Should(ShowCase("RBT-06", "comes up", Register()))
+		quiet := phone.Quiet(up)
+		Consistently(ctx, quiet).ShouldNot(ShowCase("RBT-06", "comes up", Reboot()))
+		Consistently(ctx, quiet).ShouldNot(ShowCase("RBT-06", "no second download", Ask(phone.AnyListed(next))))
+
+		again := phone.PowerCycle(ctx)
+		Eventually(ctx, again.Within(phone.Patience.Boot)).Should(ShowCase("RBT-06", "the cycle after", Register()))
+		quiet = phone.Quiet(again)
+		Consistently(ctx, quiet).ShouldNot(ShowCase("RBT-06", "the cycle after", Reboot()))
+		Consistently(ctx, quiet).ShouldNot(ShowCase("RBT-06", "no second download", Ask(phone.AnyListed(next))))
+	})
+
+var _ = scenario("reboots or not when its own file sets back what the global file changed",
+	covers("RBT-07"), anyTransport(), takes(1), needsField(model.RebootFields),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.SetBackAsterisked()
+		boot := phone.PowerCycle(ctx)
+		phone.Observe(ctx, "RBT-07", "", boot.Within(phone.Patience.Boot), Reboots())
+	})
+
+var _ = scenario("does not reboot after a cycle that was broken off",
+	covers("RBT-08"), anyTransport(), takes(4),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		for _, step := range []Step{phone.Global(), phone.Own(), phone.Version()} {
+			phone.BreakOff(step)
+			boot := phone.PowerCycle(ctx)
+			name := "broken off in the " + step.Name
+			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("RBT-08", name, Register()))
+			Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("RBT-08", name, Reboot()))
+			phone.Calm()
+		}
+	})

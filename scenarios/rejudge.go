@@ -58,10 +58,6 @@ func rejudge(dir string) ([]Again, []timeline.Event, error) {
 }
 
 func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, error) {
-	m, err := match.Decode(e.Fields["matcher"], json.RawMessage(e.Fields["args"]))
-	if err != nil {
-		return "", "", err
-	}
 	var spec timeline.WindowSpec
 	if err := json.Unmarshal([]byte(e.Fields["window"]), &spec); err != nil {
 		return "", "", fmt.Errorf("window: %w", err)
@@ -75,6 +71,13 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 		return "", "", fmt.Errorf("polarity: %w", err)
 	}
 	view := tl.WindowAt(spec).ViewAt(e.Number, watermark)
+	if e.Fields["measured"] != "" {
+		return measuredAgain(view, e)
+	}
+	m, err := match.Decode(e.Fields["matcher"], json.RawMessage(e.Fields["args"]))
+	if err != nil {
+		return "", "", err
+	}
 	v := m.Judge(view)
 	switch {
 	case unjudged(v) != "":
@@ -84,7 +87,7 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 	case !v.Final && !view.Closed:
 		return report.Inconclusive, "the window was still open", nil
 	}
-	if was := report.Verdict(e.Fields["verdict"]); was == report.Inconclusive {
+	if was := report.Verdict(e.Fields["verdict"]); was == report.Inconclusive || was == report.Known {
 		// A real handset is not failed on an assumption; the facts are the bench's.
 		return was, e.Reason, nil
 	}

@@ -217,6 +217,14 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: assumption "+fact
 		}
 	}
+	if j.Verdict == report.Fail {
+		h := r.Lane.Handset
+		if why, known := r.Deviations.Excuse(j.Row, h.Model.String(), h.Software(), j.Reason, time.Now()); known {
+			j.Verdict, j.Reason = report.Known, why
+		} else {
+			j.Reason = why
+		}
+	}
 	name, args := match.Encode(s.matcher)
 	j.Matcher, j.Args = name, args
 	if window, err := json.Marshal(s.window); err == nil {
@@ -228,7 +236,7 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	if j.Row == "RSY-01" && j.Verdict == report.Pass {
 		r.wayBack = true
 	}
-	if j.Verdict == report.Fail {
+	if j.Verdict == report.Fail || j.Verdict == report.Known {
 		r.broken[j.Row+" "+j.Transport] = j.Reason
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
@@ -320,12 +328,19 @@ func (r *run) finish(g SpecReport) {
 	}
 	if res.Verdict == "" {
 		switch {
-		case slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Fail }):
+		case has(res.Judgements, report.Fail):
 			res.Verdict, res.Reason = report.Fail, firstReason(res.Judgements, report.Fail)
-		case slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Inconclusive }):
+		case has(res.Judgements, report.Drift):
+			res.Verdict, res.Reason = report.Drift, firstReason(res.Judgements, report.Drift)
+		case has(res.Judgements, report.Known):
+			res.Verdict, res.Reason = report.Known, firstReason(res.Judgements, report.Known)
+		case has(res.Judgements, report.Inconclusive):
 			res.Verdict, res.Reason = report.Inconclusive, firstReason(res.Judgements, report.Inconclusive)
 		case g.Failed():
 			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: the scenario itself broke off: "+firstLine(res.Failure)
+		case len(res.Judgements) > 0 && !slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict != report.Skip }):
+			// All was measured, and there is nothing yet to hold it against.
+			res.Verdict, res.Reason = report.Skip, firstReason(res.Judgements, report.Skip)
 		default:
 			res.Verdict = report.Pass
 		}
@@ -344,7 +359,7 @@ func (r *run) finish(g SpecReport) {
 			continue
 		}
 		if slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool {
-			return j.Row == row && (res.Verdict == report.Pass || spec.complete || j.Verdict != report.Pass)
+			return j.Row == row && (!g.Failed() || spec.complete || j.Verdict != report.Pass)
 		}) {
 			continue
 		}
@@ -362,7 +377,11 @@ func (r *run) finish(g SpecReport) {
 			// A scenario that names a row and judges it nowhere is a defect of ours.
 			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: no assertion of this spec judged the row"
 			res.Verdict, res.Reason = report.Inconclusive, j.Reason
-		case report.Blocked, report.Drift, report.Known:
+		case report.Known:
+			i := slices.IndexFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Known })
+			j.BlockedBy = res.Judgements[i].Row
+			j.Reason = "not judged to its end: the spec ended at " + j.BlockedBy + ", which is known"
+		case report.Blocked, report.Drift:
 		}
 		res.Judgements = append(res.Judgements, j)
 	}
@@ -405,6 +424,10 @@ func (s *show) why() string {
 		return s.verdict.Problem
 	}
 	return "was expected not to " + s.matcher.Claim()
+}
+
+func has(js []report.Judgement, v report.Verdict) bool {
+	return slices.ContainsFunc(js, func(j report.Judgement) bool { return j.Verdict == v })
 }
 
 func firstReason(js []report.Judgement, v report.Verdict) string {

@@ -50,6 +50,8 @@ type Options struct {
 	Seed   int64
 	// AllowLockout and AllowBrick admit specs of that risk on a real handset.
 	AllowLockout, AllowBrick bool
+	// Points bounds how many values of a range are tried; 0: all.
+	Points int
 	// OperatorMax bounds how often a person must act; below 0 is no bound.
 	OperatorMax int
 	// Golden is what observed rows are compared with; nil: there is no record of
@@ -195,6 +197,7 @@ func needsField(fact string) option { return func(s *story) { s.facts = append(s
 
 // riskLockout and riskBrick mark what may close the way in, or kill.
 func riskLockout() option { return func(s *story) { s.lockout = true } }
+func riskBrick() option   { return func(s *story) { s.brick = true } }
 
 // first makes the story run before others: larger runs earlier.
 func first(priority int) option { return func(s *story) { s.priority = priority } }

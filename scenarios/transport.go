@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"strings"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -92,4 +94,120 @@ var _ = scenario("follows the routine of TFTP, step for step",
 
 		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("XPT-06", AskFor(phone.Global(), phone.Own(), phone.Version())))
+	})
+
+// hosts names the rig's servers, whose addresses differ from bench to bench.
+func (p *Phone) hosts() Aliases {
+	a := p.lane.Addrs
+	return Aliases{a.Server.String(): "the server", a.Second.String(): "the second server", unusedHost: "nobody"}
+}
+
+// unusedHost answers to nothing: TEST-NET-2 (RFC 5737), behind the rig's gateway.
+const unusedHost = "198.51.100.9"
+
+var _ = scenario("chooses between the TFTP servers of options 66 and 150",
+	covers("XPT-07"), over(timeline.TFTP), takes(2),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		a := phone.lane.Addrs
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, TFTPName: a.Second.String()})
+		phone.Observe(ctx, "XPT-07", "66 names the second server, 150 the first", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, TFTPServer: a.Second})
+		phone.Observe(ctx, "XPT-07", "150 names the second server, 66 the first", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+	})
+
+// labels are the steps of the routine, for what is asked.
+func (p *Phone) labels() Aliases {
+	l := AliasSteps(p.Global(), p.Own(), p.Version())
+	for _, own := range anyCase(p.ownNames()) {
+		l[own+"/"+p.lane.Handset.Model.VersionFile()] = "version file in the MAC's folder"
+	}
+	return l
+}
+
+// malformedURLs are contents of option 160 that are no URL to provision from.
+func (p *Phone) malformedURLs() []struct{ name, text string } {
+	server := p.lane.Addrs.Name
+	return []struct{ name, text string }{
+		{"empty", ""},
+		{"255 bytes", "http://" + server + "/" + strings.Repeat("a", 255-8-len(server))},
+		{"no scheme", server},
+		{"tftp://", "tftp://" + p.lane.Addrs.Server.String() + "/"},
+		{"a name that does not resolve", "http://nowhere.invalid/"},
+		{"control bytes", "http://\x01\x02\r\n/\x7f"},
+		{"a NUL at the end", "http://" + server + "/\x00"},
+		{"over 255 bytes, split", "http://" + server + "/" + strings.Repeat("b", 300)},
+		{"no text at all", "\xff\xfe\xfd"},
+	}
+}
+
+var _ = scenario("survives an option 160 that is no good URL, keeps its settings and asks again",
+	covers("XPT-08"), over(timeline.HTTP, timeline.HTTPS), takes(10),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		held := phone.held()
+		for i, c := range phone.malformedURLs() {
+			if phone.over == timeline.HTTPS && i%3 != 0 {
+				continue // the scheme of the good URL makes no difference to most of them
+			}
+			phone.Offer(rig.Offer{TFTP: true, SNTP: true, Raw: &c.text})
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			Eventually(ctx, boot).Should(ShowCase("XPT-08", c.name, RegisterAsOneOf(held)))
+		}
+		user := phone.SetUser()
+		phone.OfferOver(phone.over)
+		boot := phone.PowerCycle(ctx)
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("XPT-08", "a good URL at the next boot", RegisterAs(user)))
+	})
+
+var _ = scenario("does something when its HTTP server cannot be reached",
+	covers("XPT-09"), over(timeline.HTTP, timeline.HTTPS), takes(4),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, c := range []struct{ name, host string }{
+			{"nobody has the address", unusedHost},
+			{"the port is closed", phone.lane.Addrs.Server.String() + ":81"},
+		} {
+			phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: string(phone.over) + "://" + c.host + "/"})
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			phone.Observe(ctx, "XPT-09", c.name, boot, Asks(phone.labels(), phone.hosts()))
+			phone.Observe(ctx, "XPT-09", c.name+", until it registers", boot, Took("power to registered", timeline.Fact{}, timeline.FactRegistered()))
+		}
+	})
+
+var _ = scenario("understands forms of a URL",
+	covers("XPT-10"), over(timeline.HTTP, timeline.HTTPS), takes(7),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		a, scheme := phone.lane.Addrs, string(phone.over)+"://"
+		port := ":80"
+		if phone.over == timeline.HTTPS {
+			port = ":443"
+		}
+		for _, c := range []struct{ name, url string }{
+			{"a path", scheme + a.Name + "/phones/"},
+			{"a path without slash at its end", scheme + a.Name + "/phones"},
+			{"no slash at all", scheme + a.Name},
+			{"a port", scheme + a.Name + port + "/"},
+			{"user information", scheme + "lab:secret@" + a.Name + "/"},
+			{"an IPv4 literal", scheme + a.Server.String() + "/"},
+			{"$MAC in the path", scheme + a.Name + "/$MAC/"},
+		} {
+			phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: c.url})
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			phone.Observe(ctx, "XPT-10", c.name, boot, Asks(phone.labels(), phone.hosts()))
+		}
+	})
+
+var _ = scenario("chooses between its stored URL and that of option 160, and forgets or remembers it",
+	covers("XPT-11"), over(timeline.HTTP, timeline.HTTPS), takes(4), needsField(model.StoredURLField), riskLockout(), standsOn("CFG-11", "XPT-03"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.OfferOver(phone.over)
+		phone.Finish(ctx, phone.PowerCycle(ctx))
+		phone.OfferOver(timeline.TFTP)
+		phone.Observe(ctx, "XPT-11", "160 withheld after it was there", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+		phone.Store(ctx, map[model.Field]string{phone.Field(model.StoredURLField, 0): phone.OtherURL(phone.over)})
+		phone.OfferOver(phone.over)
+		phone.Observe(ctx, "XPT-11", "160 names the server, the stored URL the second one", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
 	})

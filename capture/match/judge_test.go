@@ -148,9 +148,10 @@ func judgeCases() map[string]judgeCase {
 		"Fire: seen":                          {m: Fire(timeline.FactBooted()), events: events{booted()}, want: final},
 		"Fire: not seen":                      {m: Fire(timeline.FactBooted()), closed: true, want: wrong(1, "it was not seen")},
 
-		"RegisterAsOneOf: the new one":         {m: RegisterAsOneOf("2001", "2002"), events: events{registered("2002")}, want: ok},
-		"RegisterAsOneOf: applies-partial":     {m: RegisterAsOneOf("2001", "2002"), events: events{registered("2001"), registered("20")}, want: wrong(2, "it registered as 20")},
-		"RegisterAsOneOf: never":               {m: RegisterAsOneOf("2001"), closed: true, want: wrong(1, "it did not register")},
+		"RegisterAsOneOf: the new one":         {m: RegisterAsOneOf(RegisterWith{User: "2001"}, RegisterWith{User: "2002", Expires: 300}), events: events{registered("2002")}, want: ok},
+		"RegisterAsOneOf: applies-partial":     {m: RegisterAsOneOf(RegisterWith{User: "2001"}, RegisterWith{User: "2002", Expires: 300}), events: events{registered("2001"), registered("20")}, want: wrong(2, "it registered as 20")},
+		"RegisterAsOneOf: in part":             {m: RegisterAsOneOf(RegisterWith{User: "2001", Expires: 60}, RegisterWith{User: "2002", Expires: 90}), events: events{registeredWith("2002", 60, "LG")}, want: wrong(1, "it registered as 2002 for 60 s")},
+		"RegisterAsOneOf: never":               {m: RegisterAsOneOf(RegisterWith{User: "2001"}), closed: true, want: wrong(1, "it did not register")},
 		"RebootAtMost: not yet known":          {m: RebootAtMost(1), events: events{rebooted(), registered("2001")}, want: Verdict{Problem: "not yet known"}},
 		"RebootAtMost: once":                   {m: RebootAtMost(1), events: events{rebooted()}, closed: true, want: final},
 		"RebootAtMost: version-loop":           {m: RebootAtMost(1), events: events{rebooted(), rebooted()}, want: wrong(2, "it rebooted twice")},

@@ -11,18 +11,24 @@ import (
 // What a handset must do under stress: go on, and not without end.
 
 type registerAsOneOf struct {
-	Users []string `json:"users"`
+	Lines []RegisterWith `json:"lines"`
 }
 
-// RegisterAsOneOf claims that the handset registers, as one of the users and as
+// RegisterAsOneOf claims that the handset registers in one of these ways and in
 // no other: a file was applied whole or not at all.
-func RegisterAsOneOf(users ...string) Matcher { return registerAsOneOf{Users: users} }
+func RegisterAsOneOf(lines ...RegisterWith) Matcher { return registerAsOneOf{Lines: lines} }
 
 // Name implements Matcher.
 func (m registerAsOneOf) Name() string { return "RegisterAsOneOf" }
 
 // Claim implements Matcher.
-func (m registerAsOneOf) Claim() string { return "register as " + strings.Join(m.Users, " or ") }
+func (m registerAsOneOf) Claim() string {
+	ways := make([]string, len(m.Lines))
+	for i, l := range m.Lines {
+		ways[i] = strings.Join(l.parts(), " ")
+	}
+	return "register " + strings.Join(ways, ", or ")
+}
 
 // Judge implements Matcher.
 func (m registerAsOneOf) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
@@ -32,9 +38,9 @@ func (m registerAsOneOf) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register"}
 	for _, e := range all(v, timeline.Registered) {
 		vd.Seen = append(vd.Seen, line(e))
-		vd.OK = slices.Contains(m.Users, e.Fields["sip.From.user"])
+		vd.OK = slices.ContainsFunc(m.Lines, func(l RegisterWith) bool { return l.is(e) })
 		if !vd.OK {
-			vd.Final, vd.Line, vd.Problem = true, len(vd.Seen), "it registered as "+e.Fields["sip.From.user"]
+			vd.Final, vd.Line, vd.Problem = true, len(vd.Seen), fmt.Sprintf("it registered as %s for %s s", e.Fields["sip.From.user"], e.Fields["sip.Expires"])
 			return vd
 		}
 	}

@@ -1,0 +1,126 @@
+package scenarios
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/dhcpd"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/sntpd"
+)
+
+// DHC and TIM: how it gets its address and its time.
+
+var _ = scenario("says of itself to DHCP what it is",
+	covers("DHC-01"), over(timeline.TFTP), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Observe(ctx, "DHC-01", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), DHCPAsks(phone.lane.Handset.Active().String()))
+	})
+
+// dhcpFaults are what a bad network does to DHCP, by what follows: some must be
+// answered in one way only.
+func (p *Phone) dhcpFaults() []stress {
+	a := p.lane.Addrs
+	second := a.Second
+	offered, acked := fault.On("OFFER").In("dhcpd"), fault.On("ACK").In("dhcpd")
+	// A handset that holds a lease asks for it again (INIT-REBOOT): only a NAK
+	// makes it begin at DISCOVER.
+	anew := fault.On("REQUEST").In("dhcpd").During("rebooting").Do(dhcpd.Nak{}).Once()
+	decline := timeline.FactKind(timeline.DHCPDecline)
+	goneOn := timeline.FactKind(timeline.DHCPDiscover)
+	return []stress{
+		{name: "the OFFER is lost", rules: rules(anew, offered.Do(dhcpd.Drop{}).Once())},
+		{name: "the ACK is lost", rules: rules(acked.Do(dhcpd.Drop{}).Once())},
+		{name: "the ACK is late", rules: rules(acked.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
+		{name: "the ACK comes three times", rules: rules(acked.Do(dhcpd.Duplicate{Copies: 2}))},
+		{name: "a NAK in the place of the ACK", rules: rules(acked.Do(dhcpd.Nak{}).Once()), fact: &goneOn},
+		{name: "silence for a minute", rules: rules(fault.On("*").In("dhcpd").Do(dhcpd.Silence{For: p.scaled(time.Minute)}).Once())},
+		{name: "the address is in use", rules: rules(anew, fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), fact: &decline},
+		{name: "another server offers too", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
+		{name: "the ACK names another server", rules: rules(acked.Do(dhcpd.WrongServerID{ID: second}).Once())},
+		{name: "the OFFER has another transaction", rules: rules(anew, offered.Do(dhcpd.WrongXID{}).Once())},
+		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
+		{name: "no cookie", rules: rules(anew, offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},
+		{name: "the ACK is cut", rules: rules(acked.Do(dhcpd.Truncate{Len: 241}).Once())},
+		{name: "no mask", rules: rules(anew, acked.Do(dhcpd.WithoutOption{Code: 1}), offered.Do(dhcpd.WithoutOption{Code: 1}))},
+		{name: "a router of three bytes", rules: rules(acked.Do(dhcpd.SetOption{Code: 3, Value: "\x01\x02\x03"}))},
+		{name: "options twice", rules: rules(acked.Do(dhcpd.DoubleOption{Code: 3, Second: "\xc0\x00\x02\x63"}))},
+		{name: "unknown options", rules: rules(acked.Do(dhcpd.UnknownOptions{Len: 8}))},
+		{name: "options in file and sname", rules: rules(acked.Do(dhcpd.Overload{File: true, Sname: true}))},
+		{name: "garbage among the options", rules: rules(acked.Do(dhcpd.Garbage{Len: 24, Seed: 7}).Once())},
+		{name: "no end", rules: rules(acked.Do(dhcpd.NoEnd{}))},
+		{name: "T1 beyond T2 beyond the lease", rules: rules(acked.Do(dhcpd.LeaseTimes{Lease: 3600, T1: 9000, T2: 7200}))},
+		{name: "T1 and T2 of zero", rules: rules(acked.Do(dhcpd.LeaseTimes{Lease: 3600}).Times(2))},
+	}
+}
+
+var _ = scenario("ends with one working address, whatever the DHCP server does, and provisions",
+	covers("DHC-02"), over(timeline.TFTP), takes(24),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Survive(ctx, "DHC-02", phone.dhcpFaults())
+	})
+
+var _ = scenario("renews its lease without a reboot, and comes through the end of one",
+	covers("DHC-03"), over(timeline.TFTP), takes(2),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		user := phone.SetUser()
+		const lease = 4 * time.Second // whole seconds on the wire: T1 is 2 s, T2 3.5 s
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, Lease: lease})
+		boot := phone.PowerCycle(ctx)
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), phone.RegisteredAs(user), "")
+		up := boot.Within(phone.Patience.Boot).After(phone.RegisteredAs(user))
+
+		Eventually(ctx, up.Within(lease)).Should(ShowCase("DHC-03", "it renews", Fire(timeline.FactKind(timeline.DHCPRequest))))
+		renewed := up.Within(lease).After(timeline.FactKind(timeline.DHCPRequest))
+		phone.Inject(fault.On("REQUEST").In("dhcpd").Do(dhcpd.Drop{}))
+		Eventually(ctx, renewed.Within(2*lease)).Should(ShowCase("DHC-03", "the lease has ended unanswered: it asks anew", Fire(timeline.FactKind(timeline.DHCPDiscover))))
+		phone.Calm()
+		again := renewed.Within(2 * lease).After(timeline.FactKind(timeline.DHCPDiscover))
+		Eventually(ctx, again.Within(phone.Patience.Boot)).Should(ShowCase("DHC-03", "it has an address again", Fire(timeline.FactKind(timeline.DHCPAck))))
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("DHC-03", "none of this is a reboot", Reboot()))
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true})
+		phone.Withhold(Global)
+		phone.Withhold(Own)
+		next := phone.PowerCycle(ctx)
+		Eventually(ctx, next.Within(phone.Patience.Boot)).Should(ShowCase("DHC-03", "its settings survive", RegisterAs(user)))
+	})
+
+var _ = scenario("asks for the time",
+	covers("TIM-01"), over(timeline.TFTP, timeline.HTTPS), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Observe(ctx, "TIM-01", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), AsksTime())
+	})
+
+// timeFaults are what a time server may do.
+func (p *Phone) timeFaults() []stress {
+	answer := fault.On("SNTP").In("sntpd")
+	year := func(y int) sntpd.SetTo { return sntpd.SetTo{At: time.Date(y, 3, 1, 0, 0, 0, 0, time.UTC)} }
+	return []stress{
+		{name: "no answer", rules: rules(fault.On("SNTP").In("sntpd").Do(sntpd.Drop{}))},
+		{name: "kiss-of-death", rules: rules(answer.Do(sntpd.KissOfDeath{Code: "RATE"}))},
+		{name: "unsynchronised", rules: rules(answer.Do(sntpd.Unsynchronised{Leap: 3, Stratum: 16}))},
+		{name: "the year 1900", rules: rules(answer.Do(year(1900)))},
+		{name: "the year 1970", rules: rules(answer.Do(year(1970)))},
+		{name: "beyond the rollover of 2036", rules: rules(answer.Do(year(2037)))},
+		{name: "wrong mode", rules: rules(answer.Do(sntpd.WrongMode{Mode: 3}))},
+		{name: "the origin stamp of another request", rules: rules(answer.Do(sntpd.WrongOrigin{}))},
+		{name: "an hour late", rules: rules(answer.Do(sntpd.Offset{D: -time.Hour}))},
+		{name: "answered late", rules: rules(answer.Do(sntpd.Delay{By: p.scaled(3 * time.Second)}).Once())},
+	}
+}
+
+var _ = scenario("survives whatever the time server does, and provisions at the next good cycle",
+	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(12),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Survive(ctx, "TIM-02", phone.timeFaults())
+	})

@@ -1,0 +1,270 @@
+package scenarios
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/httpd"
+	"ip88rig/rig/impair"
+	"ip88rig/rig/pki"
+	"ip88rig/rig/sntpd"
+	"ip88rig/rig/tftpd"
+)
+
+// NET: the transports under stress.
+
+// tftpFaults are what a bad network or server does to TFTP. What RFC 1350 wants
+// a client to get over must end with the whole file.
+func (p *Phone) tftpFaults() []stress {
+	own := p.Own().Files[0]
+	data, oack := fault.On("DATA").Of(own), fault.On("OACK").Of(own)
+	second := data.During("block 2")
+	error5 := timeline.Fact{Name: "answered with ERROR 5", Kinds: []timeline.Kind{timeline.TFTPError}, Status: 5}
+	cases := []stress{
+		{name: "a block is lost", whole: true, rules: rules(second.Do(tftpd.Drop{}).Once())},
+		{name: "the OACK is lost", whole: true, rules: rules(oack.Do(tftpd.Drop{}).Once())},
+		{name: "an ACK is lost", whole: true, rules: rules(fault.On(impair.FromHandset).In("wire").Of("TFTP").From(4).Do(impair.Lose{}).Once())},
+		{name: "a block is late", whole: true, rules: rules(second.Do(tftpd.Delay{By: p.scaled(2 * time.Second)}).Once())},
+		{name: "each block comes twice", whole: true, rules: rules(data.Do(tftpd.Duplicate{Copies: 1})), once: own},
+		{name: "each block comes twice from a careless server", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.Careless{}), fault.On(impair.ToHandset).In("wire").Of("TFTP").Do(impair.Duplicate{Copies: 1})), once: own},
+		{name: "two blocks in the wrong order", whole: true, rules: rules(second.Do(tftpd.Swap{}).Once())},
+		{name: "a block from another port besides", whole: true, rules: rules(second.Do(tftpd.FromOtherPort{Besides: true}).Once()), fact: &error5},
+		{name: "a block of the wrong number", rules: rules(second.Do(tftpd.BlockNumber{By: 7}).Once())},
+		{name: "a damaged block", rules: rules(second.Do(tftpd.FlipBit{Byte: 20, Bit: 3}).Once())},
+		{name: "options refused", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.RefuseOptions{}))},
+		{name: "options ignored", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.IgnoreOptions{}))},
+		{name: "a block size that was not asked for", rules: rules(oack.Do(tftpd.Offer{Options: "blksize=65464"}))},
+		{name: "a block size of zero", rules: rules(oack.Do(tftpd.Offer{Options: "blksize=0"}))},
+		{name: "a size that is a lie", rules: rules(oack.Do(tftpd.LieAboutSize{By: -100}))},
+		{name: "no last block", rules: rules(fault.On(own).In("tftpd").Do(tftpd.OmitLast{}))},
+		{name: "a file without end", rules: rules(fault.On(own).In("tftpd").Do(tftpd.Endless{Bytes: 256 << 10}))},
+		{name: "answered from another address", rules: rules(fault.On(own).In("tftpd").Do(tftpd.AnswerElsewhere{}))},
+	}
+	for code := range uint16(9) {
+		cases = append(cases, stress{
+			name:  fmt.Sprintf("ERROR %d in the middle", code),
+			rules: rules(second.Do(tftpd.Fail{Code: code, Text: "on purpose"}).Once()),
+		})
+	}
+	return cases
+}
+
+var _ = scenario("gets its files over a bad TFTP transfer, whole or not at all",
+	covers("NET-01"), over(timeline.TFTP), takes(30),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Pad(Own, 16<<10)
+		phone.Survive(ctx, "NET-01", phone.tftpFaults())
+	})
+
+var _ = scenario("gets a file of more than 65,535 blocks over TFTP",
+	covers("NET-01"), over(timeline.TFTP), takes(2),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		user := phone.SetUser()
+		phone.Pad(Own, 65_600*8)
+		phone.Inject(fault.On("OACK").Of(phone.Own().Files[0]).Do(tftpd.Offer{Options: "blksize=8"}))
+
+		boot := phone.PowerCycle(ctx)
+
+		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("NET-01", RegisterAs(user)))
+		phone.Calm()
+	})
+
+// wirePoints are the values of NET-03's range that this depth tries.
+func (p *Phone) wirePoints() []point {
+	var out []point
+	both := fault.On("*").In("wire")
+	seed := uint64(p.run.Seed) //nolint:gosec // any number will do
+	for _, percent := range []float64{1, 10, 30} {
+		out = append(out, point{fmt.Sprintf("loss %v %%", percent), both.Do(impair.Lose{Percent: percent, Seed: seed})})
+	}
+	for _, d := range []time.Duration{100 * time.Millisecond, 2 * time.Second} {
+		out = append(out, point{"delay " + d.String(), both.Do(impair.Delay{D: p.scaled(d)})})
+	}
+	out = append(out,
+		point{"jitter 200ms", both.Do(impair.Delay{D: p.scaled(200 * time.Millisecond), Jitter: p.scaled(200 * time.Millisecond), Seed: seed})},
+		point{"bursts", both.Do(impair.Burst{Enter: 2, Leave: 30, Bad: 80, Seed: seed})},
+		point{"every frame twice", both.Do(impair.Duplicate{Copies: 1})},
+		point{"each 5th frame late", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)})},
+		point{"5 % damaged", both.Do(impair.Corrupt{Percent: 5, Seed: seed})},
+		point{"64 kB/s", both.Do(impair.Limit{BytesPerSecond: 64_000})},
+	)
+	for _, stage := range []struct{ name, file string }{
+		{"before the global file", p.Global().Files[0]},
+		{"in its own file", p.Own().Files[0]},
+		{"at the version file", p.Version().Files[0]},
+	} {
+		for _, d := range []time.Duration{time.Second, 5 * time.Minute} {
+			out = append(out, point{"link down for " + d.String() + " " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: p.scaled(d)}).Once()})
+		}
+	}
+	return out
+}
+
+var _ = scenario("comes through a bad wire with each file whole or not at all",
+	covers("NET-03"), anyTransport(), takes(34),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		points := phone.wirePoints()
+		if phone.over != timeline.TFTP {
+			points = every(points, 4) // the wire is the same, and TFTP is the most delicate
+		}
+		phone.Sweep(ctx, "NET-03", points)
+	})
+
+func every[T any](list []T, n int) []T {
+	var out []T
+	for i := 0; i < len(list); i += n {
+		out = append(out, list[i])
+	}
+	return out
+}
+
+var _ = scenario("takes its time from power to registered",
+	covers("NET-04"), anyTransport(), takes(3),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		registers := Took("power to registered", timeline.Fact{}, timeline.FactRegistered())
+		phone.Observe(ctx, "NET-04", "in quiet", phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
+		for _, pt := range []point{
+			{"loss 5 %", fault.On("*").In("wire").Do(impair.Lose{Pattern: "...................x"})},
+			{"delay 200ms", fault.On("*").In("wire").Do(impair.Delay{D: phone.scaled(200 * time.Millisecond)})},
+		} {
+			phone.Inject(pt.rule)
+			phone.Observe(ctx, "NET-04", pt.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
+			phone.Calm()
+		}
+	})
+
+// WIF: the WiFi module. An access point of the lab is asked to misbehave; for a
+// simulated handset the air is its link.
+
+var _ = scenario("comes back to its access point, whatever that does, in every stage of the cycle",
+	covers("WIF-02"), anyTransport(), onLink(bench.WiFi), takes(12),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		var points []point
+		for _, stage := range []struct{ name, file string }{
+			{"before the global file", phone.Global().Files[0]},
+			{"in its own file", phone.Own().Files[0]},
+			{"at the version file", phone.Version().Files[0]},
+		} {
+			points = append(points, point{"de-authenticated " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(100 * time.Millisecond)}).Once()})
+			points = append(points, point{"access point restarts " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()})
+		}
+		if phone.over != timeline.TFTP {
+			points = every(points, 3)
+		}
+		phone.Sweep(ctx, "WIF-02", points)
+	})
+
+var _ = scenario("associates in its own time",
+	covers("WIF-03"), over(timeline.TFTP), onLink(bench.WiFi), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		phone.Observe(ctx, "WIF-03", "", boot, Took("power to the first frame", timeline.Fact{}, timeline.FactBooted()))
+	})
+
+// httpFaults are what a bad server does to HTTP.
+func (p *Phone) httpFaults() []stress {
+	own := p.Own().Files[0]
+	on := fault.On(own).In("httpd")
+	half := int64(6 << 10)
+	cases := []stress{
+		{name: "reset in the middle", rules: rules(on.Do(httpd.Reset{AfterBytes: half}))},
+		{name: "promises 100 bytes more", rules: rules(on.Do(httpd.Length{By: 100}))},
+		{name: "closed in the middle", rules: rules(on.Do(httpd.Close{AfterBytes: half}))},
+		{name: "the file under 404", never: true, rules: rules(on.Do(httpd.FileUnder{Code: 404}))},
+		{name: "the file under 500", never: true, rules: rules(on.Do(httpd.FileUnder{Code: 500}))},
+		{name: "a loop of redirections", never: true, rules: rules(on.Do(httpd.Redirect{Code: 302}))},
+		{name: "silence in the middle", rules: rules(on.Do(httpd.FallSilent{AfterBytes: half}))},
+		{name: "reset at once", never: true, rules: rules(on.Do(httpd.Reset{}))},
+		{name: "silence in the head", never: true, rules: rules(on.Do(httpd.FallSilent{HeadBytes: 20}))},
+		{name: "closed at once", never: true, rules: rules(on.Do(httpd.Close{}))},
+		{name: "promises 100 bytes more and waits", rules: rules(on.Do(httpd.Length{By: 100, Hold: true}))},
+		{name: "promises 100 bytes fewer", rules: rules(on.Do(httpd.Length{By: -100}))},
+		{name: "a length that is no number", rules: rules(on.Do(httpd.LengthAs{Text: "abc"}))},
+		{name: "no length", whole: true, rules: rules(on.Do(httpd.NoLength{}))},
+		{name: "in chunks", whole: true, rules: rules(on.Do(httpd.Chunked{Size: 1000}))},
+		{name: "in chunks without the last", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkNoLast}))},
+		{name: "in chunks with a bad size", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkBadSize}))},
+		{name: "HTTP/1.0", whole: true, rules: rules(on.Do(httpd.Version{Name: "HTTP/1.0"}))},
+		{name: "a connection that closes", whole: true, rules: rules(on.Do(httpd.Persistence{Say: "close", Close: true}))},
+		{name: "gzip, unasked", rules: rules(on.Do(httpd.Compressed{}))},
+		{name: "one byte a second", rules: rules(on.Do(httpd.Trickle{Bytes: 1, Every: p.scaled(time.Second)}))},
+		{name: "a redirection", rules: rules(on.Do(httpd.Redirect{Code: 302, To: "/" + own + "?again"}).Once())},
+		{name: "garbage", never: true, rules: rules(on.Do(httpd.Garbage{Bytes: 300, Seed: 9}))},
+	}
+	for _, code := range []int{301, 307} {
+		cases = append(cases, stress{name: fmt.Sprintf("%d", code), rules: rules(on.Do(httpd.Redirect{Code: code, To: "/" + own + "?moved"}).Once())})
+	}
+	for _, code := range []int{401, 403, 404, 408, 429, 500, 503} {
+		header := ""
+		if code == 429 || code == 503 {
+			header = "Retry-After: 1"
+		}
+		cases = append(cases, stress{name: fmt.Sprintf("%d", code), never: true, rules: rules(on.Do(httpd.Status{Code: code, Header: header}))})
+	}
+	return cases
+}
+
+var _ = scenario("gets its files from a bad HTTP server, whole or not at all",
+	covers("NET-02"), over(timeline.HTTP, timeline.HTTPS), takes(34),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Pad(Own, 12<<10)
+		cases := phone.httpFaults()
+		if phone.over == timeline.HTTPS {
+			cases = every(cases, 3) // the same server, in a tunnel
+		}
+		phone.Survive(ctx, "NET-02", cases)
+	})
+
+var _ = scenario("comes through a handshake that goes wrong, and provisions at the next good cycle",
+	covers("TLS-12"), over(timeline.HTTPS), takes(14),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		hello := fault.On("ClientHello").In("httpd")
+		at := func(message string) fault.Rule { return fault.On(message).In("httpd") }
+		phone.Survive(ctx, "TLS-12", []stress{
+			{name: "silence after the ClientHello", never: true, rules: rules(hello.Do(httpd.FallSilent{}))},
+			{name: "reset after the ClientHello", never: true, rules: rules(hello.Do(httpd.Reset{}))},
+			{name: "reset at the ServerHello", never: true, rules: rules(at("ServerHello").Do(httpd.Reset{}))},
+			{name: "reset after the rig's flight", never: true, rules: rules(at("ServerHelloDone").Do(httpd.Reset{}))},
+			{name: "reset after the handset's Finished", never: true, rules: rules(at("Finished").Do(httpd.Reset{}))},
+			{name: "garbage", never: true, rules: rules(hello.Do(httpd.Garbage{Bytes: 200, Seed: 3}))},
+			{name: "alert handshake_failure", never: true, rules: rules(hello.Do(httpd.Alert{Description: 40}))},
+			{name: "close_notify", never: true, rules: rules(hello.Do(httpd.Alert{Level: 1}))},
+			{name: "alert internal_error", never: true, rules: rules(at("ServerHello").Do(httpd.Alert{Description: 80}))},
+			{name: "slow bytes", rules: rules(hello.Do(httpd.Trickle{Bytes: 40, Every: phone.scaled(time.Second)}))},
+			{name: "another certificate on the second connection", rules: rules(hello.From(2).Do(httpd.Present{Label: pki.WrongName.String()}), fault.On(phone.Global().Files[0]).In("httpd").Do(httpd.Persistence{Say: "close", Close: true}))},
+			{name: "TLS 1.0 alone", rules: rules(hello.Do(httpd.Versions{Min: tls.VersionTLS10, Max: tls.VersionTLS10}))},
+		})
+	})
+
+var _ = scenario("is not locked out by a wrong clock",
+	covers("TLS-13"), over(timeline.HTTPS), takes(6),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		set := func(year int) fault.Effect {
+			return sntpd.SetTo{At: time.Date(year, 3, 1, 0, 0, 0, 0, time.UTC)}
+		}
+		for _, year := range []int{2040, 1970, 2035} {
+			name := fmt.Sprintf("the year %d", year)
+			phone.Inject(fault.On("SNTP").In("sntpd").Do(set(year)))
+			boot := phone.PowerCycle(ctx)
+			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("TLS-13", name+": it comes up", Register()))
+			phone.Calm()
+			phone.Good(ctx, "TLS-13", name+", then the right time")
+		}
+	})

@@ -202,7 +202,7 @@ func defaults() []Fact {
 		{Name: ImageModelCheck, Value: "yes", Source: Inferred, Doc: "a software file that names another model in its first 256 bytes is not installed: yes or no", check: oneOf("yes", "no")},
 		{Name: DHCPDefaultLease, Value: "1h", Source: Inferred, Doc: "lease time that counts when a server names none, or 0 seconds; whole seconds on the wire, so not divided", check: duration},
 		{Name: LinkUpDHCP, Value: "renew", Source: Inferred, Doc: "what becomes of the lease when the link is back: renew (a REQUEST to its server), init-reboot (a broadcast REQUEST for the address) or nothing", check: oneOf("renew", "init-reboot", "nothing")},
-		{Name: RetryCycle, Value: "1", Source: Inferred, Doc: "how often a cycle is run again that the loss of the link has broken off, once the link is back", check: numbers},
+		{Name: RetryCycle, Value: "0", Source: Inferred, Doc: "how often a cycle is run again that the loss of the link has broken off, once the link is back", check: numbers},
 		{Name: SNTPLateAnswer, Value: "2h", Source: Inferred, Doc: "how long after the last request an answer to it is still taken", check: duration},
 		{Name: SmartUpdateShortest, Value: "1h", Source: LIP68, Doc: "shortest interval of the periodic re-sync; shorter ones are rounded up to it", check: duration},
 		{Name: TFTPFileLimit, Value: "67108864", Source: Inferred, Doc: "longest file that is taken over TFTP, in bytes", check: numbers},

@@ -181,7 +181,7 @@ func Doc(n Name) string {
 	case IgnoresStale:
 		return "gives up when a nonce is stale (AUT-05)."
 	case CredentialsToRefused:
-		return "sends a request with its credentials to a server whose certificate it has refused (AUT-04)."
+		return "comes again to a server whose certificate it has just refused, over another connection, and sends a request with its credentials (AUT-04)."
 	case CredentialsToOtherHost:
 		return "takes its credentials along to another host when redirected (AUT-04)."
 	case TakesShortBody:

@@ -38,7 +38,7 @@ const (
 	AuthenticatesForever Name = "authenticates-forever"
 	// IgnoresStale gives up when a nonce is stale (AUT-05).
 	IgnoresStale Name = "ignores-stale"
-	// CredentialsToRefused sends a request with its credentials to a server whose certificate it has refused (AUT-04).
+	// CredentialsToRefused comes again to a server whose certificate it has just refused, over another connection, and sends a request with its credentials (AUT-04).
 	CredentialsToRefused Name = "credentials-to-refused"
 	// CredentialsToOtherHost takes its credentials along to another host when redirected (AUT-04).
 	CredentialsToOtherHost Name = "credentials-to-other-host"

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +13,7 @@ import (
 	"github.com/icholy/digest"
 
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/trust"
 )
 
 // space is a protection space (RFC 2617, 1.2) that has challenged us.
@@ -118,10 +119,22 @@ func (c *Client) abroad(v *visit, u *url.URL) (string, error) {
 	return c.authorize(v.last, u)
 }
 
-// betray is the defect credentials-to-refused: the answer is not looked at.
-func (c *Client) betray(ctx context.Context, stream net.Conn, u *url.URL) {
-	stop := context.AfterFunc(ctx, func() { stream.Close() }) //nolint:errcheck,gosec // it only wakes the reader
-	defer stop()
+// betray is the defect credentials-to-refused: over a connection of its own, so
+// that the refusal is one. The answer is not looked at.
+func (c *Client) betray(ctx context.Context, addr netip.AddrPort, u *url.URL) {
+	if c.ID+c.Password == "" {
+		return
+	}
+	raw, err := c.Dial(ctx, addr)
+	if err != nil {
+		return
+	}
+	defer raw.Close()                                       //nolint:errcheck // of no use any more
+	defer context.AfterFunc(ctx, func() { raw.Close() })()  //nolint:errcheck,gosec // it only wakes the reader
+	stream, err := c.handshake(ctx, raw, u, trust.Policy{}) // whatever the certificate
+	if err != nil {
+		return
+	}
 	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}
 	req.Header.Set("User-Agent", c.UserAgent)
 	req.Header.Set("Authorization", c.basic())

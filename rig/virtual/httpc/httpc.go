@@ -344,8 +344,14 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 		if c.Defects.Has(defect.HandshakeHangs) {
 			dialCtx, below.endless = ctx, true
 		}
-		if stream, err = c.handshake(dialCtx, below, u); err != nil {
-			return nil, errors.Join(err, raw.Close())
+		policy := c.Policy
+		policy.Defects = append(slices.Clip(policy.Defects), c.Defects...)
+		if stream, err = c.handshake(dialCtx, below, u, policy); err != nil {
+			err = errors.Join(err, raw.Close())
+			if _, refused := errors.AsType[*trust.Refusal](err); refused && c.Defects.Has(defect.CredentialsToRefused) {
+				c.betray(dialCtx, addr, u)
+			}
+			return nil, err
 		}
 		below.endless = false
 	}
@@ -484,12 +490,9 @@ func originOf(u *url.URL) origin {
 
 // handshake opens TLS. A certificate that the policy refuses ends it with the
 // refusal's alert.
-func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL) (net.Conn, error) {
+func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL, policy trust.Policy) (net.Conn, error) {
 	host := u.Hostname()
-	policy := c.Policy
-	policy.Defects = append(slices.Clip(policy.Defects), c.Defects...)
 	alert := &alerting{Conn: raw}
-	var betrayed *trust.Refusal
 	cfg := &tls.Config{
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, check by check
 		ServerName:         host, // sent for names, not for addresses (RFC 6066, 3)
@@ -500,10 +503,6 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL) (net.C
 			err := policy.Verify(state.PeerCertificates, host)
 			var refusal *trust.Refusal
 			if !errors.As(err, &refusal) || c.Defects.Has(defect.RequestsAfterRefusal) {
-				return nil
-			}
-			if c.Defects.Has(defect.CredentialsToRefused) && c.ID+c.Password != "" {
-				betrayed = refusal
 				return nil
 			}
 			alert.instead = byte(refusal.Alert())
@@ -519,10 +518,6 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, u *url.URL) (net.C
 	stream := tls.Client(alert, cfg)
 	if err := stream.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
-	}
-	if betrayed != nil {
-		c.betray(ctx, stream, u)
-		return nil, betrayed
 	}
 	return stream, nil
 }

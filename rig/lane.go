@@ -439,7 +439,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 // simulated handset's waits are divided, so the rig's are too.
 func (l *Lane) timeout() time.Duration {
 	if l.Handset.Simulated {
-		return max(time.Duration(float64(4*time.Second)/l.Handset.Factor), 500*time.Millisecond)
+		return max(time.Duration(float64(2*time.Second)/l.Handset.Factor), 100*time.Millisecond)
 	}
 	return 2 * time.Second
 }

@@ -99,7 +99,7 @@ var _ = scenario("still holds what a file set after a power cycle with no file s
 var _ = scenario("applies nothing of a file that it cannot decrypt, and loses nothing",
 	covers("CFG-04"), anyTransport(), takes(3), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		held := phone.held()
 		for _, c := range []Config{Global, Own} {
 			user := phone.SetUser()

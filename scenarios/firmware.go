@@ -201,6 +201,20 @@ var _ = scenario("keeps the old version when a transfer breaks off, and upgrades
 		phone.upgradesLater(ctx, "FWU-07", golden, next)
 	})
 
+var _ = scenario("comes through a link that goes down during the download",
+	covers("FWU-07"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		size := int64(len(next.Files[0].Content))
+		var points []point
+		for _, at := range []int64{0, size - 1, size / 2} {
+			down := fault.On(next.Files[0].Name).Behind(at).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()
+			points = append(points, point{fmt.Sprintf("link down after %d bytes", at), down})
+		}
+		phone.SweepUpgrade(ctx, "FWU-07", points, golden, next)
+	})
+
 var _ = scenario("comes back when the power is cut during the download or the flash write",
 	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01"),
 	func(ctx SpecContext, phone *Phone) {

@@ -15,7 +15,6 @@ import (
 	"ip88rig/rig/fault"
 	"ip88rig/rig/firmware"
 	"ip88rig/rig/httpd"
-	"ip88rig/rig/impair"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
 	"ip88rig/rig/sysconf"
@@ -137,13 +136,8 @@ func (p *Phone) breaks(file string, bytes int64) map[string]fault.Rule {
 	} else {
 		out["reset"] = fault.On(file).In("httpd").Do(httpd.Reset{AfterBytes: bytes})
 	}
-	out["link down"] = fault.On(file).Behind(bytes).Do(impair.LinkDown{For: p.linkDown()}).Once()
 	return out
 }
-
-// linkDown is how long a link stays down: long enough for every try of a
-// transfer to be in vain.
-func (p *Phone) linkDown() time.Duration { return 2 * p.Patience.Settle }
 
 // flashWrite is so many quarters of the time that a model takes to write its
 // main file.

@@ -63,7 +63,7 @@ func (p *Phone) dhcpFaults() []stress {
 var _ = scenario("ends with one working address, whatever the DHCP server does, and provisions",
 	covers("DHC-02"), over(timeline.TFTP), takes(24),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		phone.Survive(ctx, "DHC-02", phone.dhcpFaults())
 	})
 
@@ -121,6 +121,6 @@ func (p *Phone) timeFaults() []stress {
 var _ = scenario("survives whatever the time server does, and provisions at the next good cycle",
 	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(12),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		phone.Survive(ctx, "TIM-02", phone.timeFaults())
 	})

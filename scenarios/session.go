@@ -296,7 +296,7 @@ func (r *run) end(ctx SpecContext) {
 		// What was served was golden, and the handset shows that it took it.
 		r.known.home()
 	}
-	for _, c := range r.Lane.Faults.Clear() {
+	for _, c := range r.Lane.Calm() {
 		if c.Fired == 0 && !failed {
 			spec.troubles = append(spec.troubles, "a declared fault never fired: "+c.Rule.String())
 		}

@@ -144,7 +144,7 @@ func (p *Phone) malformedURLs() []struct{ name, text string } {
 var _ = scenario("survives an option 160 that is no good URL, keeps its settings and asks again",
 	covers("XPT-08"), over(timeline.HTTP, timeline.HTTPS), takes(10),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		held := phone.held()
 		for i, c := range phone.malformedURLs() {
 			if phone.over == timeline.HTTPS && i%3 != 0 {

@@ -113,9 +113,9 @@ func Doc(n Name) string {
 	case AsksTimeLate:
 		return "asks for the time only after its first request for a file (TIM-01)."
 	case NoTimeNoCycle:
-		return "asks for no file in a boot in which it was not told the time (TIM-02)."
+		return "asks for no file in a boot in which its time server has not told it the time (TIM-02)."
 	case BelievesUnsynchronised:
-		return "sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after (TIM-02)."
+		return "sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after, over power cycles (TIM-02)."
 	case AnyEventResyncs:
 		return "provisions at a NOTIFY of any event (RSY-04)."
 	case FloodReboots:
@@ -125,11 +125,11 @@ func Doc(n Name) string {
 	case NeverRetries:
 		return "sends no TFTP packet twice: one loss ends the transfer (NET-01)."
 	case RetriesForever:
-		return "asks again without end for a file that a server does not answer for (ORD-11)."
+		return "asks again without end for a file that a TFTP server does not answer for (ORD-11)."
 	case DoublesAcks:
 		return "answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01)."
 	case RestartsTransfer:
-		return "starts a transfer that broke off again from the first block, without end (NET-01)."
+		return "starts a TFTP transfer that broke off again from the first block, without end (NET-01)."
 	case BlockWrapStops:
 		return "takes block 0 after 65535 for an error and ends the transfer (NET-01)."
 	case AnyTransferID:

@@ -16,9 +16,9 @@ const (
 	NeverRenews Name = "never-renews"
 	// AsksTimeLate asks for the time only after its first request for a file (TIM-01).
 	AsksTimeLate Name = "asks-time-late"
-	// NoTimeNoCycle asks for no file in a boot in which it was not told the time (TIM-02).
+	// NoTimeNoCycle asks for no file in a boot in which its time server has not told it the time (TIM-02).
 	NoTimeNoCycle Name = "no-time-no-cycle"
-	// BelievesUnsynchronised sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after (TIM-02).
+	// BelievesUnsynchronised sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after, over power cycles (TIM-02).
 	BelievesUnsynchronised Name = "believes-unsynchronised"
 	// AnyEventResyncs provisions at a NOTIFY of any event (RSY-04).
 	AnyEventResyncs Name = "any-event-resyncs"
@@ -28,11 +28,11 @@ const (
 	NoPeriodicResync Name = "no-periodic-resync"
 	// NeverRetries sends no TFTP packet twice: one loss ends the transfer (NET-01).
 	NeverRetries Name = "never-retries"
-	// RetriesForever asks again without end for a file that a server does not answer for (ORD-11).
+	// RetriesForever asks again without end for a file that a TFTP server does not answer for (ORD-11).
 	RetriesForever Name = "retries-forever"
 	// DoublesAcks answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01).
 	DoublesAcks Name = "doubles-acks"
-	// RestartsTransfer starts a transfer that broke off again from the first block, without end (NET-01).
+	// RestartsTransfer starts a TFTP transfer that broke off again from the first block, without end (NET-01).
 	RestartsTransfer Name = "restarts-transfer"
 	// BlockWrapStops takes block 0 after 65535 for an error and ends the transfer (NET-01).
 	BlockWrapStops Name = "block-wrap-stops"

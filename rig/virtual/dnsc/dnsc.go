@@ -100,7 +100,11 @@ func resolve(ctx context.Context, cfg Config, random *rand.Rand, name string) (a
 			case reply.Rcode == dns.RcodeNameError:
 				return netip.Addr{}, "", ErrNotFound
 			case reply.Rcode == dns.RcodeSuccess:
-				return pick(reply, name)
+				addr, alias, err := pick(reply, name)
+				if err == nil || !reply.Truncated {
+					return addr, alias, err
+				}
+				errs = append(errs, fmt.Errorf("%v: answer cut off before an address", server))
 			default:
 				errs = append(errs, fmt.Errorf("%v: %s", server, dns.RcodeToString[reply.Rcode]))
 			}

@@ -73,6 +73,17 @@ func TestLookup(t *testing.T) {
 			m.Id++
 			return m
 		}, err: ErrTimeout, took: 12 * time.Second},
+		{name: "goes to the next server after an answer that was cut off", first: func(_ *testing.T, q *dns.Msg) *dns.Msg {
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = true
+			return m
+		}, second: zone("rig.example. A 192.0.2.7"), want: "192.0.2.7"},
+		{name: "takes the address of an answer that was cut off behind it", first: func(t *testing.T, q *dns.Msg) *dns.Msg {
+			t.Helper()
+			m := zone("rig.example. A 192.0.2.7")(t, q)
+			m.Truncated = true
+			return m
+		}, want: "192.0.2.7"},
 		{name: "does not ask for an address", ask: "192.0.2.7", want: "192.0.2.7"},
 		{name: "does not ask for nonsense", ask: "a..b", err: ErrNotFound},
 	} {

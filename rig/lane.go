@@ -289,7 +289,9 @@ func (l *Lane) open(ctx context.Context) error {
 	l.impaired = wire.Impair(port, l.Recorder.Frame, l.bad.Judge)
 	bits := l.Bench.Subnet.Bits()
 	var err error
-	l.host, err = host.New(ctx, host.Config{
+	// It ends by Close, after the services that stand on it: with ctx it would
+	// take their sockets from them before they know that they are to end.
+	l.host, err = host.New(context.WithoutCancel(ctx), host.Config{
 		Port: l.impaired, MAC: l.Addrs.ServerMAC,
 		Addrs: []netip.Prefix{netip.PrefixFrom(l.Addrs.Server, bits), netip.PrefixFrom(l.Addrs.Second, bits)},
 		Seed:  l.seed("host"),

@@ -445,6 +445,54 @@ func TestAClosingLaneLeavesTheHandsetWithPower(t *testing.T) {
 
 // What a scenario sets before it acts stands in the journal, without secrets;
 // a digest tells other arguments.
+// heard tells whoever reads a port when the reader is told to end.
+type heard struct {
+	wire.Port
+	ends chan (<-chan struct{})
+}
+
+func (p heard) Receive(ctx context.Context) (wire.Frame, error) {
+	select {
+	case p.ends <- ctx.Done():
+	default:
+	}
+	return p.Port.Receive(ctx)
+}
+
+// A host that ends with the lane's context may close the sockets of services
+// that have not heard of the end yet: "use of closed network connection".
+func TestTheHostOutlivesItsServices(t *testing.T) {
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw := wire.NewSwitch()
+	port := heard{sw.Access("rig", 1), make(chan (<-chan struct{}), 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: port, Phone: sw.Access("handset", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.OpenRecording(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	ends := <-port.ends
+	cancel()
+	select {
+	case <-ends:
+		t.Error("the host ends with the context, and so maybe before its services")
+	default:
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	<-ends
+	if troubles := l.Troubles(); len(troubles) > 0 {
+		t.Errorf("troubles %q", troubles)
+	}
+}
+
 func TestGivensStandInTheJournal(t *testing.T) {
 	l := lane(t)
 	dir := t.TempDir()

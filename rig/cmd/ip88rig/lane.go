@@ -28,6 +28,7 @@ type laneCmd struct {
 	Filter      string
 	Defect      string
 	Depth       string
+	Points      int
 	Seed        int64
 	OperatorMax int `default:"-1"`
 	AllowRisk   []string
@@ -94,7 +95,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 		return err
 	}
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Seed: c.Seed,
+		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Seed: c.Seed,
 		OperatorMax: c.OperatorMax, Rerun: c.Rerun, Golden: record, Deviations: deviations,
 		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
@@ -127,7 +128,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 func (c *laneCmd) args() []string {
 	args := []string{
 		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter,
-		"--defect=" + c.Defect, "--depth=" + c.Depth, fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
+		"--defect=" + c.Defect, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
 		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,
 	}
 	if len(c.AllowRisk) > 0 {

@@ -139,13 +139,13 @@ func TestAFilterIsRememberedByTheRowsThatItLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := b.Handsets[0]
-	if got := filteredRows(b, h, ""); got != nil {
+	if got := filteredRows(b, h, "", 0); got != nil {
 		t.Errorf("no filter leaves out %v", got)
 	}
-	if got := filteredRows(b, h, "CFG-11"); slices.Contains(got, "CFG-11") || !slices.Contains(got, "CFG-01") {
+	if got := filteredRows(b, h, "CFG-11", 0); slices.Contains(got, "CFG-11") || !slices.Contains(got, "CFG-01") {
 		t.Errorf("CFG-11 leaves out %v", got)
 	}
-	if got := filteredRows(b, h, "CFG-11.*tftp|tftp.*CFG-11"); !slices.Contains(got, "CFG-11") {
+	if got := filteredRows(b, h, "CFG-11.*tftp|tftp.*CFG-11", 0); !slices.Contains(got, "CFG-11") {
 		t.Errorf("CFG-11 over TFTP alone leaves out %v", got)
 	}
 }

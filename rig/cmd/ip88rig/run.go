@@ -35,6 +35,7 @@ type runCmd struct {
 	Filter      string   `help:"Only specs whose text matches this regular expression; the text holds the rows, as in 'RBT-04'."`
 	Defect      string   `help:"Defects of simulated handsets, comma-separated; 'ip88rig defects' lists them."`
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
+	Points      int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"0"`
 	Out         string   `help:"Folder for runs; each run gets a folder of its own in it." default:"out" type:"path"`
 	Seed        int64    `help:"Seed of names, versions and orders; 0 is a new one." default:"0"`
 	Strict      bool     `help:"What is skipped counts too: exit code 3."`
@@ -54,6 +55,7 @@ func (*runCmd) Help() string {
   ip88rig run                                     the embedded bench, all of it
   ip88rig run --handset ip8830 --filter RBT-04    one row on one handset
   ip88rig run --handset ip8830 --defect accepts-expired
+  ip88rig run --filter NET-03 --points 3          three values of each sweep, both ends among them
   ip88rig run --bench lab.yaml --operator-max 20  real handsets, a bounded amount of hand work
   ip88rig run --bench lab.yaml --update-golden    what was measured is what is compared with from now on
 
@@ -113,6 +115,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if _, err := regexp.Compile(c.Filter); err != nil {
 		return usage("--filter %q: %v", c.Filter, err)
+	}
+	if c.Points < 0 {
+		return usage("--points %d: want 0 for all, or how many", c.Points)
 	}
 	if _, err := defect.Parse(c.Defect); err != nil {
 		return usage("--defect: %v", err)
@@ -312,7 +317,7 @@ func version() string {
 func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 	result := report.Handset{
 		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
-		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter),
+		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter, p.cmd.Points),
 	}
 	if record, err := golden.LoadFor(p.bench, h); err == nil && record != nil {
 		result.Golden = record.Name
@@ -380,7 +385,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	}
 	lane := laneCmd{
 		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect,
-		Depth: p.cmd.Depth, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
+		Depth: p.cmd.Depth, Points: p.cmd.Points, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
 		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}
 	cmd := exec.Command(exe, lane.args()...) //nolint:gosec,noctx // this program itself; it is ended by SIGINT below, so that evidence stays whole
@@ -534,6 +539,9 @@ func (p *parent) rerun(h bench.Handset) string {
 	parts = append(parts, "--handset "+h.Name, fmt.Sprintf("--seed %d", p.cmd.Seed))
 	if p.cmd.Defect != "" {
 		parts = append(parts, "--defect "+p.cmd.Defect)
+	}
+	if p.cmd.Points > 0 {
+		parts = append(parts, fmt.Sprintf("--points %d", p.cmd.Points))
 	}
 	if len(p.cmd.AllowRisk) > 0 {
 		parts = append(parts, "--allow-risk "+strings.Join(p.cmd.AllowRisk, ","))

@@ -374,13 +374,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	}
 	tftp, err := tftpd.New(tftpd.Config{
 		Conn: conn, Lookup: l.Tree.Lookup, Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
-		Transfer: func(local netip.Addr) (net.PacketConn, error) {
-			c, err := l.host.ListenUDP(netip.AddrPortFrom(local, 0))
-			if err != nil {
-				return nil, err
-			}
-			return c, nil
-		},
+		Transfer: l.anyPort,
 		Elsewhere: func(port uint16) (net.PacketConn, error) {
 			c, err := l.host.ListenUDP(netip.AddrPortFrom(l.Addrs.Second, port))
 			if err != nil {
@@ -396,7 +390,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	sntp, err := sntpd.New(sntpd.Config{Conn: conn, Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
+	sntp, err := sntpd.New(sntpd.Config{Open: l.anyPort, Conn: conn, Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
 	if err != nil {
 		return err
 	}
@@ -473,6 +467,15 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 		cfg.Other = l.other
 	}
 	return httpd.New(cfg)
+}
+
+// anyPort opens a fresh port of an address of the rig's.
+func (l *Lane) anyPort(local netip.Addr) (net.PacketConn, error) {
+	c, err := l.host.ListenUDP(netip.AddrPortFrom(local, 0))
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // other is the certificate that a fault shows in the place of the one in force:

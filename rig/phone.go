@@ -296,6 +296,20 @@ func (l *Lane) Notify(ctx context.Context, event string) error {
 	return l.sip.Notify(ctx, user, event)
 }
 
+// Notices sends NOTIFY requests of any content, so many with a spacing, and waits
+// until all are answered or so long. Without a user they go to the one that is
+// registered.
+func (l *Lane) Notices(ctx context.Context, n sipd.Notice, count int, spacing, wait time.Duration) (sipd.Flood, error) {
+	if n.User == "" {
+		user, err := l.registeredUser()
+		if err != nil {
+			return sipd.Flood{}, err
+		}
+		n.User = user
+	}
+	return l.sip.NotifyFlood(ctx, n, count, spacing, wait)
+}
+
 func (l *Lane) registeredUser() (string, error) {
 	b := l.sip.Bindings()
 	if len(b) == 0 {

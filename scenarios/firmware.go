@@ -191,7 +191,11 @@ var _ = scenario("keeps the old version when a transfer breaks off, and upgrades
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
 		size := int64(len(next.Files[0].Content))
-		for _, at := range tried([]int64{0, size / 2, size - 1}, phone.run.Points) {
+		points := tried([]int64{0, size - 2048, size / 2}, phone.run.Points)
+		if phone.over != timeline.TFTP {
+			points = points[len(points)-1:] // how often is TFTP's to show
+		}
+		for _, at := range points {
 			for name, rule := range phone.breaks(next.Files[0].Name, at) {
 				phone.Publish(next)
 				phone.Inject(rule)

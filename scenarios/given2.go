@@ -17,6 +17,7 @@ import (
 	"ip88rig/rig/httpd"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
+	"ip88rig/rig/sipd"
 	"ip88rig/rig/sysconf"
 	"ip88rig/rig/tftpd"
 )
@@ -182,14 +183,14 @@ func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, go
 		p.Publish(next)
 		p.Inject(pt.rule)
 		boot := p.PowerCycle(ctx)
-		bound := boot.Within(2 * p.Patience.Upgrade)
+		upgraded := match.RegisterWith{Agent: next.Name}
 		outcome := Lost
 		switch {
-		case p.awaits(ctx, bound, match.RegisterWith{Agent: next.Name}):
+		case p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) && p.awaits(ctx, p.Quiet(boot), upgraded):
 			outcome = RecoveredItself
 		default:
 			p.Calm()
-			if p.awaits(ctx, p.PowerCycle(ctx).Within(p.Patience.Upgrade), match.RegisterWith{Agent: next.Name}) {
+			if p.awaits(ctx, p.PowerCycle(ctx).Within(p.Patience.Upgrade), upgraded) {
 				outcome = RecoveredByRig
 			}
 		}
@@ -202,4 +203,15 @@ func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, go
 	}
 	p.table(row, points, out)
 	p.RunsGolden()
+}
+
+// Notices sends NOTIFY requests of any content and returns the window from there
+// on. What the handset answers is not this one's to judge.
+func (p *Phone) Notices(ctx context.Context, name string, n sipd.Notice, count int) *timeline.Window {
+	GinkgoHelper()
+	w := p.run.verb("NOTIFY: "+name, fmt.Sprintf("%+v, %d times", n, count))
+	if _, err := p.lane.Notices(ctx, n, count, p.scaled(100*time.Millisecond), p.Patience.Settle); err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	return w
 }

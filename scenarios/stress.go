@@ -22,7 +22,8 @@ type stress struct {
 	rules []fault.Rule
 	// whole: the cycle must do what it was to do all the same. never: what comes
 	// is not the file, and must not be applied.
-	whole, never bool
+	// in part: not even HTTP or TFTP can tell that the file is not whole.
+	whole, never, part bool
 	// fact must be seen.
 	fact *timeline.Fact
 	// once names a file of which no block may be acknowledged more often than it
@@ -52,6 +53,8 @@ func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 		switch {
 		case s.whole:
 			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it has its files whole", fresh))
+		case s.part:
+			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up", Register()))
 		case s.never:
 			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up as it was", RegisterAsOneOf(old)))
 		default:

@@ -155,6 +155,7 @@ type story struct {
 	brick    bool
 	firmware bool
 	public   bool
+	long     bool
 	verbs    []string
 	facts    []string
 	power    int
@@ -185,6 +186,9 @@ func takes(power int) option { return func(s *story) { s.power = power } }
 func byHand(verbs ...string) option {
 	return func(s *story) { s.verbs, s.hands = verbs, len(verbs) }
 }
+
+// fullDepth marks stories that take an hour of a real handset.
+func fullDepth() option { return func(s *story) { s.long = true } }
 
 // needsFirmware marks stories that offer a software version.
 func needsFirmware() option { return func(s *story) { s.firmware = true } }
@@ -288,6 +292,8 @@ func (s *story) skipReason(o Options, over timeline.Transport) string {
 	}
 	if !h.Simulated {
 		switch {
+		case s.long && o.Depth != Full:
+			return "needs --depth full: it takes more than an hour"
 		case s.lockout && !o.AllowLockout:
 			return "needs --allow-risk lockout: it can close the way the rig provisions by"
 		case s.brick && !o.AllowBrick:

@@ -206,15 +206,17 @@ func get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 
 // transfer is one read request and what follows.
 type transfer struct {
-	cfg   Config
-	conn  net.PacketConn
-	peer  netip.AddrPort // the server's transfer id, invalid until its first answer
-	last  []byte         // the packet to send again
-	block int            // block size, in bytes
-	size  int64          // announced by tsize, or -1
-	done  uint64         // blocks taken
-	body  []byte
-	lost  error // why the last packet did not leave, if it did not
+	cfg  Config
+	conn net.PacketConn
+	peer netip.AddrPort // the server's transfer id, invalid until its first answer
+	last []byte         // the packet to send again
+	// repeated says that it was, because what it answers came again.
+	repeated bool
+	block    int    // block size, in bytes
+	size     int64  // announced by tsize, or -1
+	done     uint64 // blocks taken
+	body     []byte
+	lost     error // why the last packet did not leave, if it did not
 }
 
 func (t *transfer) run(ctx context.Context, request []byte) ([]byte, error) {
@@ -387,7 +389,7 @@ func (t *transfer) accept(p []byte) error {
 
 // send remembers the packet, to be sent again.
 func (t *transfer) send(p []byte) error {
-	t.last = p
+	t.last, t.repeated = p, false
 	return t.resend()
 }
 
@@ -399,14 +401,22 @@ func (t *transfer) resend() error {
 	return t.sendTo(t.last, to)
 }
 
-// repeat answers something that has come again as before.
+// repeat answers something that has come again as before, but once only: what
+// comes a third time is no sign of a lost ACK, and a careless server on a wire
+// that doubles frames would be told to double each block. Our timer does the
+// rest.
 func (t *transfer) repeat() error {
-	if t.cfg.Defects.Has(defect.NeverRetries) {
+	switch {
+	case t.cfg.Defects.Has(defect.NeverRetries):
+		return nil
+	case t.cfg.Defects.Has(defect.DoublesAcks):
+		if err := t.resend(); err != nil {
+			return err
+		}
+	case t.repeated:
 		return nil
 	}
-	if err := t.resend(); err != nil || !t.cfg.Defects.Has(defect.DoublesAcks) {
-		return err
-	}
+	t.repeated = true
 	return t.resend()
 }
 

@@ -142,6 +142,16 @@ func TestGet(t *testing.T) {
 			want:  "RRQ f octet, ACK 1, ACK 2", body: full + "y",
 		},
 		{
+			name:  "answers a block that comes four times with one more ACK",
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {3, tid, dataPacket(1, full)}, {3, tid, dataPacket(1, full)}, {3, tid, dataPacket(2, "y")}},
+			want:  "RRQ f octet, ACK 1, ACK 1, ACK 2", body: full + "y",
+		},
+		{
+			name: "doubles the ACK of each duplicate", defects: defect.Set{defect.DoublesAcks},
+			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {4, tid, dataPacket(1, full)}, {6, tid, dataPacket(2, "y")}},
+			want:  "RRQ f octet, ACK 1, ACK 1, ACK 1, ACK 1, ACK 1, ACK 2", body: full + "y",
+		},
+		{
 			name: "doubles the ACK of a duplicate", defects: defect.Set{defect.DoublesAcks},
 			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {4, tid, dataPacket(2, "y")}},
 			want:  "RRQ f octet, ACK 1, ACK 1, ACK 1, ACK 2", body: full + "y",

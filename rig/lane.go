@@ -620,14 +620,19 @@ func (l *Lane) Offer(o Offer) error {
 	if o.Raw != nil {
 		lease.Options[uint8(o.urlOption())] = []byte(*o.Raw) //nolint:gosec // scenarios name option numbers
 	}
-	l.given("offer", o.String(), o.String())
+	l.givenAs("offer", o.String(), offerFields(lease), o.String())
 	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
 }
 
 // Reset makes every service well behaved again. Link and power are back; faults
 // stay in force.
 func (l *Lane) Reset() {
-	l.given("reset", "no authentication, the right time, a good certificate")
+	leaf, err := l.variant(pki.Good)
+	if err != nil {
+		l.Note(err.Error())
+		return
+	}
+	l.givenAs("reset", "no authentication, the right time, a good certificate", l.resetFields(certificateFields(leaf.TLS(), pki.Good.String())))
 	l.deeds.end()
 	l.bad.SetPhase("")
 	l.mu.Lock()
@@ -638,11 +643,6 @@ func (l *Lane) Reset() {
 	for _, s := range l.https {
 		s.Forget()
 	}
-	leaf, err := l.variant(pki.Good)
-	if err != nil {
-		l.Note(err.Error())
-		return
-	}
 	l.present(leaf.TLS(), pki.Good.String())
 }
 
@@ -652,7 +652,7 @@ func (l *Lane) Present(f pki.Flaw) error {
 	if err != nil {
 		return err
 	}
-	l.given("present", "certificate: "+f.String(), f)
+	l.givenAs("present", "certificate: "+f.String(), certificateFields(leaf.TLS(), f.String()), f)
 	l.present(leaf.TLS(), f.String())
 	return nil
 }
@@ -664,7 +664,7 @@ func (l *Lane) PresentVariant(name string) error {
 	if err != nil {
 		return fmt.Errorf("certificate %q: %w", name, err)
 	}
-	l.given("present", "certificate: "+name, name)
+	l.givenAs("present", "certificate: "+name, certificateFields(leaf.TLS(), name), name)
 	l.present(leaf.TLS(), name)
 	return nil
 }
@@ -698,7 +698,7 @@ func (l *Lane) PresentFrom(name string) error {
 		if c == nil {
 			return errors.New("no chain of a public authority on this bench")
 		}
-		l.given("present", "certificate of a public authority", name)
+		l.givenAs("present", "certificate of a public authority", certificateFields(c, "of a public authority"), name)
 		l.present(c, "of a public authority")
 		return nil
 	}
@@ -706,7 +706,7 @@ func (l *Lane) PresentFrom(name string) error {
 	if err != nil {
 		return err
 	}
-	l.given("present", "certificate of authority "+name, name)
+	l.givenAs("present", "certificate of authority "+name, certificateFields(leaf.TLS(), "of authority "+name), name)
 	l.present(leaf.TLS(), "of authority "+name)
 	return nil
 }
@@ -772,13 +772,13 @@ func (l *Lane) openPublicChain() error {
 
 // Challenge asks for authentication at both servers from now on.
 func (l *Lane) Challenge(s Scheme, user, password string) {
-	l.given("challenge", fmt.Sprintf("%s as %s", s, user), s, user, password)
+	l.givenAs("challenge", fmt.Sprintf("%s as %s", s, user), l.challengeFields(s, 0, 1), s, user, password)
 	l.challenge(s, user, password, 0, 1)
 }
 
 // ChallengeFirstOnly asks for it at the first server and not at the second.
 func (l *Lane) ChallengeFirstOnly(s Scheme, user, password string) {
-	l.given("challenge first only", fmt.Sprintf("%s as %s", s, user), s, user, password)
+	l.givenAs("challenge first only", fmt.Sprintf("%s as %s", s, user), l.challengeFields(s, 0), s, user, password)
 	l.challenge(s, user, password, 0)
 }
 
@@ -804,7 +804,7 @@ func (l *Lane) challenge(s Scheme, user, password string, servers ...int) {
 
 // ChallengeSIP asks for digest authentication at every REGISTER from now on.
 func (l *Lane) ChallengeSIP(user, password string) {
-	l.given("challenge SIP", "Digest as "+user, user, password)
+	l.givenAs("challenge SIP", "Digest as "+user, map[string]string{timeline.GivenRegistrar: "challenge"}, user, password)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.registrar = map[string]string{user: password}
@@ -852,7 +852,7 @@ func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
 // given writes down what a scenario sets before it acts: text without secrets,
 // and a digest of all the arguments.
 func (l *Lane) given(name, text string, args ...any) {
-	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Given, Message: name, Reason: text, SHA256: digest(name, args)})
+	l.givenAs(name, text, nil, args...)
 }
 
 // digest is the SHA-256 of values as Go writes them, by which two runs of a
@@ -899,7 +899,11 @@ func (l *Lane) OpenRecording(dir string) error {
 	l.lost = l.dropped()
 	l.pulse.forget()
 	l.deeds.forget()
-	return l.Recorder.Open(dir)
+	if err := l.Recorder.Open(dir); err != nil {
+		return err
+	}
+	l.tellTree()
+	return nil
 }
 
 // CloseRecording ends the spec's recording; frames from now on go to a numbered

@@ -83,12 +83,26 @@ func (t *Tree) Replace(files []File) error {
 		if was, ok := old[key]; ok && was.Name == f.Name && slices.Equal(was.Content, f.Content) {
 			continue
 		}
-		t.record(timeline.Event{
-			By: "publish", Kind: timeline.Published, File: f.Name, Reason: f.Meaning,
-			Bytes: int64(len(f.Content)), SHA256: SHA256(f.Content),
-		})
+		t.record(published(f))
 	}
 	return nil
+}
+
+func published(f File) timeline.Event {
+	return timeline.Event{
+		By: "publish", Kind: timeline.Published, File: f.Name, Reason: f.Meaning,
+		Bytes: int64(len(f.Content)), SHA256: SHA256(f.Content),
+	}
+}
+
+// Tell records everything that is published, for a recording that begins, and
+// returns how many files that are.
+func (t *Tree) Tell() int {
+	files := t.Files()
+	for _, f := range files {
+		t.record(published(f))
+	}
+	return len(files)
 }
 
 // Files returns what is published, sorted by name.

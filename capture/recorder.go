@@ -43,6 +43,10 @@ const (
 
 // Options say what is recorded.
 type Options struct {
+	// Pace bounds by how much one Tick moves the watermark; 0: not at all. So a
+	// time in which this process did not run does not pass for quiet: nobody was
+	// there to break it.
+	Pace time.Duration
 	// MACs are the handset's addresses, ServerMACs the rig's own.
 	MACs, ServerMACs []string
 	// Ports are where the services listen; empty ones are the usual ones.
@@ -70,6 +74,8 @@ type Recorder struct {
 	rec *recording
 	tl  *timeline.Timeline
 	err error
+	// mark is the last watermark.
+	mark time.Time
 }
 
 // recording is one folder.
@@ -455,7 +461,12 @@ func (r *Recorder) Tick(now time.Time) {
 			Fields: map[string]string{"recorder.step": step.String()},
 		})
 	}
-	r.tl.Advance(stamp(now).Add(-r.opts.Settle))
+	mark := stamp(now).Add(-r.opts.Settle)
+	if pace := r.opts.Pace; pace > 0 && !r.mark.IsZero() && mark.After(r.mark.Add(pace)) {
+		mark = r.mark.Add(pace)
+	}
+	r.mark = mark
+	r.tl.Advance(mark)
 }
 
 // flowIndex knows the last frame of each flow, of two generations of flows at

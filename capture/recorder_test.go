@@ -701,3 +701,27 @@ func BenchmarkFrame(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func TestTimeInWhichNobodyRanIsNoQuiet(t *testing.T) {
+	now := time.Now()
+	r := capture.New(capture.Options{Now: func() time.Time { return now }, Settle: 20 * time.Millisecond, Pace: 20 * time.Millisecond})
+	if err := r.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	r.Tick(now)
+	began := r.Timeline().Watermark()
+	now = now.Add(time.Second)
+	for i, want := range []time.Duration{20, 40, 60} {
+		r.Tick(now)
+		if got := r.Timeline().Watermark().Sub(began); got != want*time.Millisecond {
+			t.Errorf("after %d ticks behind a second's stall the watermark has moved by %v, want %v", i+1, got, want*time.Millisecond)
+		}
+	}
+	for range 60 {
+		r.Tick(now)
+	}
+	if got := r.Timeline().Watermark().Sub(began); got != time.Second {
+		t.Errorf("it ends at %v, want 1s", got)
+	}
+}

@@ -268,7 +268,7 @@ func (l *Lane) open(ctx context.Context) error {
 	for i, m := range macs {
 		names[i] = m.String()
 	}
-	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle})
+	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle})
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
@@ -968,6 +968,11 @@ func (l *Lane) dropped() uint64 {
 	return n
 }
 
+// Starved says for how long the rig did not get to run since the recording
+// began; blank: it always did. What a handset failed then may be the rig's fault.
+// What it did right is not, and quiet is only counted while the rig ran.
+func (l *Lane) Starved() string { return l.pulse.trouble() }
+
 // Troubles lists what is wrong with the rig or the lab, so that nothing may be
 // judged from the recording.
 func (l *Lane) Troubles() []string {
@@ -975,9 +980,6 @@ func (l *Lane) Troubles() []string {
 	out := slices.Clone(l.died)
 	l.mu.Unlock()
 	out = append(out, l.deeds.troubles()...)
-	if why := l.pulse.trouble(); why != "" {
-		out = append(out, why)
-	}
 	if err := l.Recorder.Err(); err != nil {
 		out = append(out, "the recording is not whole: "+err.Error())
 	}

@@ -304,6 +304,9 @@ func (r *run) end(ctx SpecContext) {
 	r.Lane.Settle(ctx)
 	r.installing = r.installs(r.events())
 	spec.troubles = append(spec.troubles, r.Lane.Troubles()...)
+	if why := r.Lane.Starved(); why != "" && (failed || has(spec.result.Judgements, report.Drift)) {
+		spec.troubles = append(spec.troubles, why)
+	}
 	spec.result.Frames = r.Lane.Recorder.Frames()
 	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
 		spec.troubles = append(spec.troubles, err.Error())

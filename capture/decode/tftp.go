@@ -34,21 +34,26 @@ const (
 )
 
 // transfer follows one RRQ or WRQ. Its client is known by its TID.
+//
+// Whoever receives takes block after block: what comes again, and what runs
+// ahead, is not taken. Of one that does keep what runs ahead, its ACK tells.
 type transfer struct {
 	file    string
 	client  netip.AddrPort
-	server  netip.AddrPort // the port is 0 until the server chose its TID
+	server  netip.AddrPort // what was asked; the port is 0 until somebody answered
 	write   bool
 	blksize int
 	window  int
 	// nozero: the server goes from block 65535 to 1 instead of 0.
 	nozero bool
 
-	moving  bool // something of the transfer itself was seen
-	acked   int  // every block up to here was acknowledged
-	last    int  // number of the last block; -1: not seen yet
-	pending map[int][]byte
-	held    int
+	moving  bool           // something of the transfer itself was seen
+	acked   int            // every block up to here was acknowledged
+	taken   int            // every block up to here came in its turn
+	claimed int            // acknowledged over blocks that were not seen; 0: nothing is
+	last    int            // number of the last block; -1: not seen yet
+	pending map[int][]byte // behind acked; up to taken none is missing
+	held    int            // bytes of pending
 	free    [][]byte
 	sum     hash.Hash
 	bytes   int64
@@ -68,7 +73,7 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		d.tftpRequest(data)
 		return true
 	}
-	t, fromClient := d.transfer()
+	t, fromClient := d.transfer(data)
 	if t == nil {
 		if wellKnown {
 			d.malformed("TFTP: no request")
@@ -88,9 +93,11 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 	stray := false
 	switch {
 	case t.server.Port() != 0:
-		stray = peer.Port() != t.server.Port()
-	case !fromClient && (op == opDATA || op == opOACK || op == opERROR || op == opACK && t.write):
+		stray = peer != t.server
+	case !fromClient && t.begins(data):
 		t.server = peer
+	default:
+		stray = !t.asked(peer) && (fromClient || op != opERROR)
 	}
 	switch op {
 	case opDATA:
@@ -105,21 +112,46 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		text, _, _ := bytes.Cut(data[4:], []byte{0})
 		e.Reason = clip(string(text))
 		d.emit(e)
+		// Whoever asks again after this asks anew.
+		t.moving = t.moving || !stray
 	default:
 		d.malformed(fmt.Sprintf("TFTP: opcode %d within a transfer", op))
 	}
 	return true
 }
 
-// transfer finds the one that the datagram at hand belongs to.
-func (d *Decoder) transfer() (t *transfer, fromClient bool) {
-	if t = d.live(d.src); t != nil && (t.server.Addr() == d.dst.Addr() || t.server.Addr() == broadcast()) {
+// transfer finds the one that the datagram at hand belongs to. A server of
+// several addresses may answer from another than the one asked, and strangers
+// have any: there the packet must look like one of TFTP.
+func (d *Decoder) transfer(data []byte) (t *transfer, fromClient bool) {
+	other := len(data) >= 2 && data[0] == 0 && data[1] >= opDATA && data[1] <= opOACK &&
+		!slices.Contains(d.ports.DNS, d.src.Port()) && !slices.Contains(d.ports.DNS, d.dst.Port())
+	if t = d.live(d.src); t != nil && (other || t.asked(d.dst)) {
 		return t, true
 	}
-	if t = d.live(d.dst); t != nil && (t.server.Addr() == d.src.Addr() || t.server.Addr() == broadcast()) {
+	if t = d.live(d.dst); t != nil && (other || t.asked(d.src)) {
 		return t, false
 	}
 	return nil, false
+}
+
+// asked tells whether this is the host that the client asked or talks with.
+func (t *transfer) asked(peer netip.AddrPort) bool {
+	return t.server.Addr() == peer.Addr() || t.server.Addr() == broadcast()
+}
+
+// begins tells whether a packet of the server is the first of a transfer; what
+// is late of the one before, from the same client's port, is not. An ERROR
+// chooses no TID: nothing follows it.
+func (t *transfer) begins(data []byte) bool {
+	switch {
+	case data[1] == opOACK:
+		return true
+	case t.write:
+		return data[1] == opACK && binary.BigEndian.Uint16(data[2:]) == 0
+	default:
+		return data[1] == opDATA && binary.BigEndian.Uint16(data[2:]) == 1
+	}
 }
 
 func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
@@ -201,7 +233,7 @@ func (d *Decoder) tftpOAck(t *transfer, stray bool, data []byte) {
 	}
 	tftpOptions(e.Fields, strings.Split(string(data), "\x00"))
 	d.emit(e)
-	if stray || t.acked > 0 {
+	if stray || t.taken > 0 {
 		return
 	}
 	t.moving = true
@@ -232,10 +264,10 @@ func abs(n int) int { return max(n, -n) }
 
 func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	number, payload := int(binary.BigEndian.Uint16(data[2:])), data[4:]
-	if next := t.acked + 1; number == 1 && next == 65536 && t.window == 1 && t.pending[next] == nil {
-		t.nozero = true
+	if !stray && rightWay {
+		t.wrap(number)
 	}
-	n := t.unwrap(t.acked+1, number)
+	n := t.unwrap(t.taken+1, number)
 	e := d.tftpEvent(timeline.TFTPData, t, stray)
 	e.Number, e.Bytes = n, int64(len(payload))
 	d.emit(e)
@@ -243,13 +275,28 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 		return
 	}
 	t.moving = true
-	if n <= t.acked || t.pending[n] != nil || t.done {
+	if n <= t.taken || t.done {
 		return // sent again: the first one counts
 	}
 	if len(payload) < t.blksize {
 		t.last = n
 	}
+	inTurn := n == t.taken+1
+	if t.claimed > t.acked && n == t.claimed+1 && n > t.acked+t.window && !inTurn {
+		// The sender believed what the ACK said.
+		if missing := t.unseen(t.claimed); missing != "" {
+			t.breakOff(missing)
+			t.acked = t.claimed
+		}
+	}
 	if t.broken != "" {
+		t.taken = max(t.taken, n)
+		return
+	}
+	if inTurn {
+		t.taken, t.claimed = n, 0
+		t.forget(n) // whatever ran ahead under this number was not taken
+	} else if n > t.taken+t.window || t.window == 1 || t.pending[n] != nil {
 		return
 	}
 	if t.held+len(payload) > maxPending {
@@ -264,9 +311,58 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	t.held += len(payload)
 }
 
+// wrap learns from the number of a DATA packet how the server counts on behind
+// block 65535. A 1 in the turn of block 65536 means that it leaves out 0, until
+// a 0 comes after all: then the 1 ran ahead of it.
+func (t *transfer) wrap(number int) {
+	switch {
+	case number == 1 && t.taken == 65535 && !t.nozero && t.pending[65536] == nil:
+		t.nozero = true
+		t.renumber(-1)
+	case number == 0 && t.nozero && t.acked <= 65535:
+		t.nozero = false
+		t.renumber(1)
+		t.taken = 65535
+	}
+}
+
+// renumber moves the blocks that are held from 65536 on.
+func (t *transfer) renumber(by int) {
+	moved := make(map[int][]byte, len(t.pending))
+	for n, data := range t.pending {
+		if n > 65535 {
+			n += by
+		}
+		moved[n] = data
+	}
+	t.pending = moved
+	if t.last > 65535 {
+		t.last += by
+	}
+}
+
+// forget drops a block that is held.
+func (t *transfer) forget(n int) {
+	if data, ok := t.pending[n]; ok {
+		t.held -= len(data)
+		t.free = append(t.free, data)
+		delete(t.pending, n)
+	}
+}
+
 func (t *transfer) breakOff(why string) {
 	t.broken = why
 	t.pending, t.free, t.held = map[int][]byte{}, nil, 0
+}
+
+// unseen says which block up to n is missing, or nothing.
+func (t *transfer) unseen(n int) string {
+	for i := t.taken + 1; i <= n; i++ {
+		if t.pending[i] == nil {
+			return fmt.Sprintf("block %d was acknowledged and never seen", i)
+		}
+	}
+	return ""
 }
 
 func (d *Decoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
@@ -275,36 +371,43 @@ func (d *Decoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
 	e.Number = n
 	if !stray && rightWay {
 		t.moving = true
-		t.acknowledge(n)
-		if n == t.last && !t.done {
-			t.done = true
-			if t.broken == "" {
-				e.Complete, e.Bytes = true, t.bytes
-				e.SHA256 = hex.EncodeToString(t.sum.Sum(nil))
-			} else {
-				e.Reason = t.broken
-			}
-			t.breakOff(t.broken)
+		if !t.done {
+			t.acknowledge(n, &e)
 		}
 	}
 	d.emit(e)
 }
 
-func (t *transfer) acknowledge(n int) {
-	if t.done {
+// acknowledge takes the blocks up to n as delivered, and tells in e how the
+// transfer ended if that is the last one. An ACK of blocks that were not seen
+// is nothing, unless the sender goes on from there.
+func (t *transfer) acknowledge(n int, e *timeline.Event) {
+	if t.broken != "" {
+		t.acked = max(t.acked, n)
+		if n == t.last {
+			t.done, e.Reason = true, t.broken
+		}
 		return
 	}
-	for i := t.acked + 1; i <= n && t.broken == ""; i++ {
-		data := t.pending[i]
-		if data == nil {
-			t.breakOff(fmt.Sprintf("block %d was acknowledged and never seen", i))
-			break
+	if missing := t.unseen(n); missing != "" {
+		t.claimed = n
+		if n == t.last {
+			e.Reason = missing
 		}
+		return
+	}
+	for i := t.acked + 1; i <= n; i++ {
+		data := t.pending[i]
 		t.sum.Write(data)
 		t.bytes += int64(len(data))
-		t.held -= len(data)
-		t.free = append(t.free, data)
-		delete(t.pending, i)
+		t.acked, t.taken = i, max(t.taken, i)
+		t.forget(i)
+		if len(data) < t.blksize {
+			t.done = true
+			e.Complete, e.Bytes = true, t.bytes
+			e.SHA256 = hex.EncodeToString(t.sum.Sum(nil))
+			t.breakOff("")
+			return
+		}
 	}
-	t.acked = max(t.acked, n)
 }

@@ -455,7 +455,7 @@ func (p Patience) Scale(factor float64) Patience {
 		Boot:     div(p.Boot, 8*time.Second),
 		Cycle:    div(p.Cycle, 8*time.Second),
 		Upgrade:  div(p.Upgrade, 12*time.Second),
-		Flash:    div(p.Flash, 500*time.Millisecond),
+		Flash:    div(p.Flash, 150*time.Millisecond),
 		Settle:   div(p.Settle, 150*time.Millisecond),
 		Off:      div(p.Off, 5*time.Millisecond),
 		Operator: div(p.Operator, 15*time.Second),

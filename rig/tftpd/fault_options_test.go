@@ -11,7 +11,7 @@ import (
 func TestOptionsThatTheServerIsTold(t *testing.T) {
 	for _, c := range []tale{
 		{
-			unfollowed: true, name: "refused, until the client asks without", size: 600, rules: []fault.Rule{fault.On("own").Do(tftpd.RefuseOptions{})},
+			name: "refused, until the client asks without", size: 600, rules: []fault.Rule{fault.On("own").Do(tftpd.RefuseOptions{})},
 			play: func(c *client) {
 				c.begin("blksize", "1428")
 				c.expect("ERROR 8", failure(8, "options refused"))

@@ -87,7 +87,7 @@ func TestPacketsFromAnotherEnd(t *testing.T) {
 			served: content(600), complete: true,
 		},
 		{
-			unfollowed: true, name: "everything from another address", size: 600, rules: []fault.Rule{fault.On("RRQ").Do(tftpd.AnswerElsewhere{}).Once()},
+			name: "everything from another address", size: 600, rules: []fault.Rule{fault.On("RRQ").Do(tftpd.AnswerElsewhere{}).Once()},
 			play: func(c *client) {
 				c.begin()
 				c.expect("block 1", block(600, 1))

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,26 +46,26 @@ type witness struct {
 	// shows are frames of the recording, by tshark's display filter.
 	shows []shown
 	// fired is how often each rule did; nil: each of them once.
-	fired []count
+	fired []bounds
 	// malformed is how many frames are meant to be so, by tshark's judgement.
-	malformed count
+	malformed bounds
 }
 
 // shown is how many frames match a display filter.
 type shown struct {
 	filter string
-	count
+	bounds
 }
 
-// count are bounds, both included.
-type count struct{ from, to int }
+// bounds are bounds, both included.
+type bounds struct{ from, to int }
 
-func exactly(n int) count { return count{n, n} }
-func atLeast(n int) count { return count{n, 1 << 30} }
+func exactly(n int) bounds { return bounds{n, n} }
+func atLeast(n int) bounds { return bounds{n, 1 << 30} }
 
-func (c count) holds(n int) bool { return c.from <= n && n <= c.to }
+func (c bounds) holds(n int) bool { return c.from <= n && n <= c.to }
 
-func (c count) String() string {
+func (c bounds) String() string {
 	if c.from == c.to {
 		return strconv.Itoa(c.from)
 	}
@@ -139,7 +140,7 @@ func newFaultLab(t *testing.T, addressed bool) *faultLab {
 	}
 	f.lane, err = rig.Open(t.Context(), rig.Config{
 		Bench: b, Handset: h, Seed: 1, Authorities: authorities,
-		Port: f.cable.Open(t, wire.PacketOptions{MACs: [][]byte{h.MAC, a.ServerMAC}}),
+		Port: f.cable.Open(t, wire.PacketOptions{MACs: []net.HardwareAddr{h.MAC, a.ServerMAC}}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +283,7 @@ func (f *faultLab) shows(t *testing.T, path string, w witness) {
 	}
 	for _, s := range w.shows {
 		if got := matches(s.filter); !s.holds(len(got)) {
-			t.Errorf("tshark shows %d frames of %q, want %s: %s", len(got), s.filter, s.count, strings.Join(got, "; "))
+			t.Errorf("tshark shows %d frames of %q, want %s: %s", len(got), s.filter, s.bounds, strings.Join(got, "; "))
 		}
 	}
 	if got := matches("_ws.malformed"); !w.malformed.holds(len(got)) {

@@ -319,3 +319,23 @@ func (f *faultLab) tells(t *testing.T, dir string, w witness) {
 func jsonText(text string) []byte {
 	return []byte(strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), `"`, `\"`))
 }
+
+// listening waits until a program beside the handset listens at a UDP port.
+func (f *faultLab) listening(ctx context.Context, port int) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out, err := f.cable.Peer(ctx, "cat", "/proc/net/udp").Output()
+		if err != nil {
+			return fmt.Errorf("port %d: %w", port, err)
+		}
+		if bytes.Contains(out, fmt.Appendf(nil, ":%04X 00000000:0000", port)) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("nobody listens at port %d: %w", port, ctx.Err())
+		}
+	}
+}

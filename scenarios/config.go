@@ -169,7 +169,7 @@ var _ = scenario("survives damaged text, and the next good cycle restores every 
 			c := damagedTexts(phone.Text(Own))[i]
 			phone.ServeRaw(Own, []byte(c.text))
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
-			Eventually(ctx, boot).Should(ShowCase("CFG-06", c.name+": it survives", Register()))
+			Eventually(ctx, boot).Should(ShowCase("CFG-06", c.name+": it survives", Ask(phone.Version())))
 			phone.Observe(ctx, "CFG-06", c.name, boot, Registers(Aliases{held: "as before", user: "the new one", "39999": "the last of two"}, nil))
 			phone.ServeGolden()
 			again := phone.SetUser()
@@ -220,7 +220,7 @@ var _ = scenario("survives a damaged encrypted file, and the next good cycle res
 			held, user := phone.held().User, phone.SetUser()
 			phone.ServeRaw(Own, c.damage(phone.Sealed(Own)))
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
-			Eventually(ctx, boot).Should(ShowCase("CFG-08", c.name+": it survives", Register()))
+			Eventually(ctx, boot).Should(ShowCase("CFG-08", c.name+": it survives", Ask(phone.Version())))
 			phone.Observe(ctx, "CFG-08", c.name, boot, Registers(Aliases{held: "as before", user: "the new one"}, nil))
 			phone.ServeGolden()
 			again := phone.SetUser()

@@ -210,7 +210,7 @@ func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, go
 func (p *Phone) Notices(ctx context.Context, name string, n sipd.Notice, count int) *timeline.Window {
 	GinkgoHelper()
 	w := p.run.verb("NOTIFY: "+name, fmt.Sprintf("%+v, %d times", n, count))
-	if _, err := p.lane.Notices(ctx, n, count, p.scaled(100*time.Millisecond), p.Patience.Settle); err != nil {
+	if _, err := p.lane.Notices(ctx, n, count, 0, p.Patience.Settle); err != nil {
 		p.run.inconclusive(err.Error())
 	}
 	return w

@@ -333,12 +333,18 @@ func (p *Phone) serveGolden() error {
 	set(Global, provision("decrypt_key"), p.key())
 	set(Global, provision("smartup_use"), "disable")
 	set(Global, provision("smartup_confirm"), "disable")
-	for name, value := range map[string]string{
-		"line1_name": p.user(), "line1_authname": p.user(), "line1_password": p.secret("sip", 12),
-		"line1_displayname": "Rig " + h.Name, "line1_proxy_address": a.Server.String(), "line1_proxy_port": "5060",
-		"line1_type": "private", "line1_registration": "enable",
+	for _, f := range [][2]string{
+		// Where the line registers stands first: a file that is cut leaves it whole.
+		{"line1_proxy_address", a.Server.String()},
+		{"line1_proxy_port", "5060"},
+		{"line1_type", "private"},
+		{"line1_registration", "enable"},
+		{"line1_authname", p.user()},
+		{"line1_password", p.secret("sip", 12)},
+		{"line1_displayname", "Rig " + h.Name},
+		{"line1_name", p.user()},
 	} {
-		set(Own, voip(name), value)
+		set(Own, voip(f[0]), f[1])
 	}
 	p.served.version = p.lane.GoldenFirmware()
 	return p.publish()

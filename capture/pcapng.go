@@ -44,8 +44,13 @@ type pcapng struct {
 	header, whole int64
 }
 
-func createPcapng(path string) (*pcapng, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the recorder's own file
+func createPcapng(path string, create func(path string) (*os.File, error)) (*pcapng, error) {
+	if create == nil {
+		create = func(path string) (*os.File, error) {
+			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the recorder's own file
+		}
+	}
+	file, err := create(path)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,8 @@ type Options struct {
 	// Settle is how long a frame may take from its stamp to the recorder: the
 	// watermark stays that far behind the clock.
 	Settle time.Duration
+	// Create makes the file of a capture, which must not be there; nil does it.
+	Create func(path string) (*os.File, error)
 	// Timeline is the empty timeline of the first recording; nil: Open makes
 	// one. Each further recording gets a timeline of its own.
 	Timeline *timeline.Timeline
@@ -132,7 +134,7 @@ func (r *Recorder) Open(dir string) error {
 	if r == nil {
 		return nil
 	}
-	next, err := create(dir)
+	next, err := create(dir, r.opts.Create)
 	if err != nil {
 		return fmt.Errorf("recording in %s: %w", dir, err)
 	}
@@ -174,7 +176,7 @@ func (r *Recorder) Open(dir string) error {
 	return nil
 }
 
-func create(dir string) (rec *recording, err error) {
+func create(dir string, file func(path string) (*os.File, error)) (rec *recording, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -185,7 +187,7 @@ func create(dir string) (rec *recording, err error) {
 		}
 	}()
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile)); err != nil {
+	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile), file); err != nil {
 		return rec, err
 	}
 	if rec.journal, err = os.OpenFile(filepath.Join(dir, JournalFile), flags, 0o600); err != nil { //nolint:gosec // G304: the lane names its folder

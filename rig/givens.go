@@ -39,7 +39,10 @@ func offerFields(lease dhcpd.Lease) map[string]string {
 				text = a.String()
 			}
 		case 66, 160:
-			if u, err := url.Parse(string(value)); err == nil && u.User == nil && len(value) < 256 && plain(value) {
+			switch u, err := url.Parse(string(value)); {
+			case len(value) == 0 || len(value) > 255:
+				text = timeline.GivenMaybe
+			case err == nil && u.User == nil && plain(value):
 				text = string(value)
 			}
 		}

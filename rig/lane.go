@@ -56,6 +56,9 @@ type Config struct {
 	Authorities Authorities
 	// Defects are what is wrong with a simulated handset.
 	Defects defect.Set
+	// Sabotage is what is wrong with the rig itself, on purpose; blank: nothing.
+	// Only rigs of simulated handsets suffer it.
+	Sabotage Sabotage
 	// Operator does by hand what must be; nil where there is nobody. At a
 	// simulated handset a script does all but switching its power.
 	Operator control.Operator
@@ -212,6 +215,8 @@ type Lane struct {
 	deeds    deeds
 	pulse    *pulse
 
+	// spoil breaks the rig on purpose.
+	spoil *saboteur
 	// hands do what is asked for by hand: the operator's, or the script's.
 	hands control.Operator
 
@@ -242,7 +247,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 		cfg.ImageSize = 64 << 10
 	}
 	l := &Lane{
-		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now,
+		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: &saboteur{is: cfg.Sabotage},
 		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name)), serving: map[string]faulty{},
 		images: map[string]firmware.Version{},
 	}
@@ -255,6 +260,11 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 
 func (l *Lane) open(ctx context.Context) error {
 	h := l.Handset
+	if err := l.spoil.check(h.Simulated); err != nil {
+		return err
+	}
+	now, elapsed := l.spoil.now()
+	l.now = now
 	macs := []net.HardwareAddr{h.MAC}
 	if len(h.Module) > 0 {
 		macs = append(macs, h.Module)
@@ -268,14 +278,15 @@ func (l *Lane) open(ctx context.Context) error {
 	for i, m := range macs {
 		names[i] = m.String()
 	}
-	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle})
+	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle, Elapsed: elapsed, Create: l.spoil.create()})
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
 	l.pulse = newPulse(settle/ticks, h.Patience.Settle)
-	if err := l.openWire(macs); err != nil {
+	if err := l.openWire(ctx, macs); err != nil {
 		return err
 	}
+	l.port = l.spoil.cable(l.port)
 	if err := l.openPublicChain(); err != nil {
 		return err
 	}
@@ -314,7 +325,7 @@ func (l *Lane) open(ctx context.Context) error {
 	return l.Offer(Offer{TFTP: true, SNTP: true})
 }
 
-func (l *Lane) openWire(macs []net.HardwareAddr) error {
+func (l *Lane) openWire(ctx context.Context, macs []net.HardwareAddr) error {
 	w := l.Bench.Wire
 	switch {
 	case l.Port != nil:
@@ -325,6 +336,7 @@ func (l *Lane) openWire(macs []net.HardwareAddr) error {
 		l.sw = sw.Access("handset", 1)
 		l.sw.SetPower(false)
 		l.phone = l.sw
+		l.spoil.haunt(ctx, sw, l.Addrs.ServerMAC)
 	default:
 		p, err := wire.OpenPacket(w.Interface, wire.PacketOptions{MACs: append(slices.Clone(macs), l.Addrs.ServerMAC)})
 		if err != nil {
@@ -353,14 +365,14 @@ func (l *Lane) seed(what string) uint64 {
 
 // serve binds every port, then starts everything.
 func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
-	record := l.Recorder.Record
+	record := l.spoil.record(l.Recorder.Record)
 	run := func(name string, s faulty, serve func(context.Context) error) {
 		l.serving[name] = s
 		// Ends with ctx.
 		g.Go(func() error { return l.watch(name, serve(ctx)) })
 	}
 	dhcp, err := dhcpd.New(dhcpd.Config{
-		Port: l.host.Claim(isDHCP), ARP: l.host.Claim(l.isProbe), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
+		Port: l.spoil.dhcp(l.host.Claim(isDHCP)), ARP: l.host.Claim(l.isProbe), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
 		Record: record, Faults: l.Faults, Now: l.now,
 	})
 	if err != nil {
@@ -373,7 +385,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	tftp, err := tftpd.New(tftpd.Config{
-		Conn: conn, Lookup: l.Tree.Lookup, Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
+		Conn: l.spoil.conn("tftpd", conn), Lookup: l.spoil.lookup(l.Tree.Lookup), Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
 		Transfer: l.anyPort,
 		Elsewhere: func(port uint16) (net.PacketConn, error) {
 			c, err := l.host.ListenUDP(netip.AddrPortFrom(l.Addrs.Second, port))
@@ -390,7 +402,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	sntp, err := sntpd.New(sntpd.Config{Open: l.anyPort, Conn: conn, Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
+	sntp, err := sntpd.New(sntpd.Config{Open: l.anyPort, Conn: l.spoil.conn("sntpd", conn), Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
 	if err != nil {
 		return err
 	}
@@ -398,7 +410,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	dns, err := dnsd.New(dnsd.Config{Conn: conn, Names: l.names, Record: record, Faults: l.Faults, Now: l.now})
+	dns, err := dnsd.New(dnsd.Config{Conn: l.spoil.conn("dnsd", conn), Names: func(name string) []netip.Addr { return l.spoil.names(l.names(name)) }, Record: record, Faults: l.Faults, Now: l.now})
 	if err != nil {
 		return err
 	}
@@ -450,19 +462,20 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 		return nil, err
 	}
 	cfg := httpd.Config{
-		Listener: ln, Lookup: l.Tree.Lookup, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now,
+		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Record), Faults: l.Faults, Now: l.now,
 		KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
 		Auth: func(string) httpd.Auth {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return l.auth[i]
+			return l.spoil.auth(l.auth[i])
 		},
 	}
 	if secure {
 		cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, string, error) {
 			l.mu.Lock()
-			defer l.mu.Unlock()
-			return l.cert, l.label, nil
+			c, label := l.cert, l.label
+			l.mu.Unlock()
+			return l.spoil.certificate(c, label, l.other)
 		}
 		cfg.Other = l.other
 	}
@@ -524,7 +537,7 @@ func (l *Lane) names(name string) []netip.Addr {
 func (l *Lane) clock(_ netip.Addr, now time.Time) (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return now.Add(l.skew), !l.unsynced
+	return l.spoil.clock(now.Add(l.skew)), !l.unsynced
 }
 
 // watch keeps the reason why a part of the rig ended while it should not.
@@ -621,7 +634,7 @@ func (l *Lane) Offer(o Offer) error {
 		lease.Options[uint8(o.urlOption())] = []byte(*o.Raw) //nolint:gosec // scenarios name option numbers
 	}
 	l.givenAs("offer", o.String(), offerFields(lease), o.String())
-	return l.dhcp.SetLease(l.Handset.Active().String(), lease)
+	return l.dhcp.SetLease(l.Handset.Active().String(), l.spoil.lease(lease))
 }
 
 // Reset makes every service well behaved again. Link and power are back; faults
@@ -820,6 +833,10 @@ func (l *Lane) Inject(r fault.Rule) error {
 		l.Faults.Add(l.bad.Bind(r))
 		return nil
 	}
+	if l.spoil.is == FaultsUnheard {
+		l.Faults.Add(r.In("nobody"))
+		return nil
+	}
 	var errs []error
 	for name, s := range l.serving {
 		err := s.Can(r.Effect())
@@ -913,7 +930,9 @@ func (l *Lane) CloseRecording(between string) error {
 	l.text = timeline.Text(l.Recorder.Timeline().Events())
 	err := os.WriteFile(filepath.Join(l.folder, "timeline.txt"), []byte(l.text), 0o644) //nolint:gosec // evidence is for everybody on the lab machine
 	l.between++
-	return errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
+	err = errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
+	l.spoil.between(l)
+	return err
 }
 
 // LastText is timeline.txt of the recording that was closed last.

@@ -57,7 +57,8 @@ func (l *Lane) preparePower(ctx context.Context) error {
 	if l.hands == nil {
 		l.hands = l.Operator
 	}
-	l.supply = &recordedPower{power: p, record: l.Recorder.Record}
+	l.hands = l.spoil.hands(l.hands)
+	l.supply = &recordedPower{power: p, record: l.Recorder.Record, given: l.spoil.powered}
 	l.Power = l.supply
 	l.restore = func() error { return l.supply.restore(ctx) }
 	return nil
@@ -124,7 +125,9 @@ func (c confirmedPower) Off(ctx context.Context) error {
 type recordedPower struct {
 	power  control.Power
 	record func(timeline.Event)
-	off    atomic.Bool
+	// given is called when the power was given; nil: nobody.
+	given func()
+	off   atomic.Bool
 }
 
 // On tries twice: a handset that stays dark because one request to its power
@@ -139,6 +142,9 @@ func (r *recordedPower) On(ctx context.Context) error {
 	}
 	if err == nil {
 		r.off.Store(false)
+		if r.given != nil {
+			r.given()
+		}
 	}
 	return err
 }
@@ -210,11 +216,11 @@ func (l *Lane) openSIP() error {
 		return err
 	}
 	l.sip, err = sipd.New(sipd.Config{
-		Conn: conn, Record: l.Recorder.Record, Faults: l.Faults, Now: l.now,
+		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Record), Faults: l.Faults, Now: l.now,
 		Challenge: func() bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return len(l.registrar) > 0
+			return len(l.registrar) > 0 && l.spoil.is != RegistrarOpen
 		},
 		Password: func(name string) (string, bool) {
 			l.mu.Lock()
@@ -289,6 +295,9 @@ func (l *Lane) Firmware(which string) (firmware.Version, error) {
 // Notify asks the handset by NOTIFY to provision: to the first line's address
 // of record, at the contact it registered.
 func (l *Lane) Notify(ctx context.Context, event string) error {
+	if l.spoil.is == NotifyUnsent {
+		return nil
+	}
 	user, err := l.registeredUser()
 	if err != nil {
 		return err

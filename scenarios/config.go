@@ -160,7 +160,7 @@ func damagedTexts(good string) []struct{ name, text string } {
 var _ = scenario("survives damaged text, and the next good cycle restores every setting",
 	covers("CFG-06"), anyTransport(), takes(28), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		for i := range damagedTexts("line1_name") {
 			if phone.over != timeline.TFTP && i%5 != 0 {
 				continue // how a text came makes no difference to most of them
@@ -182,7 +182,7 @@ var _ = scenario("survives damaged text, and the next good cycle restores every 
 var _ = scenario("reads quotes and comments behind values",
 	covers("CFG-07"), over(timeline.TFTP), takes(4),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		for _, c := range []struct{ name, format string }{
 			{"a comment behind a blank", "%s ;comment"},
 			{"a comment without blank", "%s;comment"},
@@ -203,7 +203,7 @@ var _ = scenario("reads quotes and comments behind values",
 var _ = scenario("survives a damaged encrypted file, and the next good cycle restores every setting",
 	covers("CFG-08"), anyTransport(), takes(10), standsOn("CFG-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		for i, c := range []struct {
 			name   string
 			damage func([]byte) []byte
@@ -241,7 +241,7 @@ func flipped(at int) func([]byte) []byte {
 var _ = scenario("uses what the global file sets for the phone-specific file of the same cycle",
 	covers("CFG-10"), anyTransport(), takes(3), riskLockout(), standsOn("CFG-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
-		phone.Claim(ctx)
+		phone.ClaimExactly(ctx)
 		key := phone.secret("a new key", 32)
 		held, user := phone.held().User, phone.SetUser()
 		phone.Set(Global, provision("decrypt_key"), key)

@@ -49,7 +49,11 @@ func (p *Phone) RegisteredAs(user string) timeline.Fact { return timeline.FactRe
 // must to be believed, counted from now.
 func (p *Phone) Quiet(w *timeline.Window) *timeline.Window {
 	v := w.View()
-	return w.Within(max(v.Watermark.Sub(v.Anchor), 0) + p.Patience.Settle)
+	from := v.Watermark
+	if n := len(v.All); n > 0 && v.All[n-1].At.After(from) {
+		from = v.All[n-1].At // the watermark lags where the rig had to wait for the CPU
+	}
+	return w.Within(max(from.Sub(v.Anchor), 0) + p.Patience.Settle)
 }
 
 // Finish waits for the end of a boot: the handset registers.

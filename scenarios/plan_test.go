@@ -191,7 +191,9 @@ where it is not what they say.
 A scenario is read as *given* (what the rig serves, and what the handset must
 have reached before), *when* (the verb that opens a window on the timeline) and
 *then* (which row is judged by which matcher, within which bound; "never" for as
-long as quiet must last). Each runs once for each of its transports.
+long as quiet must last; "measures" what is compared with the golden record).
+What stands below *each* is done for each case of that table. Each scenario runs
+once for each of its transports; over some of them a part of a table is enough.
 
 `)
 	for _, f := range families() {
@@ -228,7 +230,12 @@ type story struct {
 	times int
 }
 
-type step struct{ kind, row, text string }
+// step is a line of the plan; kind is given, when, then, each (a table's cases)
+// or and. level is how many tables it is in.
+type step struct {
+	kind, row, text string
+	level           int
+}
 
 func (s story) write(b *strings.Builder) {
 	fmt.Fprintf(b, "**%s** (%s over %s", s.name, strings.Join(s.rows, " "), strings.Join(s.over, ", "))
@@ -236,35 +243,33 @@ func (s story) write(b *strings.Builder) {
 		fmt.Fprintf(b, "; %s", t)
 	}
 	b.WriteString(")\n\n")
-	var last string
+	var last step
 	for i, st := range s.steps {
-		switch st.kind {
-		case "then":
-			fmt.Fprintf(b, "- then %s", strings.TrimLeft(st.row+" "+st.text, " "))
-		case last:
+		if st.kind == last.kind && st.level == last.level && (st.kind == "given" || st.kind == "when") {
 			fmt.Fprintf(b, ", %s", st.text)
-		default:
-			fmt.Fprintf(b, "- %s %s", st.kind, st.text)
+		} else {
+			if i > 0 {
+				b.WriteString("\n")
+			}
+			fmt.Fprintf(b, "%s- %s %s", strings.Repeat("  ", st.level), st.kind, strings.TrimLeft(st.row+" "+st.text, " "))
 		}
-		last = st.kind
-		if i+1 == len(s.steps) || last == "then" || s.steps[i+1].kind != last {
-			b.WriteString("\n")
-		}
+		last = st
 	}
-	b.WriteString("\n")
+	b.WriteString("\n\n")
 }
 
 // source is the parsed package.
 type source struct {
-	t     *testing.T
-	fset  *token.FileSet
-	funcs map[string]*ast.FuncDecl
+	t    *testing.T
+	fset *token.FileSet
+	// funcs are the package's functions, methods those of Phone.
+	funcs, methods map[string]*ast.FuncDecl
 }
 
 // readStories finds every call of scenario in the package's files.
 func readStories(t *testing.T) []story {
 	t.Helper()
-	src := source{t: t, fset: token.NewFileSet(), funcs: map[string]*ast.FuncDecl{}}
+	src := source{t: t, fset: token.NewFileSet(), funcs: map[string]*ast.FuncDecl{}, methods: map[string]*ast.FuncDecl{}}
 	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -280,8 +285,13 @@ func readStories(t *testing.T) []story {
 		}
 		files = append(files, f)
 		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
+			fn, ok := d.(*ast.FuncDecl)
+			switch {
+			case !ok:
+			case fn.Recv == nil:
 				src.funcs[fn.Name.Name] = fn
+			case src.text(fn.Recv.List[0].Type) == "*Phone":
+				src.methods[fn.Name.Name] = fn
 			}
 		}
 	}
@@ -342,7 +352,7 @@ func (s source) story(call *ast.CallExpr) story {
 	for _, arg := range call.Args[1:] {
 		switch a := arg.(type) {
 		case *ast.FuncLit:
-			s.body(&out, a.Body)
+			s.read(&out, a.Body)
 		case *ast.CallExpr:
 			s.option(&out, a)
 		}
@@ -385,6 +395,8 @@ func (s source) option(out *story, a *ast.CallExpr) {
 		out.terms = append(out.terms, "risk: lockout")
 	case "riskBrick":
 		out.terms = append(out.terms, "risk: brick")
+	case "fullDepth":
+		out.terms = append(out.terms, "full depth only")
 	case "first":
 	default:
 		// A function that returns the body, with the row that it is called for.
@@ -400,7 +412,7 @@ func (s source) option(out *story, a *ast.CallExpr) {
 			return lit == nil
 		})
 		if lit != nil {
-			s.body(out, lit.Body)
+			s.read(out, lit.Body)
 			s.fill(out, fn, a)
 		}
 	}
@@ -422,97 +434,4 @@ func (s source) fill(out *story, fn *ast.FuncDecl, call *ast.CallExpr) {
 			}
 		}
 	}
-}
-
-// verbs open a window; everything else that is asked of the phone is a given.
-func verbs() []string {
-	return []string{"PowerCycle", "CheckSync", "notify", "ByHand", "trigger", "UploadAuthority", "Call", "HomeByCheckSync"}
-}
-
-// body reads the statements of a scenario, in order.
-func (s source) body(out *story, block *ast.BlockStmt) {
-	ast.Inspect(block, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
-		if !ok {
-			return true
-		}
-		sel, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok {
-			return true
-		}
-		name := sel.Sel.Name
-		receiver, _ := sel.X.(*ast.Ident)
-		switch {
-		case name == "Should" || name == "ShouldNot":
-			s.then(out, call, sel)
-			return false
-		case name == "cell":
-			out.steps = append(out.steps, step{kind: "then", text: "`" + s.plain(call.Args[len(call.Args)-1]) + "`, for each cell"})
-		case receiver == nil || receiver.Name != "phone" && receiver.Name != "p":
-		case slices.Contains(verbs(), name):
-			out.steps = append(out.steps, step{kind: "when", text: "`" + s.short(call) + "`"})
-		case name == "judgeMask":
-			s.body(out, s.funcs[name].Body)
-		case name == "Reach" || name == "Finish" || name == "Accepts":
-			// Arguments first: a verb may stand among them.
-			for _, a := range call.Args {
-				ast.Inspect(a, func(n ast.Node) bool {
-					if c, ok := n.(*ast.CallExpr); ok {
-						if x, ok := c.Fun.(*ast.SelectorExpr); ok && slices.Contains(verbs(), x.Sel.Name) {
-							out.steps = append(out.steps, step{kind: "when", text: "`" + s.short(c) + "`"})
-						}
-					}
-					return true
-				})
-			}
-			what := "FactRegistered"
-			if name == "Reach" {
-				what = s.plain(call.Args[2])
-			}
-			out.steps = append(out.steps, step{kind: "given", text: "reached `" + what + "`"})
-			return false
-		case slices.Contains([]string{"Field", "Global", "Own", "Version", "Files", "ListedNames", "Listed", "Firmware", "Quiet", "OtherURL", "quiesce", "coverRest", "endCells", "RegisteredAs", "AskedOver", "IsGolden", "RunsGolden"}, name):
-		default:
-			out.steps = append(out.steps, step{kind: "given", text: "`" + s.short(call) + "`"})
-			return false
-		}
-		return true
-	})
-}
-
-// short is a call without what only the rig needs to know.
-func (s source) short(call *ast.CallExpr) string {
-	text := s.plain(call)
-	if m := regexp.MustCompile(`Request\{.*?Verb: (\w+)`).FindStringSubmatch(text); m != nil {
-		return "ByHand(" + m[1] + ")"
-	}
-	return text
-}
-
-// then reads Eventually(ctx, window).Should(Show(row, matcher)).
-func (s source) then(out *story, call *ast.CallExpr, sel *ast.SelectorExpr) {
-	show, ok := call.Args[0].(*ast.CallExpr)
-	if !ok {
-		return
-	}
-	row := literal(show.Args[0])
-	if id, ok := show.Args[0].(*ast.Ident); ok {
-		row = id.Name
-	}
-	text := "`" + s.plain(show.Args[len(show.Args)-1]) + "`"
-	if sel.Sel.Name == "ShouldNot" {
-		text = "never " + text
-	}
-	if async, ok := sel.X.(*ast.CallExpr); ok && len(async.Args) > 1 {
-		window := s.plain(async.Args[1])
-		if m := regexp.MustCompile(`Within\(([^()]*)\)$`).FindStringSubmatch(window); m != nil {
-			text += " within " + m[1]
-		}
-	}
-	if len(show.Args) == 3 {
-		if name := literal(show.Args[1]); name != "" {
-			text += " (" + name + ")"
-		}
-	}
-	out.steps = append(out.steps, step{kind: "then", row: row, text: text})
 }

@@ -431,6 +431,8 @@ func (m authenticates) Measure(v timeline.View) []Value {
 		switch {
 		case e.Kind == timeline.HTTPRequest && e.Fields["http.authorization.scheme"] != "":
 			scheme = e.Fields["http.authorization.scheme"]
+		case e.Kind == timeline.HTTPRequest && e.Fields["auth.scheme"] != "":
+			scheme = e.Fields["auth.scheme"]
 		case e.Kind == timeline.HTTPResponse && e.Status == 401:
 			challenged++
 		case e.Kind == timeline.HTTPResponse && e.Status == 200:

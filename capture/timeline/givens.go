@@ -18,8 +18,9 @@ const (
 	// GivenServers are the rig's own addresses, comma-separated.
 	GivenServers = "given.servers"
 	// GivenOption with a number behind it is what that DHCP option reads as when
-	// it is decoded; empty: it is sent, whatever it holds.
+	// it is decoded; empty: it is sent, whatever it holds; GivenMaybe: it may be.
 	GivenOption = "given.option."
+	GivenMaybe  = "?"
 	// GivenForced are options that are sent unasked, comma-separated.
 	GivenForced = "given.forced"
 	// GivenCertificate is the label of the certificate that is shown, and
@@ -79,7 +80,7 @@ const (
 func Lapses(events []Event, watermark time.Time) []Lapse {
 	g := givens{
 		files: map[string]file{}, options: map[int]string{}, names: map[string]string{}, challenged: map[netip.Addr]bool{},
-		servers: map[netip.Addr]bool{}, changed: map[string]int{}, asked: map[string]inquiry{}, faults: map[string]bool{}, hello: map[netip.AddrPort]int{},
+		servers: map[netip.Addr]bool{}, changed: map[string]int{}, asked: map[string]inquiry{}, faults: map[string]bool{}, hello: map[netip.AddrPort]int{}, began: map[netip.AddrPort]int{},
 	}
 	for i := range events {
 		g.fold(&events[i])
@@ -122,7 +123,8 @@ type givens struct {
 	changed    map[string]int
 
 	asked map[string]inquiry
-	hello map[netip.AddrPort]int
+	// hello and began are the ClientHello and the last request of each end.
+	hello, began map[netip.AddrPort]int
 	// registered: since the power was last cut.
 	registered bool
 	// faults are the services that misbehaved as told since the power was last
@@ -318,6 +320,7 @@ func (g *givens) wire(e *Event) {
 			g.offered(q, e)
 		}
 	case TFTPRead:
+		g.began[e.Src] = e.Seq
 		if own {
 			g.ask("TFTP "+e.Src.String(), e, "tftpd", "publish", fmt.Sprintf("the request for %s was never answered", e.File))
 		}
@@ -397,6 +400,7 @@ func (g *givens) offered(q, e *Event) {
 		}
 		want, got := g.options[n], e.Fields[optionField(n)]
 		switch {
+		case want == GivenMaybe:
 		case !slices.Contains(sent, n):
 			g.lapse("dhcpd", "offer", e, "%s lacks option %d", e.Kind, n)
 		case want != "" && got != want:
@@ -452,6 +456,7 @@ func (g *givens) told(e *Event) {
 func (g *givens) web(e *Event) {
 	switch e.Kind {
 	case HTTPRequest:
+		g.began[e.Src] = e.Seq
 		delete(g.asked, "said "+e.Src.String())
 		g.ask("said "+e.Src.String(), e, "httpd", "publish", fmt.Sprintf("the request for %s was never answered", e.File))
 	case HTTPResponse:
@@ -489,8 +494,8 @@ func (g *givens) web(e *Event) {
 // served holds what was handed over against what is published.
 func (g *givens) served(e *Event, missing bool, answer string) {
 	f, known := g.files[fileKey(e.File)]
-	if !known && !g.tree {
-		return
+	if !known && !g.tree || g.began[e.Src] < f.since {
+		return // what is served was published when the request came
 	}
 	switch {
 	case missing && f.sha256 != "":

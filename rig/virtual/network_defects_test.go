@@ -440,20 +440,21 @@ func TestBootsInTime(t *testing.T) {
 		name    string
 		module  net.HardwareAddr
 		defects defect.Set
+		factor  float64
 		least   time.Duration
 		most    time.Duration
 	}{
 		// At a factor of 20 the boot loader takes 300 ms, the association 150 ms.
-		{"wired", nil, nil, 300 * time.Millisecond, 3 * time.Second},
-		{"a slow boot loader", nil, defect.Set{defect.BootsSlowly}, 3 * time.Second, time.Minute},
-		{"wifi", moduleMAC, nil, 450 * time.Millisecond, 1800 * time.Millisecond},
-		{"a slow association", moduleMAC, defect.Set{defect.AssociatesSlowly}, 1800 * time.Millisecond, time.Minute},
+		{"wired", nil, nil, 20, 300 * time.Millisecond, 3 * time.Second},
+		{"a slow boot loader", nil, defect.Set{defect.BootsSlowly}, 200, 3 * time.Second, time.Minute},
+		{"wifi", moduleMAC, nil, 20, 450 * time.Millisecond, 3 * time.Second},
+		{"a slow association", moduleMAC, defect.Set{defect.AssociatesSlowly}, 200, 1530 * time.Millisecond, time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			start := time.Now()
-			l.handset(func(c *Config) { c.Factor, c.Module, c.Defects = 20, tc.module, tc.defects })
+			l.handset(func(c *Config) { c.Factor, c.Module, c.Defects = tc.factor, tc.module, tc.defects })
 			l.until(0, "boot ")
 			if took := time.Since(start); took < tc.least || took >= tc.most {
 				t.Errorf("first frame after %v, want %v to %v", took, tc.least, tc.most)

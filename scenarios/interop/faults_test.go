@@ -127,13 +127,13 @@ func dhcpWitnesses() []witness {
 			name: "options: over 255 bytes, not split", rules: []fault.Rule{fault.On("*").Do(dhcpd.UnsplitOption{Code: 160, Value: longURL})},
 			run: udhcpc(""), says: bound, fired: []bounds{exactly(2)},
 			malformed: exactly(2),
-			shows: []shown{{"dhcp.option.type == 160 && dhcp.option.length == 42", exactly(2)}},
+			shows:     []shown{{"dhcp.option.type == 160 && dhcp.option.length == 42", exactly(2)}},
 		},
 		{
 			name: "options: a length that is not that of the value", rules: []fault.Rule{fault.On("*").Do(dhcpd.WrongLength{Code: 66, Len: 200})},
 			run: udhcpc(""), says: bound, fired: []bounds{exactly(2)},
 			malformed: exactly(2),
-			shows: []shown{{"dhcp.option.type == 66 && dhcp.option.length == 200", exactly(2)}},
+			shows:     []shown{{"dhcp.option.type == 66 && dhcp.option.length == 200", exactly(2)}},
 		},
 		{
 			name: "options: in file and sname", given: withURL, rules: []fault.Rule{fault.On("*").Do(dhcpd.Overload{File: true, Sname: true})},
@@ -149,7 +149,7 @@ func dhcpWitnesses() []witness {
 			name: "options: garbage", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.Garbage{Len: 60, Seed: 3, First: true}).Once()},
 			run: udhcpc(""), says: bound,
 			malformed: exactly(1),
-			shows: []shown{{"dhcp.option.dhcp == 1", exactly(2)}},
+			shows:     []shown{{"dhcp.option.dhcp == 1", exactly(2)}},
 		},
 		{
 			name: "options: no end", rules: []fault.Rule{fault.On("*").Do(dhcpd.NoEnd{})},
@@ -180,7 +180,7 @@ func dhcpWitnesses() []witness {
 			name: "header: a wrong cookie", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once()},
 			run: udhcpc(""), says: bound,
 			malformed: exactly(1),
-			shows: []shown{{"dhcp.type == 2 && frame contains 01:02:03:04", exactly(1)}, {"dhcp.option.dhcp == 1", exactly(2)}},
+			shows:     []shown{{"dhcp.type == 2 && frame contains 01:02:03:04", exactly(1)}, {"dhcp.option.dhcp == 1", exactly(2)}},
 		},
 		{
 			name: "header: cut short", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.Truncate{Len: 200}).Once()},
@@ -188,15 +188,15 @@ func dhcpWitnesses() []witness {
 			shows: []shown{{"udp.srcport == 67 && udp.length == 208", exactly(1)}},
 		},
 		{
+			name: "second server: an OFFER in another's name", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.WrongServerID{ID: netip.MustParseAddr("198.18.0.10")}).Once()},
+			run: udhcpc(""), code: 1, says: `no lease, failing`,
+			shows: []shown{{"dhcp.option.dhcp == 3 && dhcp.option.dhcp_server_id == 198.18.0.10", atLeast(1)}, {"dhcp.option.dhcp == 5", exactly(0)}},
+		},
+		{
 			name:  "second server: the first OFFER is taken, and kept to",
 			rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.SecondServer{ID: netip.MustParseAddr("198.18.0.10"), Addr: netip.MustParseAddr("198.18.0.13"), First: true}).Once()},
 			run:   udhcpc(""), says: `bound ip=198\.18\.0\.13 server=198\.18\.0\.10 `,
 			shows: []shown{{"dhcp.option.dhcp == 2", exactly(2)}, {"eth.src == " + dhcpd.SecondServerMAC, exactly(2)}, {"dhcp.option.dhcp == 5 && dhcp.option.dhcp_server_id == 198.18.0.10", exactly(1)}},
-		},
-		{
-			name: "second server: an OFFER in another's name", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.WrongServerID{ID: netip.MustParseAddr("198.18.0.11")}).Once()},
-			run: udhcpc(""), says: bound,
-			shows: []shown{{"dhcp.option.dhcp == 3 && dhcp.option.dhcp_server_id == 198.18.0.11", atLeast(1)}, {"dhcp.option.dhcp == 5", exactly(1)}},
 		},
 		{
 			name: "ARP conflict: an address in use is declined", rules: []fault.Rule{fault.On("ARP probe").Do(dhcpd.InUse{}).Once()},
@@ -235,7 +235,7 @@ func tftpWitnesses() []witness {
 		{
 			name: "timing: a late block", rules: []fault.Rule{on("block 2").Do(tftpd.Delay{By: 800 * time.Millisecond}).Once()},
 			run: hpa + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_delta_displayed > 0.7", atLeast(0)}, {"tftp.opcode == 3", exactly(6)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_delta > 0.7", exactly(1)}, {"tftp.opcode == 3", exactly(6)}},
 		},
 		{
 			name: "timing: a block that comes three times", rules: []fault.Rule{on("block 2").Do(tftpd.Duplicate{Copies: 2}).Once()},
@@ -269,7 +269,7 @@ func tftpWitnesses() []witness {
 		},
 		{
 			name: "origin: the answer from another address", rules: []fault.Rule{fault.On(plainFile).Do(tftpd.AnswerElsewhere{}).Once()},
-			run: "timeout 1 " + busybox, code: 124,
+			run: busybox + same, says: `same`,
 			shows: []shown{{"udp.dstport != 69 && ip.src == 198.18.0.10 && udp.payload[0:2] == 00:06", exactly(1)}},
 		},
 		{
@@ -389,7 +389,7 @@ func httpWitnesses() []witness {
 		},
 		{
 			name: "chunks: a size that is no number", rules: one(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkBadSize}),
-			run: fetch("") + url, code: 56, says: `size 1000`,
+			run: fetch("") + url, code: 56, says: `chunked-encoding`,
 			shows: []shown{{`tcp contains "xyz\r\n"`, exactly(1)}},
 		},
 		{
@@ -429,7 +429,7 @@ func httpWitnesses() []witness {
 		},
 		{
 			name: "cut: closed in the head", rules: one(httpd.Close{HeadBytes: 30}),
-			run: fetch("") + url, code: 52,
+			run: fetch("") + url, says: `size 0`,
 			shows: []shown{{"tcp.srcport == 80 && tcp.len == 30", exactly(1)}},
 		},
 		{
@@ -574,13 +574,13 @@ func sntpWitnesses() []witness {
 		},
 		{
 			name: "origin: of another request", rules: all(sntpd.WrongOrigin{}), fired: []bounds{atLeast(1)},
-			run: ntpdig, code: 1,
+			run: chronyd, code: 1,
 			shows: []shown{{"ntp.flags.mode == 4", atLeast(1)}},
 		},
 		{
 			name: "delay: an answer on a long way", rules: all(sntpd.Delay{By: 600 * time.Millisecond}), fired: []bounds{atLeast(1)},
 			run: ntpdig, says: `\+0?\.3|-0?\.3|\+/- 0\.[2-9]`,
-			shows: []shown{{"ntp.flags.mode == 4 && ntp.delta_time > 0.55", exactly(1)}},
+			shows: []shown{{"ntp.flags.mode == 4 && frame.time_delta > 0.55", exactly(1)}},
 		},
 	}
 }
@@ -629,7 +629,7 @@ func dnsWitnesses() []witness {
 // sipWitnesses are sipsak's and SIPp's.
 func sipWitnesses() []witness {
 	const register = "timeout 8 sipsak -vv -U -C sip:1001@$HANDSET:5062 -s sip:1001@$SERVER -x 60 -a secret "
-	const listen = "timeout 6 sipp -sf $FIXTURES/answer.xml -i $HANDSET -p 5062 -nostdin -m 1 $SERVER >sipp.log 2>&1 "
+	const listen = "timeout 3 sipp -sf $FIXTURES/answer.xml -i $HANDSET -p 5062 -nostdin -m 1 $SERVER >sipp.log 2>&1 "
 	on := func(e sipd.Effect) []fault.Rule { return []fault.Rule{fault.On("REGISTER").Do(e)} }
 	notify := func(ctx context.Context, f *faultLab) error {
 		if err := f.listening(ctx, 5062); err != nil {
@@ -643,7 +643,7 @@ func sipWitnesses() []witness {
 	return []witness{
 		{
 			name: "401 in a loop", rules: on(sipd.Challenge{}), fired: []bounds{exactly(2)},
-			run: register, code: 1,
+			run: register, code: 2, says: `authorization failed`,
 			shows: []shown{{"sip.Status-Code == 401", exactly(2)}, {"sip.Status-Code == 200", exactly(0)}},
 		},
 		{
@@ -654,12 +654,12 @@ func sipWitnesses() []witness {
 		{
 			name: "a flood of NOTIFY", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Duplicate{Copies: 30}).Once()},
 			run: register + "&& " + listen, at: notify,
-			shows: []shown{{"sip.Method == NOTIFY", exactly(31)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(1)}},
+			shows: []shown{{"sip.Method == NOTIFY && !icmp", exactly(31)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(1)}},
 		},
 		{
 			name: "a malformed NOTIFY", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Cut{To: 60})},
-			run: register + "&& " + listen, at: notify, fired: []bounds{atLeast(1)},
-			shows: []shown{{"udp.srcport == 5060 && udp.length == 68", atLeast(1)}},
+			run: register + "&& " + listen, at: notify, fired: []bounds{atLeast(1)}, code: 124, malformed: atLeast(1),
+			shows: []shown{{"udp.srcport == 5060 && udp.length == 68", atLeast(1)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", exactly(0)}},
 		},
 		{
 			name: "an event that nobody knows", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.SetHeader{Name: "Event", Value: "no-such-event"}).Once()},
@@ -692,32 +692,32 @@ func wireWitnesses() []witness {
 		{
 			name: "burst", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Burst{Enter: 5, Leave: 40, Bad: 100, Seed: 1})}, fired: []bounds{atLeast(2)},
 			run: fetch("-m 20") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
-			shows: []shown{{told(1, "loses it in bursts"), atLeast(2)}, {"tcp.srcport == 80 && (tcp.analysis.retransmission || tcp.analysis.lost_segment || tcp.analysis.out_of_order)", atLeast(1)}},
+			shows: []shown{{told(1, "loses it in bursts"), atLeast(2)}}, cable: []shown{{"tcp.srcport == 80 && (tcp.analysis.retransmission || tcp.analysis.lost_segment || tcp.analysis.out_of_order)", atLeast(1)}},
 		},
 		{
-			name: "delay", rules: []fault.Rule{fault.On(impair.FromHandset).Do(impair.Delay{D: 300 * time.Millisecond})}, fired: []bounds{atLeast(3)},
+			name: "delay", rules: []fault.Rule{fault.On(impair.FromHandset).Do(impair.Delay{D: 300 * time.Millisecond})}, fired: []bounds{atLeast(2)},
 			run: "busybox ping -c 2 -i 0.5 $SERVER", says: `time=3\d\d\.`,
-			shows: []shown{{told(1, "delayed by 300ms"), atLeast(3)}, {"icmp.resptime > 290", exactly(2)}},
+			shows: []shown{{told(1, "delayed by 300ms"), atLeast(2)}}, cable: []shown{{"icmp.resptime > 290", exactly(2)}},
 		},
 		{
 			name: "duplicate", rules: []fault.Rule{fault.On("ICMP").Do(impair.Duplicate{Copies: 1})}, fired: []bounds{atLeast(2)},
 			run: "busybox ping -c 2 -i 0.3 $SERVER; busybox ping -c 1 $SERVER", says: `DUP!`,
-			shows: []shown{{"frame.interface_id == 0 && icmp.type == 0", atLeast(4)}, {told(1, "sends it 2 times"), atLeast(2)}},
+			shows: []shown{{told(1, "sends it 2 times"), atLeast(2)}}, cable: []shown{{"icmp.type == 0", atLeast(4)}},
 		},
 		{
 			name: "reorder", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Reorder{Every: 4, By: 30 * time.Millisecond})}, fired: []bounds{atLeast(3)},
 			run: fetch("-m 20") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
-			shows: []shown{{told(1, "past those behind it"), atLeast(3)}, {"frame.interface_id == 0 && tcp.srcport == 80 && (tcp.analysis.out_of_order || tcp.analysis.retransmission)", atLeast(1)}},
+			shows: []shown{{told(1, "past those behind it"), atLeast(3)}}, cable: []shown{{"tcp.srcport == 80 && (tcp.analysis.out_of_order || tcp.analysis.retransmission)", atLeast(1)}},
 		},
 		{
 			name: "corrupt: thrown away by whoever checks", rules: []fault.Rule{fault.On("TFTP").Do(impair.Corrupt{Seed: 2}).From(4).Once()},
 			run: tftp + same, says: `same`,
-			shows: []shown{{"frame.interface_id == 0 && ip.src == 198.18.0.9 && (ip.checksum.status == 0 || udp.checksum.status == 0)", exactly(1)}, {told(1, "turns over a bit"), exactly(1)}},
+			shows: []shown{{told(1, "turns over a bit"), exactly(1)}}, cable: []shown{{"ip.src == 198.18.0.9 && (ip.checksum.status == 0 || udp.checksum.status == 0)", exactly(1)}},
 		},
 		{
 			name: "corrupt: with right checksums", rules: []fault.Rule{fault.On("TFTP").Do(impair.Corrupt{Mend: true, Seed: 3}).From(4).Once()},
 			run: tftp + "; cmp got " + plainFile + ".orig", code: 1, says: `differ`,
-			shows: []shown{{"frame.interface_id == 0 && ip.src == 198.18.0.9 && (ip.checksum.status == 0 || udp.checksum.status == 0)", exactly(0)}, {told(1, "mends the checksums"), exactly(1)}},
+			shows: []shown{{told(1, "mends the checksums"), exactly(1)}}, cable: []shown{{"ip.src == 198.18.0.9 && (ip.checksum.status == 0 || udp.checksum.status == 0)", exactly(0)}},
 		},
 		{
 			name: "bandwidth", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Limit{BytesPerSecond: 80_000})}, fired: []bounds{atLeast(20)},

@@ -112,8 +112,6 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		text, _, _ := bytes.Cut(data[4:], []byte{0})
 		e.Reason = clip(string(text))
 		d.emit(e)
-		// Whoever asks again after this asks anew.
-		t.moving = t.moving || !stray
 	default:
 		d.malformed(fmt.Sprintf("TFTP: opcode %d within a transfer", op))
 	}
@@ -172,18 +170,19 @@ func (d *Decoder) tftpRequest(data []byte) {
 		return
 	}
 	words = words[:len(words)-1]
-	kind := timeline.TFTPRead
-	if data[1] == opWRQ {
+	kind, write := timeline.TFTPRead, data[1] == opWRQ
+	if write {
 		kind = timeline.TFTPWrite
 	}
 	file := clip(strings.TrimPrefix(words[0], "/"))
 	t := d.live(d.src)
 	// A request sent again from the same TID goes on with its transfer; once
-	// that has moved it is a new one from a client with a fixed port.
-	if t == nil || t.moving || t.file != file {
+	// that has moved it is a new one from a client with a fixed port. After an
+	// ERROR it comes to the same: nothing of the transfer was kept.
+	if t == nil || t.moving || t.file != file || t.write != write || !t.asked(d.dst) {
 		t = &transfer{
 			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
-			write: data[1] == opWRQ, blksize: 512, window: 1, last: -1,
+			write: write, blksize: 512, window: 1, last: -1,
 			pending: map[int][]byte{}, sum: sha256.New(),
 		}
 		d.keepTransfer(t)
@@ -296,7 +295,7 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	if inTurn {
 		t.taken, t.claimed = n, 0
 		t.forget(n) // whatever ran ahead under this number was not taken
-	} else if n > t.taken+t.window || t.window == 1 || t.pending[n] != nil {
+	} else if n > t.taken+t.window || t.pending[n] != nil {
 		return
 	}
 	if t.held+len(payload) > maxPending {
@@ -336,9 +335,6 @@ func (t *transfer) renumber(by int) {
 		moved[n] = data
 	}
 	t.pending = moved
-	if t.last > 65535 {
-		t.last += by
-	}
 }
 
 // forget drops a block that is held.

@@ -100,6 +100,27 @@ func TestTFTPUnderFaults(t *testing.T) {
 			},
 		},
 		{
+			name: "refused, and asked of another server", whole: 1,
+			play: func(s *script) {
+				s.udp(phone1, tftpPort, rrq("a.cfg"))
+				s.udp(tid, phone1, "\x00\x05\x00\x01no\x00")
+				s.udp(phone1, netip.AddrPortFrom(elsewhere.Addr(), 69), rrq("a.cfg"))
+				for n := 1; n <= 3; n++ {
+					s.udp(elsewhere, phone1, block(3, n, part(n)))
+					s.udp(phone1, elsewhere, block(4, n, ""))
+				}
+			},
+		},
+		{
+			name: "what a stranger says before the answer", whole: 1, strays: 2,
+			play: func(s *script) {
+				s.udp(phone1, tftpPort, rrq("a.cfg"))
+				s.udp(third, phone1, block(3, 2, lied[:512]))
+				s.udp(phone1, third, unknownTID)
+				rest(s, 1)
+			},
+		},
+		{
 			name: "asked again after the client broke off a window, whose rest comes late", whole: 1,
 			play: func(s *script) {
 				windows(s, "4")
@@ -167,6 +188,57 @@ func TestTFTPUnderFaults(t *testing.T) {
 			},
 		},
 		{
+			name: "an ACK ahead is over once blocks come in their turn", whole: 1,
+			play: func(s *script) {
+				s.udp(phone1, tftpPort, rrq("a.cfg"))
+				s.data(1, part(1))
+				s.acks(3)
+				s.data(2, part(2))
+				s.data(4, lied[:512])
+				s.ack(2)
+				rest(s, 3)
+			},
+		},
+		{
+			name: "a last ACK over a block that was not seen says so", reason: "block 2 was acknowledged and never seen",
+			play: func(s *script) {
+				windows(s, "12")
+				for n := 1; n <= 11; n++ {
+					if n != 2 {
+						s.data(n, small(n))
+					}
+				}
+				s.data(12, "")
+				s.ack(12)
+			},
+		},
+		{
+			name: "options that come behind the first block are none", whole: 1,
+			play: func(s *script) {
+				windows(s, "12")
+				s.data(1, small(1))
+				s.udp(tid, phone1, oack("blksize", "1428"))
+				for n := 2; n <= 11; n++ {
+					s.data(n, small(n))
+				}
+				s.data(12, "")
+				s.ack(12)
+			},
+		},
+		{
+			name: "of a block ahead that is acknowledged the first counts", whole: 1,
+			play: func(s *script) {
+				windows(s, "12")
+				for _, n := range []int{1, 3, 2, 4, 5, 6, 7, 8, 9, 10, 11} {
+					s.data(n, small(n))
+				}
+				s.data(3, small(3)) // in its turn, so that 4 is awaited
+				s.data(11, lied[:100])
+				s.data(12, "")
+				s.ack(12)
+			},
+		},
+		{
 			name: "in lock-step a block of the next one's number is not taken", whole: 1,
 			play: func(s *script) {
 				s.udp(phone1, tftpPort, rrq("a.cfg"))
@@ -211,8 +283,9 @@ func TestTFTPUnderFaults(t *testing.T) {
 			name: "a block beyond the window is not kept, however often", whole: 1,
 			play: func(s *script) {
 				windows(s, "2")
-				for n := 60000; n > 100; n -= 1000 {
-					s.data(n, lied[:100])
+				huge := content(60_000)
+				for n := 30_000; n > 100; n -= 150 {
+					s.data(n, huge)
 				}
 				for n := 1; n <= 11; n++ {
 					s.data(n, small(n))
@@ -358,6 +431,27 @@ func steps(from, to int, then ...int) []int {
 		all = append(all, n)
 	}
 	return append(all, then...)
+}
+
+// TestTFTPHoldsWhatIsNotAcknowledged has more blocks ahead, one by one, than are
+// held at a time.
+func TestTFTPHoldsWhatIsNotAcknowledged(t *testing.T) {
+	s := newScript(t)
+	huge := content(60_000)
+	s.udp(phone1, tftpPort, rrq("big", "blksize", "60000", "windowsize", "2"))
+	s.udp(tid, phone1, oack("blksize", "60000", "windowsize", "2"))
+	s.ack(0)
+	for n := 1; n <= 300; n += 2 {
+		s.data(n+1, huge)
+		s.data(n, huge)
+		s.data(n+1, huge)
+		s.ack(n + 1)
+	}
+	s.data(301, "")
+	s.ack(301)
+	if last := s.events[len(s.events)-1]; !last.Complete || last.Bytes != 300*60_000 {
+		t.Errorf("last event is %+v, want it complete with all bytes", last)
+	}
 }
 
 // TestTFTPOnlyLooksLikeIt has other datagrams at the port of a transfer.

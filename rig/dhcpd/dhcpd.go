@@ -333,7 +333,7 @@ func (s *Server) heard(x *exchange) bool {
 		}
 		return false
 	}
-	if silent {
+	if silent && s.silenced() {
 		s.record(x.event(timeline.Note, "not answered: still silent by fault"))
 		return false
 	}

@@ -2,9 +2,12 @@ package dhcpd
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"ip88rig/rig/fault"
 )
 
 // Drop leaves the message without an answer. On DECLINE and RELEASE, which have
@@ -12,7 +15,7 @@ import (
 type Drop struct{}
 
 // Silence drops the message and all that the handset sends for so long from
-// then on.
+// then on, or until its rule is taken out of force.
 type Silence struct{ For time.Duration }
 
 // Delay sends the answer late. Other messages are answered meanwhile.
@@ -55,6 +58,15 @@ func (s *Server) hush(mac string, by int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.silent[mac] += by
+}
+
+// silenced tells whether a rule in force lets the server be silent: what a
+// scenario told must not outlive it.
+func (s *Server) silenced() bool {
+	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {
+		_, ok := c.Rule.Effect().(Silence)
+		return ok
+	})
 }
 
 // String is the predicate of the fault's sentence.

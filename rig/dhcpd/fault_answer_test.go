@@ -95,6 +95,33 @@ func TestASilenceIsForOneHandsetAndEnds(t *testing.T) {
 	})
 }
 
+func TestASilenceEndsWithItsRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, _, plan := bench(t, lease())
+		plan.Add(fault.On("DISCOVER").Do(Silence{For: time.Hour}).Once())
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx) }() // ends with ctx
+		ask := func() int {
+			c.in <- frameOf(t, kind(1))
+			synctest.Wait()
+			return len(c.all())
+		}
+		if ask() != 0 || ask() != 0 {
+			t.Error("answered at once")
+		}
+		plan.Clear()
+		plan.Add(fault.On("OFFER").Do(Delay{D: time.Second}).From(9))
+		if ask() != 1 {
+			t.Error("not answered when the rule was no longer in force")
+		}
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestASilenceEndsWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c, _, plan := bench(t, lease())

@@ -60,12 +60,12 @@ func (s *Server) hush(mac string, by int) {
 	s.silent[mac] += by
 }
 
-// silenced tells whether a rule in force lets the server be silent: what a
+// silenced tells whether a rule in force has had the server fall silent: what a
 // scenario told must not outlive it.
 func (s *Server) silenced() bool {
 	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {
 		_, ok := c.Rule.Effect().(Silence)
-		return ok
+		return ok && c.Fired > 0
 	})
 }
 

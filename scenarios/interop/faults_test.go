@@ -79,7 +79,7 @@ func dhcpWitnesses() []witness {
 			shows: []shown{{"dhcp.option.dhcp == 1", exactly(2)}, {"dhcp.option.dhcp == 2", exactly(1)}, {"dhcp.option.dhcp == 5", exactly(1)}},
 		},
 		{
-			name: "answers: a server that is silent is given up", rules: []fault.Rule{fault.On("DISCOVER").Do(dhcpd.Silence{For: 3 * time.Second}).Once()},
+			name: "answers: a server that is silent is given up", rules: []fault.Rule{fault.On("DISCOVER").Do(dhcpd.Silence{For: time.Minute}).Once()},
 			run: udhcpc("-t 2"), code: 1, says: `no lease, failing`,
 			shows: []shown{{"dhcp.option.dhcp == 1", exactly(2)}, {"dhcp.type == 2", exactly(0)}},
 		},

@@ -192,8 +192,9 @@ A scenario is read as *given* (what the rig serves, and what the handset must
 have reached before), *when* (the verb that opens a window on the timeline) and
 *then* (which row is judged by which matcher, within which bound; "never" for as
 long as quiet must last; "measures" what is compared with the golden record).
-What stands below *each* is done for each case of that table. Each scenario runs
-once for each of its transports; over some of them a part of a table is enough.
+What stands below *each* is done for each case of that table, *fresh* is the line
+that SetLine serves and *old* the one before. Each scenario runs once for each of
+its transports; over some of them a part of a table is enough.
 
 `)
 	for _, f := range families() {
@@ -328,7 +329,7 @@ func (s source) text(n ast.Node) string {
 // plain is an expression as a reader wants it, without the receiver.
 func (s source) plain(n ast.Node) string {
 	text := regexp.MustCompile(`\b(phone|p)\.(lane\.|Patience\.)?`).ReplaceAllString(s.text(n), "")
-	text = regexp.MustCompile(`\b(timeline|model|rig|pki|control|firmware)\.`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`\b(timeline|model|rig|pki|control|firmware|match|sipd)\.`).ReplaceAllString(text, "")
 	text = regexp.MustCompile(`\bover\b`).ReplaceAllString(text, "transport")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "ctx, ", ""), "(ctx)", "")
 	return strings.ReplaceAll(text, "()", "")

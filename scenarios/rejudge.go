@@ -79,6 +79,9 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 		return "", "", err
 	}
 	v := m.Judge(view)
+	if given := lapse(timeline.Lapses(view.All, view.Watermark), e.Number); given != nil && v.Unfit == "" {
+		return report.Blocked, "blocked by " + given.String(), nil
+	}
 	switch {
 	case unjudged(v) != "":
 		return report.Inconclusive, unjudged(v), nil
@@ -133,7 +136,7 @@ func RejudgeRun(dir string) (Rejudged, error) {
 			got.Problems = append(got.Problems, err.Error())
 		}
 		folders = append(folders, folder)
-		all[folder] = recording{again, events, err == nil}
+		all[folder] = recording{again, events, last(events), err == nil}
 		return nil
 	})
 	if err != nil {
@@ -167,6 +170,14 @@ func RejudgeRun(dir string) (Rejudged, error) {
 	return got, nil
 }
 
+// last is the time of the last event: by then a closed recording is complete.
+func last(events []timeline.Event) time.Time {
+	if len(events) == 0 {
+		return time.Time{}
+	}
+	return events[len(events)-1].At
+}
+
 // runOf reads the run.json of a run's folder or of one below it, however far a
 // handset's or a spec's is; without one there is nothing to compare with.
 func runOf(dir string) (home string, run report.Run, err error) {
@@ -190,6 +201,7 @@ func recorded(s report.Spec) bool {
 type recording struct {
 	again  []Again
 	events []timeline.Event
+	watermark time.Time
 	// whole: all of it could be judged again.
 	whole bool
 }
@@ -217,6 +229,9 @@ func (r recording) join(folder string, s report.Spec, interrupted bool) []Again 
 		}
 		a.Was = j.Verdict
 		a.Why = strings.TrimSpace("run.json says so, not the recording. " + a.Why)
+		if given := lapse(timeline.Lapses(r.events, r.watermark), j.Upto); given != nil && j.Verdict == report.Blocked {
+			a.Is, a.Why = report.Blocked, "blocked by "+given.String()
+		}
 		if j.Verdict == report.Inconclusive {
 			if why := r.trouble(j.Reason, interrupted); why != "" {
 				a.Is, a.Why = report.Inconclusive, why

@@ -208,7 +208,10 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	if fact := r.assumption(s.row); v == report.Pass && fact != "" {
 		j.Reason = "rests on the assumption " + fact
 	}
-	if v == report.Fail {
+	if s.verdict.Unfit == "" {
+		excuse(&j, timeline.Lapses(s.view.All, s.view.Watermark))
+	}
+	if j.Verdict == report.Fail {
 		if why := unjudged(s.verdict); why != "" {
 			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: "+why
 		} else if !s.verdict.Final && !s.view.Closed {
@@ -302,6 +305,7 @@ func (r *run) end(ctx SpecContext) {
 		}
 	}
 	r.Lane.Settle(ctx)
+	r.prove()
 	r.installing = r.installs(r.events())
 	spec.troubles = append(spec.troubles, r.Lane.Troubles()...)
 	if why := r.Lane.Starved(); why != "" && (failed || has(spec.result.Judgements, report.Drift)) {
@@ -339,6 +343,9 @@ func (r *run) finish(g SpecReport) {
 			res.Verdict, res.Reason = report.Known, firstReason(res.Judgements, report.Known)
 		case has(res.Judgements, report.Inconclusive):
 			res.Verdict, res.Reason = report.Inconclusive, firstReason(res.Judgements, report.Inconclusive)
+		case has(res.Judgements, report.Blocked):
+			i := slices.IndexFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Blocked })
+			res.Verdict, res.BlockedBy, res.Reason = report.Blocked, res.Judgements[i].BlockedBy, res.Judgements[i].Reason
 		case g.Failed():
 			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: the scenario itself broke off: "+firstLine(res.Failure)
 		case len(res.Judgements) > 0 && !slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict != report.Skip }):
@@ -352,7 +359,7 @@ func (r *run) finish(g SpecReport) {
 		why := "inconclusive: " + strings.Join(spec.troubles, "; ")
 		res.Verdict, res.Reason, res.BlockedBy = report.Inconclusive, why, ""
 		for i := range res.Judgements {
-			res.Judgements[i].Verdict, res.Judgements[i].Reason = report.Inconclusive, why
+			res.Judgements[i].Verdict, res.Judgements[i].Reason, res.Judgements[i].BlockedBy = report.Inconclusive, why, ""
 		}
 		r.known.spoil(why)
 	}

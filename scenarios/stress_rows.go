@@ -95,7 +95,7 @@ func (p *Phone) wirePoints() []point {
 	}
 	out = append(out,
 		point{"jitter 200ms", both.Do(impair.Delay{D: p.scaled(200 * time.Millisecond), Jitter: p.scaled(200 * time.Millisecond), Seed: seed})},
-		point{"bursts", both.Do(impair.Burst{Enter: 2, Leave: 30, Bad: 80, Seed: seed})},
+		point{"bursts", both.Do(impair.Burst{Enter: 20, Leave: 40, Bad: 80, Seed: seed})},
 		point{"every frame twice", both.Do(impair.Duplicate{Copies: 1})},
 		point{"each 5th frame late", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)})},
 		point{"5 % damaged", both.Do(impair.Corrupt{Percent: 5, Seed: seed})},

@@ -327,6 +327,9 @@ var _ = BeforeEach(func() {
 	SetDefaultConsistentlyDuration(24 * time.Hour)
 	SetDefaultEventuallyPollingInterval(time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(time.Millisecond)
+	if session != nil && session.Lane.Sabotage == rig.ImpatientWait {
+		SetDefaultEventuallyTimeout(time.Millisecond)
+	}
 })
 
 var _ = JustAfterEach(func(ctx SpecContext) { session.end(ctx) })

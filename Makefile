@@ -16,6 +16,8 @@ ARGS ?=
 # The bench file and the specs of "make nightly".
 BENCH ?=
 FILTER ?=
+# Where "make golden" writes.
+GOLDEN ?= fixtures/golden
 # What each fuzz target gets; blank shares three minutes among all of them.
 FUZZTIME ?=
 # The packages that "make race" tests.
@@ -70,8 +72,16 @@ fuzz: ## fuzz each parser in turn, three minutes in all (FUZZTIME=30s is for eac
 plan: ## write the test plan and README's table of what is covered anew
 	@go test ./scenarios -count=1 -run 'Plan|README' -args -update
 
+.PHONY: golden
+golden: build ## measure the simulated handsets anew into fixtures/golden; read the diff before you commit it
+	@rows=$$(grep -oE 'then [A-Z]{3}-[0-9]{2} measures' scenarios/README.md | cut -d' ' -f2 | sort -u | paste -sd'|')
+	mkdir -p $(GOLDEN)
+	# The run is judged by the records as they were, so that drift is no error here.
+	bin/ip88rig run --quiet --seed 1 --filter "$$rows" --update-golden --golden-records $(GOLDEN) $(ARGS) || (($$? == 1))
+	git --no-pager diff --stat -- $(GOLDEN) || true
+
 .PHONY: mutants
-mutants: build ## prove that the scenarios can fail: one run for each defect (ARGS="--shard 3/10")
+mutants: build ## prove that the scenarios can fail: one run for each defect (ARGS="--shard 3/10", ARGS="--changed HEAD~5")
 	@bin/ip88rig mutants $(ARGS)
 
 .PHONY: bench

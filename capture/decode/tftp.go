@@ -179,7 +179,7 @@ func (d *Decoder) tftpRequest(data []byte) {
 	// A request sent again from the same TID goes on with its transfer; once
 	// that has moved it is a new one from a client with a fixed port. After an
 	// ERROR it comes to the same: nothing of the transfer was kept.
-	if t == nil || t.moving || t.file != file || t.write != write || !t.asked(d.dst) {
+	if t == nil || t.moving || t.file != file || t.write != write {
 		t = &transfer{
 			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
 			write: write, blksize: 512, window: 1, last: -1,

@@ -27,6 +27,7 @@ type laneCmd struct {
 	State       string
 	Filter      string
 	Defect      string
+	Sabotage    string
 	Depth       string
 	Points      int
 	Seed        int64
@@ -86,7 +87,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 	if err != nil {
 		return err
 	}
-	cfg := rig.Config{Bench: b, Handset: h, Seed: c.Seed, Authorities: authorities, Defects: defects}
+	cfg := rig.Config{Bench: b, Handset: h, Seed: c.Seed, Authorities: authorities, Defects: defects, Sabotage: rig.Sabotage(c.Sabotage)}
 	if !h.Simulated || h.Power.Kind == "operator" {
 		cfg.Operator = l
 	}
@@ -128,7 +129,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 func (c *laneCmd) args() []string {
 	args := []string{
 		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter,
-		"--defect=" + c.Defect, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
+		"--defect=" + c.Defect, "--sabotage=" + c.Sabotage, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
 		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,
 	}
 	if len(c.AllowRisk) > 0 {

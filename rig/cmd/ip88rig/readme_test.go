@@ -13,13 +13,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/dhcpd"
+	"ip88rig/rig/fault"
 	"ip88rig/rig/golden"
+	"ip88rig/rig/httpd"
+	"ip88rig/rig/impair"
 	"ip88rig/rig/model"
+	"ip88rig/rig/tftpd"
 	"ip88rig/scenarios"
 )
 
@@ -169,6 +175,10 @@ func TestEveryCommandInREADMEIsOne(t *testing.T) {
 	for _, m := range regexp.MustCompile("`((?:ip88rig|make) [^`]*)`").FindAllStringSubmatch(text, -1) {
 		commands = append(commands, m[1])
 	}
+	root, err := filepath.Abs(top)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Arguments that must be there are looked for from here.
 	t.Chdir(t.TempDir())
 	if err := os.MkdirAll("out/latest", 0o755); err != nil {
@@ -194,8 +204,12 @@ func TestEveryCommandInREADMEIsOne(t *testing.T) {
 			if _, err := k.Parse(words[1:]); err != nil {
 				t.Errorf("%q: %v", line, err)
 			}
+		case "go":
+			if _, err := os.Stat(filepath.Join(root, words[len(words)-1])); err != nil || words[1] != "test" {
+				t.Errorf("%q: not a test of a package: %v", line, err)
+			}
 		default:
-			t.Errorf("%q: neither make nor ip88rig", line)
+			t.Errorf("%q: neither make, go test nor ip88rig", line)
 		}
 	}
 	if seen < 15 {
@@ -219,6 +233,26 @@ func TestTheScenarioInREADMEIsOne(t *testing.T) {
 	}
 	if !strings.Contains(string(source), part(t, "scenario")) {
 		t.Error("the scenario in README.md is not in scenarios/reboot.go as it stands there")
+	}
+}
+
+func TestTheFaultsInREADMEPrintAsItSays(t *testing.T) {
+	var want strings.Builder
+	for _, f := range []struct {
+		code string
+		rule fault.Rule
+	}{
+		{`fault.On("ACK").In("dhcpd").Do(dhcpd.Drop{}).Once()`, fault.On("ACK").In("dhcpd").Do(dhcpd.Drop{}).Once()},
+		{`fault.On("DATA").Of("image.rom").During("block 17").Do(tftpd.Drop{}).Once()`, fault.On("DATA").Of("image.rom").During("block 17").Do(tftpd.Drop{}).Once()},
+		{`fault.On("sysconf_8830_sip.cfg").In("httpd").Do(httpd.FallSilent{AfterBytes: 4096})`, fault.On("sysconf_8830_sip.cfg").In("httpd").Do(httpd.FallSilent{AfterBytes: 4096})},
+		{`fault.On("*").In("wire").From(8).Do(impair.Lose{}).Times(3)`, fault.On("*").In("wire").From(8).Do(impair.Lose{}).Times(3)},
+		{`fault.On("image.rom").Behind(65536).Do(impair.LinkDown{For: time.Minute}).Once()`, fault.On("image.rom").Behind(65536).Do(impair.LinkDown{For: time.Minute}).Once()},
+		{`fault.On("done").Of("image.rom").Do(impair.PowerCut{After: 2 * time.Second, For: 5 * time.Second}).Once()`, fault.On("done").Of("image.rom").Do(impair.PowerCut{After: 2 * time.Second, For: 5 * time.Second}).Once()},
+	} {
+		want.WriteString(f.code + "\n// " + f.rule.String() + "\n")
+	}
+	if got := part(t, "faults"); got != want.String() {
+		t.Errorf("README.md has\n%s\nand the code prints\n%s", got, want.String())
 	}
 }
 

@@ -216,7 +216,7 @@ type Lane struct {
 	pulse    *pulse
 
 	// spoil breaks the rig on purpose.
-	spoil *saboteur
+	spoil saboteur
 	// hands do what is asked for by hand: the operator's, or the script's.
 	hands control.Operator
 
@@ -247,7 +247,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 		cfg.ImageSize = 64 << 10
 	}
 	l := &Lane{
-		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: &saboteur{is: cfg.Sabotage},
+		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: saboteur{is: cfg.Sabotage},
 		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name)), serving: map[string]faulty{},
 		images: map[string]firmware.Version{},
 	}
@@ -584,6 +584,7 @@ func (l *Lane) Close() error {
 	if l.wait != nil {
 		errs = append(errs, l.wait())
 	}
+	l.spoil.close()
 	if l.host != nil {
 		errs = append(errs, l.host.Close())
 	}

@@ -1,0 +1,70 @@
+package scenarios
+
+import (
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/report"
+)
+
+// A given is proven, not hoped: what a handset did where the rig had not brought
+// about what it said is held against nobody. Declared faults are no lapses, and
+// what the handset never came to need is none: see timeline.Lapses.
+
+// lapse is the first given that was not brought about by the time a view was
+// taken; nil: all were, as far as the handset came to need them.
+func lapse(all []timeline.Lapse, upto int) *timeline.Lapse {
+	for i := range all {
+		if all[i].Seq <= upto {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// lapses are those of the recording at hand.
+func (r *run) lapses() []timeline.Lapse {
+	if tl := r.Lane.Recorder.Timeline(); tl != nil {
+		return timeline.Lapses(tl.Events(), tl.Watermark())
+	}
+	return nil
+}
+
+// excuse makes a judgement blocked by a given that had lapsed before it was made.
+func excuse(j *report.Judgement, all []timeline.Lapse) bool {
+	if j.Verdict == report.Inconclusive || j.Verdict == report.Blocked {
+		return false
+	}
+	given := lapse(all, j.Upto)
+	if given == nil {
+		return false
+	}
+	j.Verdict, j.BlockedBy = report.Blocked, given.Given
+	j.Reason = "blocked by " + given.String()
+	return true
+}
+
+// prove holds the givens of the whole spec against its recording, once that is
+// complete: what an open question had left undecided is settled. The verdicts
+// that change are written into the journal again.
+func (r *run) prove() {
+	all := r.lapses()
+	if len(all) == 0 {
+		return
+	}
+	res := &r.spec.result
+	for i := range res.Judgements {
+		j := &res.Judgements[i]
+		was := j.Verdict
+		if !excuse(j, all) {
+			continue
+		}
+		if was == report.Fail || was == report.Known {
+			delete(r.broken, j.Row+" "+j.Transport)
+		}
+		r.Lane.Note(j.Row + " is " + j.Reason)
+	}
+	r.known.spoil(all[0].String())
+	if res.Verdict == report.Blocked && res.BlockedBy != all[0].Given {
+		// What blocked it came of the given.
+		res.BlockedBy, res.Reason = all[0].Given, "blocked by "+all[0].String()+"; then "+res.Reason
+	}
+}

@@ -63,8 +63,8 @@ func (r *run) prove() {
 		r.Lane.Note(j.Row + " is " + j.Reason)
 	}
 	r.known.spoil(all[0].String())
-	if res.Verdict == report.Blocked && res.BlockedBy != all[0].Given {
+	if why := "blocked by " + all[0].String(); res.Verdict == report.Blocked && res.Reason != why {
 		// What blocked it came of the given.
-		res.BlockedBy, res.Reason = all[0].Given, "blocked by "+all[0].String()+"; then "+res.Reason
+		res.BlockedBy, res.Reason = all[0].Given, why+"; then "+res.Reason
 	}
 }

@@ -10,6 +10,8 @@ import (
 type known struct {
 	// lost says why nothing is known; blank when the rest holds.
 	lost string
+	// rig is the trouble of the rig that made it so; blank: none.
+	rig string
 	// by is the row that kept the handset from coming home, blocks how often in
 	// a row it did.
 	by     string

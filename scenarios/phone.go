@@ -100,6 +100,9 @@ func (p *Phone) claim(ctx context.Context, why string) {
 	if why != "" {
 		if p.run.known.blocks >= 2 {
 			// Blocked specs end at once: the handset was tried twice.
+			if p.run.known.rig != "" {
+				p.run.inconclusive("the handset did not come home: " + p.run.known.rig)
+			}
 			p.run.block(p.run.known.by, p.run.known.lost)
 		}
 		p.run.verb("go home", why)

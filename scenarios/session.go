@@ -294,7 +294,9 @@ func (r *run) end(ctx SpecContext) {
 	r.passPending()
 	switch {
 	case failed:
-		r.known.spoil("the spec before did not end well")
+		if r.known.lost == "" {
+			r.known.spoil("the spec before did not end well")
+		}
 	case r.phone != nil && !r.phone.changed && r.phone.holdsGolden():
 		// What was served was golden, and the handset shows that it took it.
 		r.known.home()
@@ -362,6 +364,7 @@ func (r *run) finish(g SpecReport) {
 			res.Judgements[i].Verdict, res.Judgements[i].Reason, res.Judgements[i].BlockedBy = report.Inconclusive, why, ""
 		}
 		r.known.spoil(why)
+		r.known.rig = strings.Join(spec.troubles, "; ")
 	}
 	// Rows not reached, or not judged to their end, are blocked.
 	for _, row := range res.Rows {

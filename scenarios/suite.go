@@ -328,6 +328,7 @@ var _ = BeforeEach(func() {
 	SetDefaultEventuallyPollingInterval(time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(time.Millisecond)
 	if session != nil && session.Lane.Sabotage == rig.ImpatientWait {
+		EnforceDefaultTimeoutsWhenUsingContexts()
 		SetDefaultEventuallyTimeout(time.Millisecond)
 	}
 })

@@ -80,7 +80,71 @@ func Disagreements(events []Event) []string {
 			out = append(out, fmt.Sprintf("%s: %d bytes on the wire, %d in the journal", key, n, got))
 		}
 	}
+	out = append(out, unspoken(events, impaired)...)
 	slices.Sort(out)
+	return out
+}
+
+// unspoken holds answers of one datagram, and requests over TLS, against the
+// journal: each answer on the wire to what was asked in this recording has its
+// entry, each answer in the journal the request that it is to.
+func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
+	var out []string
+	type key struct{ by, id string }
+	asked, said, answered := map[key]bool{}, map[key]bool{}, map[key]int{}
+	requests, powered := map[netip.AddrPort]int{}, false
+	complain := func(k key, format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		if !slices.Contains(out, text) && k.by != "" {
+			out = append(out, text)
+		}
+	}
+	for i := range events {
+		e := &events[i]
+		k := key{e.By, e.Src.String()}
+		switch {
+		case e.Kind == PowerOn:
+			powered = true
+		case e.By == Wire:
+			switch e.Kind {
+			case SNTPRequest:
+				asked[key{"sntpd", e.Src.String()}] = true
+			case DNSQuery:
+				asked[key{"dnsd", e.Src.String()}] = true
+			case DHCPDiscover, DHCPRequest, DHCPInform:
+				asked[key{"dhcpd", e.Fields["dhcp.id"]}] = true
+			case SNTPResponse, DNSResponse:
+				by := "sntpd"
+				if e.Kind == DNSResponse {
+					by = "dnsd"
+				}
+				if !impaired[e.Dst] {
+					answered[key{by, e.Dst.String()}] = e.Frame
+				}
+			case DHCPOffer, DHCPAck, DHCPNak:
+				answered[key{"dhcpd", e.Fields["dhcp.id"]}] = e.Frame
+			default:
+			}
+		case e.By == "dhcpd":
+			said[key{e.By, e.Fields["dhcp.id"]}] = true
+		case e.By == "sntpd" || e.By == "dnsd":
+			said[k] = true
+			if (e.Kind == SNTPResponse || e.Kind == DNSResponse) && e.Reason == "" && powered && !asked[k] && !impaired[e.Src] {
+				complain(k, "%s speaks of an answer to %s, and the wire shows no request", e.By, e.Src)
+			}
+		case e.By == "httpd" && e.Kind == HTTPRequest:
+			requests[e.Src]++
+		case e.By == "httpd" && e.Kind == HTTPResponse:
+			if requests[e.Src]--; requests[e.Src] < 0 && powered {
+				complain(k, "httpd speaks of an answer to %s, and not of the request", e.Src)
+			}
+		}
+	}
+	for k, frame := range answered {
+		if asked[k] && !said[k] {
+			complain(k, "the wire shows an answer to %s (frame %d), and %s does not speak of it", k.id, frame, k.by)
+		}
+	}
 	return out
 }
 

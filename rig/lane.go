@@ -635,6 +635,9 @@ func (l *Lane) Offer(o Offer) error {
 		lease.Options[uint8(o.urlOption())] = []byte(*o.Raw) //nolint:gosec // scenarios name option numbers
 	}
 	l.givenAs("offer", o.String(), offerFields(lease), o.String())
+	if err := l.dhcp.SetLease(l.Handset.MAC.String(), l.spoil.lease(lease)); err != nil {
+		return err // the phone's own, once its module is gone
+	}
 	return l.dhcp.SetLease(l.Handset.Active().String(), l.spoil.lease(lease))
 }
 

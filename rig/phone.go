@@ -190,6 +190,11 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 		return s.handset.Answer(ctx)
 	case control.HangUp:
 		return s.handset.HangUp(ctx)
+	case control.RemoveModule:
+		s.handset.RemoveModule()
+		return nil
+	case control.InstallModule:
+		return s.handset.InstallModule(r.MAC)
 	case control.Supply, control.Unplug:
 	}
 	return fmt.Errorf("%s: %w", r.Verb, control.ErrUnsupported)

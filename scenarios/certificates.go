@@ -12,8 +12,10 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
 	"ip88rig/rig/control"
+	"ip88rig/rig/fault"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
+	"ip88rig/rig/sntpd"
 )
 
 // TLS: certificates. Wherever expiry is judged, the given includes that SNTP
@@ -220,6 +222,12 @@ var _ = scenario("decides about certificates while it has no time",
 			phone.Offer(rig.Offer{TFTP: true, URL: phone.URL(phone.over)})
 			phone.Observe(ctx, "TLS-05", flaw.String(), phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
 		}
+		// Told late: half of what it waits for an answer.
+		phone.OfferOver(phone.over)
+		late := phone.scaled(phone.lane.Handset.Facts.Duration(model.SNTPTimeout) / 2)
+		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.Delay{By: late}))
+		phone.Observe(ctx, "TLS-05", pki.Expired.String()+", the time told late", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+		phone.Calm()
 	})
 
 var _ = scenario("opens TLS and refuses certificates in its own way",

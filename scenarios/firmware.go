@@ -251,6 +251,8 @@ var _ = scenario("goes up and down again and again",
 			for _, to := range []struct{ v, other firmware.Version }{{next, golden}, {golden, next}} {
 				phone.Publish(to.v)
 				boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+				Eventually(ctx, boot).Should(ShowCase("FWU-10", fmt.Sprintf("round %d, to %s", i+1, label(to.v, golden)), Download(phone.Files(to.v)...)))
+				Eventually(ctx, boot).Should(ShowCase("FWU-10", fmt.Sprintf("round %d, to %s", i+1, label(to.v, golden)), Reboot()))
 				Eventually(ctx, boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot)).Should(ShowCase("FWU-10", fmt.Sprintf("round %d, to %s", i+1, label(to.v, golden)), phone.Runs(to.v, to.other)))
 			}
 		}

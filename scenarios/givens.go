@@ -1,6 +1,9 @@
 package scenarios
 
 import (
+	"context"
+	"time"
+
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/report"
 )
@@ -42,10 +45,30 @@ func excuse(j *report.Judgement, all []timeline.Lapse) bool {
 	return true
 }
 
+// decide waits until each question has had the time to be answered in.
+func (r *run) decide(ctx context.Context) {
+	tl := r.Lane.Recorder.Timeline()
+	limit := time.After(2 * time.Second)
+	for {
+		changed := tl.Changed()
+		if !timeline.Undecided(tl.Events(), tl.Watermark()) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // prove holds the givens of the whole spec against its recording, once that is
 // complete: what an open question had left undecided is settled. The verdicts
 // that change are written into the journal again.
-func (r *run) prove() {
+func (r *run) prove(ctx context.Context) {
+	r.decide(ctx)
 	all := r.lapses()
 	if len(all) == 0 {
 		return

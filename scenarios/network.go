@@ -33,17 +33,18 @@ func (p *Phone) dhcpFaults() []stress {
 	// makes it begin at DISCOVER.
 	anew := fault.On("REQUEST").In("dhcpd").During("rebooting").Do(dhcpd.Nak{}).Once()
 	decline := timeline.FactKind(timeline.DHCPDecline)
+	bound, again := timeline.FactKind(timeline.DHCPAck), timeline.FactKind(timeline.DHCPRequest)
 	goneOn := timeline.FactKind(timeline.DHCPDiscover)
 	return []stress{
+		{name: "a NAK in the place of the ACK", rules: rules(acked.Do(dhcpd.Nak{}).Once()), fact: &goneOn},
 		{name: "the OFFER is lost", rules: rules(anew, offered.Do(dhcpd.Drop{}).Once())},
 		{name: "the ACK is lost", rules: rules(acked.Do(dhcpd.Drop{}).Once())},
 		{name: "the ACK is late", rules: rules(acked.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
 		{name: "the ACK comes three times", rules: rules(acked.Do(dhcpd.Duplicate{Copies: 2}))},
-		{name: "a NAK in the place of the ACK", rules: rules(acked.Do(dhcpd.Nak{}).Once()), fact: &goneOn},
 		{name: "silence for a minute", rules: rules(fault.On("*").In("dhcpd").Do(dhcpd.Silence{For: p.scaled(time.Minute)}).Once())},
 		{name: "the address is in use", rules: rules(anew, fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), fact: &decline},
 		{name: "another server offers too", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
-		{name: "the ACK names another server", rules: rules(acked.Do(dhcpd.WrongServerID{ID: second}).Once())},
+		{name: "the ACK names another server", rules: rules(acked.Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
 		{name: "the OFFER has another transaction", rules: rules(anew, offered.Do(dhcpd.WrongXID{}).Once())},
 		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
 		{name: "no cookie", rules: rules(anew, offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},
@@ -107,7 +108,7 @@ func (p *Phone) timeFaults() []stress {
 	return []stress{
 		{name: "no answer", rules: rules(fault.On("SNTP").In("sntpd").Do(sntpd.Drop{}))},
 		{name: "kiss-of-death", rules: rules(answer.Do(sntpd.KissOfDeath{Code: "RATE"}))},
-		{name: "unsynchronised", rules: rules(answer.Do(sntpd.Unsynchronised{Leap: 3, Stratum: 16}))},
+		{name: "unsynchronised", rules: rules(answer.Do(sntpd.Unsynchronised{Leap: 3, Stratum: 16, Off: 14 * 365 * 24 * time.Hour}))},
 		{name: "the year 1900", rules: rules(answer.Do(year(1900)))},
 		{name: "the year 1970", rules: rules(answer.Do(year(1970)))},
 		{name: "beyond the rollover of 2036", rules: rules(answer.Do(year(2037)))},

@@ -199,8 +199,8 @@ func recorded(s report.Spec) bool {
 
 // recording is one folder, judged again.
 type recording struct {
-	again  []Again
-	events []timeline.Event
+	again     []Again
+	events    []timeline.Event
 	watermark time.Time
 	// whole: all of it could be judged again.
 	whole bool

@@ -307,7 +307,7 @@ func (r *run) end(ctx SpecContext) {
 		}
 	}
 	r.Lane.Settle(ctx)
-	r.prove()
+	r.prove(ctx)
 	r.installing = r.installs(r.events())
 	spec.troubles = append(spec.troubles, r.Lane.Troubles()...)
 	if why := r.Lane.Starved(); why != "" && (failed || has(spec.result.Judgements, report.Drift)) {

@@ -24,8 +24,8 @@ type stress struct {
 	// is not the file, and must not be applied.
 	// in part: not even HTTP or TFTP can tell that the file is not whole.
 	whole, never, part bool
-	// fact must be seen.
-	fact *timeline.Fact
+	// fact must be seen, behind after if that is set.
+	fact, after *timeline.Fact
 	// once names a file of which no block may be acknowledged more often than it
 	// came.
 	once string
@@ -39,10 +39,7 @@ func rules(r ...fault.Rule) []fault.Rule { return r }
 // end the cycle without faults must bring the new line.
 func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 	GinkgoHelper()
-	for i, s := range cases {
-		if p.over != timeline.TFTP && p.run.Points > 0 && i%p.run.Points != 0 {
-			continue
-		}
+	for _, s := range cases {
 		old, fresh := p.held(), p.SetLine()
 		for _, r := range s.rules {
 			p.Inject(r)
@@ -61,7 +58,11 @@ func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up, its files whole or not at all", RegisterAsOneOf(old, fresh)))
 		}
 		if s.fact != nil {
-			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": "+s.fact.Name, Fire(*s.fact)))
+			w := boot.Within(p.Patience.Upgrade)
+			if s.after != nil {
+				w = w.After(*s.after).Within(p.Patience.Boot)
+			}
+			Eventually(ctx, w).Should(ShowCase(row, s.name+": "+s.fact.Name, Fire(*s.fact)))
 		}
 		if s.once != "" {
 			Eventually(ctx, p.Quiet(boot)).Should(ShowCase(row, s.name, AckOncePerBlock(s.once)))

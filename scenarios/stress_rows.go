@@ -103,14 +103,16 @@ func (p *Phone) wirePoints() []point {
 	)
 	for _, stage := range []struct{ name, file string }{
 		{"before the global file", p.Global().Files[0]},
-		{"in its own file", p.Own().Files[0]},
+		{"before its own file", p.Own().Files[0]},
 		{"at the version file", p.Version().Files[0]},
 	} {
 		for _, d := range []time.Duration{time.Second, 5 * time.Minute} {
 			out = append(out, point{"link down for " + d.String() + " " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: p.scaled(d)}).Once()})
 		}
 	}
-	return out
+	// Last, because it is the one that leaves a part of a file.
+	inside := fault.On(p.Own().Files[0]).Behind(16 << 10).Do(impair.LinkDown{For: p.scaled(5 * time.Minute)}).Once()
+	return append(out, point{"link down for 5m0s in its own file", inside})
 }
 
 var _ = scenario("comes through a bad wire with each file whole or not at all",
@@ -120,7 +122,7 @@ var _ = scenario("comes through a bad wire with each file whole or not at all",
 		phone.Pad(Own, 32<<10)
 		points := phone.wirePoints()
 		if phone.over != timeline.TFTP {
-			points = every(points, 4) // the wire is the same, and TFTP is the most delicate
+			points = append(every(points, 5), points[len(points)-1]) // the wire is the same, and TFTP is the most delicate
 		}
 		phone.Sweep(ctx, "NET-03", points)
 	})
@@ -280,4 +282,18 @@ var _ = scenario("is not locked out by a wrong clock",
 			phone.Calm()
 			phone.Good(ctx, "TLS-13", name+", then the right time")
 		}
+	})
+
+var _ = scenario("provisions once its link is back, without being powered",
+	covers("NET-03"), anyTransport(), takes(1), standsOn("RSY-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Finish(ctx, phone.PowerCycle(ctx))
+		phone.Inject(fault.On("NOTIFY").In("sipd").Do(impair.LinkDown{For: phone.scaled(20 * time.Second)}).Once())
+
+		cycle := phone.CheckSync(ctx)
+
+		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("NET-03", Ask(phone.Global())))
+		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
+		phone.Calm()
 	})

@@ -10,6 +10,7 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
 	"ip88rig/rig/model"
+	"ip88rig/rig/pki"
 )
 
 // XPT: which transport. The baseline path is judged first in each lane, because
@@ -203,6 +204,7 @@ var _ = scenario("chooses between its stored URL and that of option 160, and for
 	covers("XPT-11"), over(timeline.HTTP, timeline.HTTPS), takes(4), needsField(model.StoredURLField), riskLockout(), standsOn("CFG-11", "XPT-03"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
+		phone.Omit(phone.Field(model.StoredURLField, 0))
 		phone.OfferOver(phone.over)
 		phone.Finish(ctx, phone.PowerCycle(ctx))
 		phone.OfferOver(timeline.TFTP)
@@ -210,4 +212,17 @@ var _ = scenario("chooses between its stored URL and that of option 160, and for
 		phone.Store(ctx, map[model.Field]string{phone.Field(model.StoredURLField, 0): phone.OtherURL(phone.over)})
 		phone.OfferOver(phone.over)
 		phone.Observe(ctx, "XPT-11", "160 names the server, the stored URL the second one", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+	})
+
+var _ = scenario("asks nobody else over TFTP when it has refused the certificate of its server",
+	covers("XPT-02"), over(timeline.HTTPS), takes(1), standsOn("TLS-02"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		phone.Present(pki.UnknownAuthority)
+
+		boot := phone.PowerCycle(ctx)
+
+		phone.Reach(ctx, boot.Within(phone.Patience.Boot), timeline.FactRefused(), "TLS-02")
+		phone.Finish(ctx, boot)
+		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("XPT-02", Fire(timeline.FactKind(timeline.TFTPRead))))
 	})

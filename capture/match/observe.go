@@ -439,11 +439,7 @@ func (m authenticates) Measure(v timeline.View) []Value {
 			granted++
 		}
 	}
-	got := "no"
-	if granted > 0 {
-		got = "yes"
-	}
-	return []Value{{Name: "answers 401", Value: strconv.Itoa(challenged)}, {Name: "got its files", Value: got}, {Name: "scheme", Value: scheme}}
+	return []Value{{Name: "answers 401", Value: strconv.Itoa(challenged)}, {Name: "files granted", Value: strconv.Itoa(granted)}, {Name: "scheme", Value: scheme}}
 }
 
 type happens struct {

@@ -88,8 +88,8 @@ func observationCases() map[string]observationCase {
 		"a time that never ends":        {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted()}, []string{"to boot = none"}},
 		"a time from the window's own":  {Took("to boot", timeline.Fact{}, timeline.FactRegistered()), events{registered("1")}, []string{"to boot = * ms"}},
 		"fetches-twice":                 {Transfers("a"), events{twice, fetchedFile("a", "aa", 1), fetchedFile("b", "aa", 1), fetchedFile("a", "aa", 1)}, []string{"files fetched again = 1", "TFTP options = blksize=1428, tsize=0"}},
-		"challenged once, then granted": {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "got its files = yes", "scheme = Digest"}},
-		"never granted":                 {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "got its files = no", "scheme = none"}},
+		"challenged once, then granted": {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
+		"never granted":                 {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
 		"how often":                     {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
 	}
 }

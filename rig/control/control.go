@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ const (
 	UploadAuthority Verb = "upload-authority"
 	// SetChecks sets the certificate checks by hand: "manual configuration" of guide F-2.
 	SetChecks Verb = "menu"
+	// RemoveModule and InstallModule take the WiFi module out and put it back.
+	RemoveModule  Verb = "remove-module"
+	InstallModule Verb = "install-module"
 	// Answer takes a ringing call, HangUp ends it.
 	Answer Verb = "answer"
 	HangUp Verb = "hang-up"
@@ -46,6 +50,8 @@ type Request struct {
 	Text string
 	// PEM is the authority to upload.
 	PEM []byte
+	// MAC is that of the module to install.
+	MAC net.HardwareAddr
 	// Mask is the certificate checks to set: 1 authority, 2 name, 4 expiry.
 	Mask int
 }

@@ -21,7 +21,11 @@ type StepBack struct{ By time.Duration }
 
 // Unsynchronised answers with the right time and a header that says not to take
 // it: leap indicator 3, stratum 0 or one above 15.
-type Unsynchronised struct{ Leap, Stratum int }
+type Unsynchronised struct {
+	Leap, Stratum int
+	// Off is by how much its time is wrong besides.
+	Off time.Duration
+}
 
 // KissOfDeath answers with stratum 0 and a code (RFC 5905 section 7.4).
 type KissOfDeath struct {
@@ -116,6 +120,7 @@ func (e StepBack) act(a *answer, last time.Time) {
 
 func (e Unsynchronised) act(a *answer, _ time.Time) {
 	a.leap, a.stratum, a.why = byte(e.Leap), byte(e.Stratum), "not synchronised" //nolint:gosec // check bounds both
+	a.shift(e.Off)
 	if e.Stratum == 0 {
 		a.refID = "INIT"
 	}

@@ -30,8 +30,8 @@ func (h *Handset) clockOffset(told time.Duration) time.Duration {
 	if !h.cfg.Defects.Has(defect.ClockSticks) {
 		return told
 	}
-	if first, err := time.ParseDuration(h.flash.Read().Marks[markClock]); err == nil {
-		return first
+	if latest, err := time.ParseDuration(h.flash.Read().Marks[markClock]); err == nil && latest > told+time.Minute {
+		return latest
 	}
 	h.store(func(s *flash.State) { s.Marks[markClock] = told.String() })
 	return told

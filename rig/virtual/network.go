@@ -312,7 +312,11 @@ func (n *network) askTimeNow(ctx context.Context) bool {
 		}
 	}
 	_, timed := n.now()
-	return timed || !known || !n.h.cfg.Defects.Has(defect.NoTimeNoCycle)
+	if !timed && known && n.h.cfg.Defects.Has(defect.NoTimeNoCycle) {
+		<-ctx.Done()
+		return false
+	}
+	return true
 }
 
 // timeServers are at most two; known is true also when the only one has a name

@@ -109,7 +109,6 @@ func TestNoTimeIsNoReasonNotToProvision(t *testing.T) {
 		{"kiss of death", labServer, func(p []byte) []byte { p[1] = 0; copy(p[12:], "DENY"); return p }, nil, whole},
 		{"a word too short", labServer, func(p []byte) []byte { return p[:47] }, nil, whole},
 		{"wrong mode", labServer, func(p []byte) []byte { p[0]++; return p }, nil, whole},
-		{"silence, with the defect", labServer, deaf, defect.Set{defect.NoTimeNoCycle}, none},
 		{"time, with the defect", labServer, nil, defect.Set{defect.NoTimeNoCycle}, whole},
 		{"no server, with the defect", "0.0.0.0", nil, defect.Set{defect.NoTimeNoCycle}, whole},
 	} {
@@ -123,6 +122,21 @@ func TestNoTimeIsNoReasonNotToProvision(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestNoTimeNoCycleWaitsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.clockAt(labServer)
+	l.clock = deaf
+	ends := time.After(2 * time.Second) // a healthy one has registered after a tenth of it
+	l.handset(func(c *Config) { c.Defects = defect.Set{defect.NoTimeNoCycle} })
+	<-ends
+	for _, note := range l.since(0) {
+		if strings.HasPrefix(note, "register ") || strings.HasPrefix(note, "tftp ") {
+			t.Errorf("it went on without the time: %s", note)
+		}
 	}
 }
 

@@ -476,11 +476,11 @@ func TestAWrongClockLocksNobodyOut(t *testing.T) {
 		first, then time.Duration
 		want, after string
 	}{
-		"1990, then right":         {nil, -36 * 365 * 24 * time.Hour, 0, refused, accepted},
-		"years off, then right":    {nil, 5 * 365 * 24 * time.Hour, 0, refused, accepted},
-		"right, then years off":    {nil, 0, 5 * 365 * 24 * time.Hour, accepted, refused},
-		"defect, 1990, then right": {defect.Set{defect.ClockSticks}, -36 * 365 * 24 * time.Hour, 0, refused, refused},
-		"defect, right":            {defect.Set{defect.ClockSticks}, 0, 5 * 365 * 24 * time.Hour, accepted, accepted},
+		"1990, then right":          {nil, -36 * 365 * 24 * time.Hour, 0, refused, accepted},
+		"years off, then right":     {nil, 5 * 365 * 24 * time.Hour, 0, refused, accepted},
+		"right, then years off":     {nil, 0, 5 * 365 * 24 * time.Hour, accepted, refused},
+		"defect, 1990, then right":  {defect.Set{defect.ClockSticks}, -36 * 365 * 24 * time.Hour, 0, refused, accepted},
+		"defect, ahead, then right": {defect.Set{defect.ClockSticks}, 5 * 365 * 24 * time.Hour, 0, refused, refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

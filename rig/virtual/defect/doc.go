@@ -113,7 +113,7 @@ func Doc(n Name) string {
 	case AsksTimeLate:
 		return "asks for the time only after its first request for a file (TIM-01)."
 	case NoTimeNoCycle:
-		return "asks for no file in a boot in which its time server has not told it the time (TIM-02)."
+		return "waits without end for the time where there is a time server (TIM-02)."
 	case BelievesUnsynchronised:
 		return "sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after, over power cycles (TIM-02)."
 	case AnyEventResyncs:
@@ -175,7 +175,7 @@ func Doc(n Name) string {
 	case HandshakeHangs:
 		return "waits without end for an answer to its ClientHello (TLS-12)."
 	case ClockSticks:
-		return "keeps the first time that it was ever told, over power cycles (TLS-13)."
+		return "never sets its clock back: a time that was too late once stays, over power cycles (TLS-13)."
 	case AuthenticatesForever:
 		return "answers each 401 anew without end (AUT-03)."
 	case IgnoresStale:

@@ -16,7 +16,7 @@ const (
 	NeverRenews Name = "never-renews"
 	// AsksTimeLate asks for the time only after its first request for a file (TIM-01).
 	AsksTimeLate Name = "asks-time-late"
-	// NoTimeNoCycle asks for no file in a boot in which its time server has not told it the time (TIM-02).
+	// NoTimeNoCycle waits without end for the time where there is a time server (TIM-02).
 	NoTimeNoCycle Name = "no-time-no-cycle"
 	// BelievesUnsynchronised sets its clock by an unsynchronised answer (leap indicator 3 or stratum 16), and goes by it ever after, over power cycles (TIM-02).
 	BelievesUnsynchronised Name = "believes-unsynchronised"

@@ -32,7 +32,7 @@ const (
 	WrongAlert Name = "wrong-alert"
 	// HandshakeHangs waits without end for an answer to its ClientHello (TLS-12).
 	HandshakeHangs Name = "handshake-hangs"
-	// ClockSticks keeps the first time that it was ever told, over power cycles (TLS-13).
+	// ClockSticks never sets its clock back: a time that was too late once stays, over power cycles (TLS-13).
 	ClockSticks Name = "clock-sticks"
 	// AuthenticatesForever answers each 401 anew without end (AUT-03).
 	AuthenticatesForever Name = "authenticates-forever"

@@ -252,7 +252,7 @@ func TestALinkDownOnAForeignWireIsEmulated(t *testing.T) {
 	if err := l.Tree.Replace([]publish.File{{Name: "a.bin", Content: content}}); err != nil {
 		t.Fatal(err)
 	}
-	const down = 700 * time.Millisecond
+	const down = 250 * time.Millisecond // within the patience of the lane's TFTP server
 	if err := l.Inject(fault.On("a.bin").During("block 3").Do(impair.LinkDown{For: down}).Once()); err != nil {
 		t.Fatal(err)
 	}

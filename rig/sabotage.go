@@ -33,7 +33,7 @@ type Sabotage string
 // What a rig may suffer. The first ones are troubles, after which nothing may be
 // judged: inconclusive.
 const (
-	// The service's socket fails at its second request.
+	// The service's socket fails at its first request, dhcpd's at its second.
 	DHCPDies  Sabotage = "dhcpd-dies"
 	TFTPDies  Sabotage = "tftpd-dies"
 	HTTPDies  Sabotage = "httpd-dies"
@@ -150,7 +150,7 @@ func (s *saboteur) check(simulated bool) error {
 func (s *saboteur) conn(service string, c *host.UDPConn) net.PacketConn {
 	switch {
 	case string(s.is) == service+"-dies":
-		return &spoiltConn{UDPConn: c, dies: 2}
+		return &spoiltConn{UDPConn: c, dies: 1}
 	case s.is == PublishSilent && service == "tftpd", s.is == ClockSilent && service == "sntpd", s.is == NamesSilent && service == "dnsd":
 		return &spoiltConn{UDPConn: c, deaf: func([]byte) bool { return true }}
 	case s.is == RegistrarSilent && service == "sipd":
@@ -198,7 +198,7 @@ func (c *spoiltConn) WriteFromTo(b []byte, from, to netip.AddrPort) (int, error)
 // listener is the socket of a web server.
 func (s *saboteur) listener(secure bool, ln net.Listener) net.Listener {
 	if s.is == HTTPDies && !secure || s.is == HTTPSDies && secure {
-		return &spoiltListener{Listener: ln, dies: 2}
+		return &spoiltListener{Listener: ln, dies: 1}
 	}
 	return ln
 }

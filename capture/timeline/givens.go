@@ -90,6 +90,12 @@ func Lapses(events []Event, watermark time.Time) []Lapse {
 	return g.out
 }
 
+// Undecided tells whether something was asked that may yet be answered in time:
+// whether Lapses may have more to say although nothing else happens.
+func Undecided(events []Event, watermark time.Time) bool {
+	return len(Lapses(events, watermark.Add(lapseAfter+1))) > len(Lapses(events, watermark))
+}
+
 // file is what is published under a name: "" for what is not, since when.
 type file struct {
 	sha256 string

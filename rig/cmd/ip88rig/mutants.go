@@ -96,7 +96,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			}
 			p := &parent{cmd: run, bench: b, started: from, dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
 			got := p.lane(ctx, h)
-			bad := e.Compare(got)
+			bad := slices.Compact(e.Compare(got)) // what spoils a spec stands at each of its judgements
 			mu.Lock()
 			defer mu.Unlock()
 			found[e.Defect] = got

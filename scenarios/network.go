@@ -44,7 +44,7 @@ func (p *Phone) dhcpFaults() []stress {
 		{name: "silence for a minute", rules: rules(fault.On("*").In("dhcpd").Do(dhcpd.Silence{For: p.scaled(time.Minute)}).Once())},
 		{name: "the address is in use", rules: rules(anew, fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), fact: &decline},
 		{name: "another server offers too", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
-		{name: "the ACK names another server", rules: rules(acked.Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
+		{name: "the ACK names another server", rules: rules(anew, acked.During("selecting").Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
 		{name: "the OFFER has another transaction", rules: rules(anew, offered.Do(dhcpd.WrongXID{}).Once())},
 		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
 		{name: "no cookie", rules: rules(anew, offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},

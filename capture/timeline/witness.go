@@ -46,7 +46,8 @@ func Disagreements(events []Event) []string {
 			if e.Src.IsValid() {
 				named[e.Src] = true
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
-				if e.Frame == 0 && !brokenOff(e) && e.At.Sub(events[0].At) > inFlight {
+				// A fault may be told before the first frame of its flow.
+				if e.Frame == 0 && e.Kind != FaultFired && !brokenOff(e) && e.At.Sub(events[0].At) > inFlight {
 					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
 				}
 			}

@@ -23,10 +23,10 @@ type mutantsCmd struct {
 	Shard    string   `help:"The n-th of m parts, as 3/10: a rotating sample." default:"1/1"`
 	Own      bool     `help:"Only the specs of the rows that the defect declares: quick, but blind to what else it breaks."`
 	Changed  string   `help:"Only the defects whose code or expectation changed since this git revision, with --own." placeholder:"REVISION"`
-	Points   int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"2"`
+	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
-	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"6"`
+	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"8"`
 }
 
 // Help is what "ip88rig mutants --help" shows beside the flags.
@@ -67,7 +67,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if _, err := rig.LoadAuthorities(state); err != nil {
 		return err
 	}
-	started := time.Now()
+	started, own := time.Now(), c.Own || c.Changed != ""
 	found := map[defect.Name]report.Handset{}
 	var wrong []string
 	var mu sync.Mutex
@@ -90,12 +90,16 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				return
 			}
 			from := time.Now()
-			run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Points: c.Points, Out: c.Out, Quiet: true, OperatorMax: -1}
-			if c.Own || c.Changed != "" {
-				run.Filter = ownRows(e)
+			try := func(part, filter string, points int) report.Handset {
+				run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Filter: filter, Points: points, Out: c.Out, Quiet: true, OperatorMax: -1}
+				p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect), part), state: state, terminal: term}
+				return p.lane(ctx, h)
 			}
-			p := &parent{cmd: run, bench: b, started: from, dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
-			got := p.lane(ctx, h)
+			// Its own rows are tried whole: only one value of a sweep may show it.
+			got := try("own", ownRows(e), 0)
+			if !own && ctx.Err() == nil {
+				got = joined(got, try("all", "", c.Points))
+			}
 			bad := slices.Compact(e.Compare(got)) // what spoils a spec stands at each of its judgements
 			mu.Lock()
 			defer mu.Unlock()
@@ -106,7 +110,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				wrong = append(wrong, string(e.Defect))
 			}
 			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Defect, declared(e), verdict))
-			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: c.Seed, Handsets: []report.Handset{got}}).Write(p.dir); err != nil {
+			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: c.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Defect))); err != nil {
 				wrong = append(wrong, err.Error())
 			}
 		})
@@ -115,7 +119,6 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return exitError{code: report.ExitInterrupted}
 	}
-	own := c.Own || c.Changed != ""
 	if !own { // of rows that were left out it would say that they held
 		term.print("\n" + selftest.Matrix(found) + "\n")
 	}
@@ -132,6 +135,17 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 		return exitError{report.ExitFailed, errors.New(strings.Join(wrong, ", "))}
 	}
 	return nil
+}
+
+// joined is what two lanes found of one handset, one after the other.
+func joined(first, then report.Handset) report.Handset {
+	then.Specs = slices.Concat(first.Specs, then.Specs)
+	if then.Died == "" {
+		then.Died = first.Died
+	}
+	then.CPU += first.CPU
+	then.MaxRSS = max(then.MaxRSS, first.MaxRSS)
+	return then
 }
 
 // ownRows is the filter that lets the specs of a defect's own rows through.

@@ -26,3 +26,14 @@ func TestADefectWithoutAHandsetToShowOnIsAnError(t *testing.T) {
 		t.Errorf("it shows on %q", h.Name)
 	}
 }
+
+func TestWhatTwoLanesFoundIsJoined(t *testing.T) {
+	spec := func(name string, v report.Verdict) report.Spec { return report.Spec{Name: name, Verdict: v} }
+	got := joined(
+		report.Handset{Name: "ip8830", Died: "of hunger", MaxRSS: 7, CPU: 2, Specs: []report.Spec{spec("a", report.Fail)}},
+		report.Handset{Name: "ip8830", MaxRSS: 5, CPU: 3, Specs: []report.Spec{spec("a", report.Pass), spec("b", report.Pass)}},
+	)
+	if len(got.Specs) != 3 || got.Specs[0].Verdict != report.Fail || got.Died != "of hunger" || got.MaxRSS != 7 || got.CPU != 5 {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -190,7 +190,7 @@ func (c *spoiltConn) ReadFromTo(b []byte) (n int, from, to netip.AddrPort, err e
 // WriteFromTo is the socket's.
 func (c *spoiltConn) WriteFromTo(b []byte, from, to netip.AddrPort) (int, error) {
 	if c.mute != nil && c.mute(b) {
-		return len(b), nil
+		return 0, errSabotaged
 	}
 	return c.UDPConn.WriteFromTo(b, from, to)
 }

@@ -1,0 +1,209 @@
+package scenarios_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/report"
+	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
+)
+
+var sabotage = flag.String("sabotage", "", "a way to break the rig; set by TestABrokenRigFailsNoHandset for the processes that it starts")
+
+// TestUnderSabotage is one lane of TestABrokenRigFailsNoHandset: Ginkgo runs one
+// suite per process.
+func TestUnderSabotage(t *testing.T) {
+	if *sabotage == "" || *out == "" {
+		t.Skip("run by TestABrokenRigFailsNoHandset")
+	}
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _ := b.Handset(*handset)
+	set, err := defect.Parse(*defects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody has to wait long for what a broken rig never brings.
+	h.Patience.Boot, h.Patience.Upgrade, h.Patience.Cycle = 1500*time.Millisecond, 2*time.Second, 1500*time.Millisecond
+	how := rig.Sabotage(*sabotage)
+	if how == "none" {
+		how = ""
+	}
+	authorities, err := rig.LoadAuthorities(filepath.Join(*out, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	lane, err := rig.Open(ctx, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities, Defects: set, Sabotage: how})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := report.Handset{Name: h.Name, Model: h.Model.String(), Simulated: true}
+	o := scenarios.Options{
+		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: 2,
+		Done: func(s report.Spec) { got.Specs = append(got.Specs, s) },
+	}
+	if err := scenarios.Configure(o); err != nil {
+		t.Fatal(err)
+	}
+	RegisterFailHandler(Fail)
+	// That specs fail is what is looked at from outside.
+	RunSpecs(&verdictsElsewhere{}, "ip88rig, its rig broken: "+*sabotage, scenarios.Arguments(o, "")...)
+	if err := lane.Close(); err != nil {
+		t.Log(err)
+	}
+	if err := (report.Run{Bench: b.Name, Handsets: []report.Handset{got}}).Write(*out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verdictsElsewhere is a test that does not mind.
+type verdictsElsewhere struct{}
+
+func (*verdictsElsewhere) Fail() {}
+
+// Quick specs, each of which stands on something of its own.
+const (
+	baseline = "provisions over TFTP"
+	byURL    = "uses the URL of option 160.*over https"
+	inClear  = "uses the URL of option 160.*over http \\["
+	notified = "starts a cycle at NOTIFY check-sync when it is idle, over tftp"
+	digest   = "with qop=auth, over http \\["
+	changed  = "lets the phone-specific file overwrite the global one, over tftp"
+	called   = "waits with the cycle until its call is over, over tftp"
+	sealed   = "applies unencrypted files although a key is stored, over tftp"
+	factory  = "has all three checks on from factory state"
+	faulty   = "takes no credentials along to another host, over http \\["
+)
+
+func TestABrokenRigFailsNoHandset(t *testing.T) {
+	t.Parallel()
+	type broken struct {
+		how    rig.Sabotage
+		filter string
+		// want is the verdict, why a part of its reason.
+		want   report.Verdict
+		why    string
+		defect defect.Name
+	}
+	const inconclusive, blocked = report.Inconclusive, report.Blocked
+	slots := make(chan struct{}, 5) // they wait more than they work
+	for _, c := range []broken{
+		{how: rig.DHCPDies, filter: baseline, want: inconclusive, why: "dhcpd died"},
+		{how: rig.TFTPDies, filter: baseline, want: inconclusive, why: "tftpd died"},
+		{how: rig.TFTPDies, filter: baseline, want: inconclusive, why: "tftpd died", defect: defect.HTTPAtTFTPServer},
+		{how: rig.HTTPDies, filter: inClear, want: inconclusive, why: "died: httpd"},
+		{how: rig.HTTPSDies, filter: byURL, want: inconclusive, why: "died: httpd"},
+		{how: rig.SNTPDies, filter: baseline, want: inconclusive, why: "sntpd died"},
+		{how: rig.DNSDies, filter: byURL, want: inconclusive, why: "dnsd died"},
+		{how: rig.SIPDies, filter: notified, want: inconclusive, why: "sipd died"},
+		{how: rig.DHCPUnsaid, filter: baseline, want: inconclusive, why: "dhcpd does not speak of it"},
+		{how: rig.TFTPUnsaid, filter: baseline, want: inconclusive, why: "the witnesses disagree: TFTP transfer"},
+		{how: rig.SNTPUnsaid, filter: baseline, want: inconclusive, why: "sntpd does not speak of it"},
+		{how: rig.DNSUnsaid, filter: byURL, want: inconclusive, why: "dnsd does not speak of it"},
+		{how: rig.RequestUnsaid, filter: byURL, want: inconclusive, why: "and not of the request"},
+		{how: rig.RequestUnsaid, filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
+		{how: rig.HandshakeUnsaid, filter: byURL, want: inconclusive, why: "the witnesses disagree: ClientHello"},
+		{how: rig.BytesInvented, filter: baseline, want: inconclusive, why: "bytes on the wire"},
+		{how: rig.RequestInvented, filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
+		{how: rig.AnswerInvented, filter: baseline, want: inconclusive, why: "the wire shows no request"},
+		{how: rig.FramesDropped, filter: baseline, want: inconclusive, why: "frames were lost on the way in"},
+		{how: rig.FramesDropped, filter: baseline, want: inconclusive, why: "frames were lost on the way in", defect: defect.HTTPAtTFTPServer},
+		{how: rig.DiskFull, filter: baseline, want: inconclusive, why: "the recording is not whole"},
+		{how: rig.ClockStepped, filter: baseline, want: inconclusive, why: "the wall clock was set by"},
+		{how: rig.ClockStepped, filter: baseline, want: inconclusive, why: "the wall clock was set by", defect: defect.HTTPAtTFTPServer},
+		{how: rig.StrangeServer, filter: baseline, want: inconclusive, why: "another DHCP server"},
+		// What a handset did right it did although the rig was starved.
+		{how: rig.Starved, filter: baseline, want: inconclusive, why: "starved of CPU", defect: defect.HTTPAtTFTPServer},
+		{how: rig.FaultsUnheard, filter: faulty, want: inconclusive, why: "a declared fault never fired"},
+		// What was judged as failed before the handset restarted stays so.
+		{how: rig.RestartedBetween, filter: baseline, want: inconclusive, why: "it rebooted after the spec"},
+		{how: rig.ImpatientWait, filter: baseline, want: inconclusive, why: "the wait ended before its window closed"},
+		{how: rig.CallSilent, filter: called, want: inconclusive, why: "the call did not ring"},
+
+		{how: rig.OfferWithheld, filter: baseline, want: blocked, why: "lacks option"},
+		{how: rig.OfferWithheld, filter: baseline, want: blocked, why: "lacks option", defect: defect.HTTPAtTFTPServer},
+		{how: rig.OfferWrong, filter: baseline, want: blocked, why: "option 66"},
+		{how: rig.OfferSilent, filter: baseline, want: blocked, why: "DISCOVER was never answered"},
+		{how: rig.PublishMissing, filter: baseline, want: blocked, why: "is published and was answered TFTP error 1"},
+		{how: rig.PublishMissing, filter: byURL, want: blocked, why: "is published and was answered 404"},
+		{how: rig.PublishOld, filter: changed, want: blocked, why: "other content than is published"},
+		{how: rig.PublishSilent, filter: baseline, want: blocked, why: "the request for sysconf_8830_sip.cfg was never answered"},
+		{how: rig.PresentOther, filter: byURL, want: blocked, why: "certificate"},
+		{how: rig.PresentLies, filter: byURL, want: blocked, why: "is not the one called \"good\""},
+		{how: rig.PresentLies, filter: byURL, want: blocked, why: "is not the one called \"good\"", defect: defect.AcceptsExpired},
+		{how: rig.ClockSilent, filter: baseline, want: blocked, why: "the request for the time was never answered"},
+		{how: rig.ClockWrong, filter: baseline, want: blocked, why: "off by 48h"},
+		{how: rig.NamesSilent, filter: byURL, want: blocked, why: "was never answered"},
+		{how: rig.NamesWrong, filter: byURL, want: blocked, why: "was answered with 203.0.113.9"},
+		{how: rig.ChallengeNone, filter: digest, want: blocked, why: "without a challenge"},
+		{how: rig.ChallengeUnasked, filter: byURL, want: blocked, why: "was challenged"},
+		{how: rig.RegistrarSilent, filter: notified, want: blocked, why: "REGISTER was never answered"},
+		{how: rig.RegistrarOpen, filter: sealed, want: blocked, why: "without a challenge"},
+		{how: rig.NotifyUnsent, filter: notified, want: blocked, why: "was never sent"},
+		{how: rig.HandsIdle, filter: factory, want: blocked, why: "blocked by"},
+	} {
+		name := string(c.how) + " while it " + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(c.filter), " "), " ")
+		if c.defect != "" {
+			name += ", with a handset that " + string(c.defect)
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			specs := under(t, c.how, c.filter, c.defect)
+			if len(specs) == 0 {
+				t.Fatalf("no spec matches %q", c.filter)
+			}
+			for _, s := range specs {
+				starved := s.Verdict == report.Inconclusive && strings.Contains(s.Reason, "the rig was starved") // by the machine that this test runs on
+				if !starved && (s.Verdict != c.want || !strings.Contains(s.Reason, c.why)) {
+					t.Errorf("%s: %s: %s; want %s with %q", s.Name, s.Verdict, s.Reason, c.want, c.why)
+				}
+				for _, j := range s.Judgements {
+					if j.Verdict == report.Fail || j.Verdict == report.Pass && !starved {
+						t.Errorf("%s: %s %s: %s", s.Name, j.Row, j.Verdict, j.Reason)
+					}
+				}
+			}
+		})
+	}
+}
+
+// under runs one lane of a broken rig in a process of its own.
+func under(t *testing.T, how rig.Sabotage, only string, broken defect.Name) []report.Spec {
+	t.Helper()
+	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestUnderSabotage$", "-test.timeout=1m",
+		"-sabotage="+string(how), "-filter="+only, "-defect="+string(broken), "-out="+dir)
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	r, err := report.Read(filepath.Join(dir, "run.json"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return slices.DeleteFunc(r.Handsets[0].Specs, func(s report.Spec) bool { return s.Reason == "filtered out" })
+}

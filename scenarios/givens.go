@@ -91,3 +91,13 @@ func (r *run) prove(ctx context.Context) {
 		res.BlockedBy, res.Reason = all[0].Given, why+"; then "+res.Reason
 	}
 }
+
+// retract makes what was judged since the faults last ended inconclusive.
+func (r *run) retract(why string) {
+	js := r.spec.result.Judgements
+	for i := range js[r.spec.calmed:] {
+		j := &js[r.spec.calmed+i]
+		j.Verdict, j.Reason, j.BlockedBy = report.Inconclusive, "inconclusive: "+why, ""
+		delete(r.broken, j.Row+" "+j.Transport)
+	}
+}

@@ -56,6 +56,8 @@ type specRun struct {
 	// troubles are the rig's or the lab's: they make the spec inconclusive.
 	troubles []string
 	opened   bool
+	// calmed is how many judgements were made before the faults last ended.
+	calmed int
 	// complete: every judgement was made although the spec failed.
 	complete bool
 	// excused are rows that this depth judges elsewhere.

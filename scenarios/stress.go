@@ -127,9 +127,12 @@ func (p *Phone) Calm() {
 	p.run.verb("calm", nil)
 	for _, c := range p.lane.Calm() {
 		if c.Fired == 0 {
-			p.run.inconclusive("a declared fault never fired: " + c.Rule.String())
+			why := "a declared fault never fired: " + c.Rule.String()
+			p.run.retract(why)
+			p.run.inconclusive(why)
 		}
 	}
+	p.run.spec.calmed = len(p.run.spec.result.Judgements)
 }
 
 // Outcome is what became of a handset under one fault.

@@ -26,7 +26,7 @@ type mutantsCmd struct {
 	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
-	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"8"`
+	Parallel int      `help:"How many defects at once; most of their time is waiting (12 keep half of two cores busy)." default:"12"`
 }
 
 // Help is what "ip88rig mutants --help" shows beside the flags.

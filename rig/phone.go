@@ -342,6 +342,8 @@ func (l *Lane) Call(ctx context.Context) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := l.spoil.patience(ctx)
+	defer cancel()
 	d, err := l.sip.Ring(ctx, user)
 	if err != nil {
 		return nil, err

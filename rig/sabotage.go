@@ -575,3 +575,11 @@ func (s *saboteur) close() {
 	}
 	s.wait.Wait()
 }
+
+// patience is for how long a call may ring that never does.
+func (s *saboteur) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.is == CallSilent {
+		return context.WithTimeout(ctx, time.Second)
+	}
+	return ctx, func() {}
+}

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"ip88rig/capture/timeline"
@@ -99,5 +100,16 @@ func (r *run) retract(why string) {
 		j := &js[r.spec.calmed+i]
 		j.Verdict, j.Reason, j.BlockedBy = report.Inconclusive, "inconclusive: "+why, ""
 		delete(r.broken, j.Row+" "+j.Transport)
+	}
+}
+
+// tellOutcome writes into the recording why nothing was judged in the end, where
+// no judgement says so.
+func (r *run) tellOutcome() {
+	switch res := r.spec.result; {
+	case len(r.spec.troubles) > 0:
+		r.Lane.Note("this spec is inconclusive: " + strings.Join(r.spec.troubles, "; "))
+	case res.Verdict != "":
+		r.Lane.Note("this spec is " + string(res.Verdict) + ": " + res.Reason)
 	}
 }

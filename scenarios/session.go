@@ -315,6 +315,7 @@ func (r *run) end(ctx SpecContext) {
 	if why := r.Lane.Starved(); why != "" && (failed || has(spec.result.Judgements, report.Drift)) {
 		spec.troubles = append(spec.troubles, why)
 	}
+	r.tellOutcome()
 	spec.result.Frames = r.Lane.Recorder.Frames()
 	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
 		spec.troubles = append(spec.troubles, err.Error())

@@ -456,9 +456,7 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.say(h, "now      %s", u.Waiting)
 	case u.Done != nil:
 		result.Specs = append(result.Specs, *u.Done)
-		if u.Done.Verdict != report.Skip {
-			l.say(h, "%-12s %6.2fs  %s", u.Done.Verdict, u.Done.Took.Seconds(), u.Done.Name)
-		}
+		l.say(h, "%s", progress(*u.Done))
 	case u.Ask != nil:
 		l.withdraw()
 		ctx, l.withdrawn = context.WithCancel(ctx)
@@ -475,6 +473,15 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		result.Died = u.Died
 	}
 	return nil
+}
+
+// progress is the line of a spec that is over: its verdict, and what for.
+func progress(s report.Spec) string {
+	line := fmt.Sprintf("%-12s %6.2fs  %s", s.Verdict, s.Took.Seconds(), s.Name)
+	if reason, _, _ := strings.Cut(s.Reason, "\n"); reason != "" {
+		line += ": " + reason
+	}
+	return line
 }
 
 // withdraw takes the question back that the person has not answered.

@@ -297,3 +297,17 @@ var _ = scenario("provisions once its link is back, without being powered",
 		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
 		phone.Calm()
 	})
+
+var _ = scenario("provisions once it is back at its access point, without being powered",
+	covers("WIF-02"), anyTransport(), onLink(bench.WiFi), takes(1), standsOn("RSY-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Finish(ctx, phone.PowerCycle(ctx))
+		phone.Inject(fault.On("NOTIFY").In("sipd").Do(impair.LinkDown{For: phone.scaled(time.Second)}).Once())
+
+		cycle := phone.CheckSync(ctx)
+
+		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("WIF-02", Ask(phone.Global())))
+		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
+		phone.Calm()
+	})

@@ -47,6 +47,11 @@ type transfer struct {
 	// nozero: the server goes from block 65535 to 1 instead of 0.
 	nozero bool
 
+	// before is the transfer that a request sent again may belong to: it crossed
+	// the server's first answer, of which nothing was acknowledged yet.
+	before *transfer
+	failed bool // an ERROR ended it
+
 	moving  bool           // something of the transfer itself was seen
 	acked   int            // every block up to here was acknowledged
 	taken   int            // every block up to here came in its turn
@@ -84,11 +89,15 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		d.malformed("TFTP: packet too short")
 		return true
 	}
-	t.at, t.turn = d.at, d.turn
 	peer := d.src
 	if fromClient {
 		peer = d.dst
 	}
+	if t.before != nil && t.server.Port() == 0 && peer == t.before.server {
+		t = t.before
+		d.transfers[t.client] = t
+	}
+	t.at, t.turn = d.at, d.turn
 	op := data[1]
 	stray := false
 	switch {
@@ -112,6 +121,7 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		text, _, _ := bytes.Cut(data[4:], []byte{0})
 		e.Reason = clip(string(text))
 		d.emit(e)
+		t.failed = t.failed || !stray
 	default:
 		d.malformed(fmt.Sprintf("TFTP: opcode %d within a transfer", op))
 	}
@@ -180,8 +190,13 @@ func (d *Decoder) tftpRequest(data []byte) {
 	// that has moved it is a new one from a client with a fixed port. After an
 	// ERROR it comes to the same: nothing of the transfer was kept.
 	if t == nil || t.moving || t.file != file || t.write != write {
+		var before *transfer
+		if t != nil && t.file == file && t.write == write && !t.failed && t.acked == 0 && t.taken <= 1 {
+			before, t.before = t, nil
+		}
 		t = &transfer{
-			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
+			before: before,
+			file:   file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
 			write: write, blksize: 512, window: 1, last: -1,
 			pending: map[int][]byte{}, sum: sha256.New(),
 		}

@@ -94,6 +94,20 @@ func TestTFTP(t *testing.T) {
 			kinds: map[timeline.Kind]int{timeline.TFTPRead: 2, timeline.TFTPData: 3, timeline.TFTPAck: 3},
 		},
 		{
+			name: "a request sent again that crosses the first answer belongs to the same transfer", whole: true,
+			play: func(s *script) {
+				s.udp(phone1, tftpPort, rrq("a.cfg", "blksize", "1000"))
+				s.udp(tid, phone1, oack("blksize", "1000"))
+				s.udp(phone1, tftpPort, rrq("a.cfg", "blksize", "1000"))
+				s.ack(0)
+				s.data(1, file[:1000])
+				s.ack(1)
+				s.data(2, file[1000:])
+				s.ack(2)
+			},
+			kinds: map[timeline.Kind]int{timeline.TFTPRead: 2, timeline.TFTPOAck: 1, timeline.TFTPData: 2, timeline.TFTPAck: 3},
+		},
+		{
 			name: "blocks and ACKs sent again count once, and the first block counts", whole: true,
 			play: func(s *script) {
 				s.udp(phone1, tftpPort, rrq("a.cfg", "blksize", "1000"))

@@ -314,21 +314,26 @@ func holds(t *testing.T, path string, shows []shown) {
 		return
 	}
 	// The row of the only interval: its bounds, frames and bytes of each filter, and
-	// blanks where a filter is wider than all of these.
-	_, row, _ := strings.Cut(out, " <> ")
+	// blanks where a filter is wider than all of these. A single frame has none.
+	_, row, counted := strings.Cut(out, " <> ")
 	row, _, _ = strings.Cut(row, "\n")
 	columns := strings.Split(row, "|")
-	if len(columns) < 2*len(shows)+2 {
+	if counted && len(columns) < 2*len(shows)+2 {
 		t.Errorf("tshark counts %d filters in %d columns:\n%s", len(shows), len(columns), out)
 		return
 	}
 	for i, s := range shows {
-		n, err := strconv.Atoi(strings.TrimSpace(columns[1+2*i]))
-		if err != nil {
-			t.Error(err)
+		if counted {
+			n, err := strconv.Atoi(strings.TrimSpace(columns[1+2*i]))
+			if err != nil {
+				t.Error(err)
+			}
+			if s.holds(n) {
+				continue
+			}
 		}
-		if !s.holds(n) {
-			list, err := tshark(t.Context(), append(read, "-Y", s.filter)...)
+		list, err := tshark(t.Context(), append(read, "-Y", s.filter)...)
+		if n := strings.Count(list, "\n"); err != nil || counted || !s.holds(n) {
 			t.Errorf("tshark shows %d frames of %q, want %s: %v\n%s", n, s.filter, s.bounds, err, list)
 		}
 	}

@@ -3,6 +3,7 @@ package rig
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +34,8 @@ type Sabotage string
 // What a rig may suffer. The first ones are troubles, after which nothing may be
 // judged: inconclusive.
 const (
-	// The service's socket fails at its first request, dhcpd's at its second.
+	// DHCPDies and the others: the service's socket fails at its first request,
+	// dhcpd's at its second.
 	DHCPDies  Sabotage = "dhcpd-dies"
 	TFTPDies  Sabotage = "tftpd-dies"
 	HTTPDies  Sabotage = "httpd-dies"
@@ -41,14 +43,15 @@ const (
 	SNTPDies  Sabotage = "sntpd-dies"
 	DNSDies   Sabotage = "dnsd-dies"
 	SIPDies   Sabotage = "sipd-dies"
-	// The service does its work and its journal has no entry of it.
+	// DHCPUnsaid and the others: the service does its work, and its journal has no
+	// entry of it.
 	DHCPUnsaid      Sabotage = "dhcpd-unsaid"
 	TFTPUnsaid      Sabotage = "tftpd-unsaid"
 	SNTPUnsaid      Sabotage = "sntpd-unsaid"
 	DNSUnsaid       Sabotage = "dnsd-unsaid"
 	RequestUnsaid   Sabotage = "httpd-request-unsaid"
 	HandshakeUnsaid Sabotage = "httpd-handshake-unsaid"
-	// The journal says what the wire did not carry.
+	// BytesInvented and the others: the journal says what the wire did not carry.
 	BytesInvented   Sabotage = "tftpd-bytes-invented"
 	RequestInvented Sabotage = "httpd-request-invented"
 	AnswerInvented  Sabotage = "sntpd-answer-invented"
@@ -384,7 +387,7 @@ func (s *saboteur) starve() {
 		// Ends after long.
 		spinning.Go(func() {
 			for time.Now().Before(until) {
-				for range 1 << 16 { //nolint:revive // it is to spin
+				for range 1 << 16 {
 				}
 			}
 		})
@@ -430,15 +433,15 @@ func strangeOffer(question []byte) []byte {
 	copy(bootp[28:44], in[28:44]) // chaddr
 	copy(bootp[236:], []byte{99, 130, 83, 99, 53, 1, 2, 54, 4, server[0], server[1], server[2], server[3], 51, 4, 0, 0, 14, 16, 255})
 	out := slices.Concat([]byte{255, 255, 255, 255, 255, 255}, []byte{0x00, 0x00, 0x5e, 0x00, 0x53, 0xee}, []byte{8, 0})
-	length := 28 + len(bootp)
-	ip := []byte{0x45, 0, byte(length >> 8), byte(length), 0, 0, 0, 0, 64, 17, 0, 0, server[0], server[1], server[2], server[3], 255, 255, 255, 255}
+	ip := slices.Concat([]byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0}, server[:], []byte{255, 255, 255, 255})
+	binary.BigEndian.PutUint16(ip[2:], 20+8+300)
 	var sum uint32
-	for i := 0; i < len(ip); i += 2 {
-		sum += uint32(ip[i])<<8 | uint32(ip[i+1])
+	for pair := range slices.Chunk(ip, 2) {
+		sum += uint32(binary.BigEndian.Uint16(pair))
 	}
-	sum = ^(sum&0xffff + sum>>16)
-	ip[10], ip[11] = byte(sum>>8), byte(sum)
-	udp := []byte{0, 67, 0, 68, byte((length - 20) >> 8), byte(length - 20), 0, 0}
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
+	udp := []byte{0, 67, 0, 68, 0, 0, 0, 0}
+	binary.BigEndian.PutUint16(udp[4:], 8+300)
 	return slices.Concat(out, ip, udp, bootp)
 }
 

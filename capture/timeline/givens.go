@@ -452,7 +452,7 @@ func (g *givens) told(e *Event) {
 		era = time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC)
 	}
 	seconds, fraction := stamp>>32, stamp&0xffffffff
-	at := time.Unix(era.Unix()+int64(seconds), int64(fraction*1_000_000_000>>32)) //nolint:gosec // 32 bits each
+	at := time.Unix(era.Unix()+int64(seconds), int64(fraction*1_000_000_000>>32))
 	if off := at.Sub(e.At.Add(g.skew)); off > clockSlack || off < -clockSlack {
 		g.lapse("sntpd", "clock", e, "the time that was served is off by %v", off.Round(time.Second))
 	}

@@ -97,6 +97,10 @@ const (
 	sipMessages   = "SIP"
 )
 
+// spoilt are frames that tshark takes for malformed, or whose checksum is wrong: a
+// fault made them so, and what each side still reads of them is its own affair.
+const spoilt = "spoilt frames"
+
 func families() []string {
 	return []string{dhcpMessages, tftpPackets, tlsAlerts, httpRequests, httpsRequests, sipMessages}
 }
@@ -121,6 +125,7 @@ func fields() []string {
 		"tls.record.content_type", "tls.record.length", "tls.alert_message.desc",
 		"http.request.method", "http.request.uri", "tcp.srcport",
 		"sip.Method", "sip.CSeq.method", "sip.Status-Code", "sip.Call-ID",
+		"_ws.malformed", "ip.checksum.status", "udp.checksum.status",
 	}
 }
 
@@ -129,7 +134,7 @@ func theirs(ctx context.Context, path string, more ...string) (listing, error) {
 	// Without putting bodies together tshark shows a request where its head
 	// ends, as we do; what ICMP quotes is no message of its own.
 	args := append([]string{
-		"-n", "-r", path, "-o", "http.desegment_body:FALSE", "-Y", "frame.interface_id == 0 && !icmp",
+		"-n", "-r", path, "-o", "http.desegment_body:FALSE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-Y", "frame.interface_id == 0 && !icmp",
 		"-T", "fields", "-E", "separator=/t", "-E", "aggregator=|",
 	}, more...)
 	for _, f := range fields() {
@@ -154,6 +159,9 @@ func theirs(ctx context.Context, path string, more ...string) (listing, error) {
 		}
 		first := func(name string) string { return strings.Join(all(name)[:min(1, len(all(name)))], "") }
 		add := func(family string, words ...string) { list.add(family, columns[0], words...) }
+		if first("_ws.malformed") != "" || first("ip.checksum.status") == "0" || first("udp.checksum.status") == "0" {
+			add(spoilt)
+		}
 		if kind := first("dhcp.option.dhcp"); kind != "" {
 			add(dhcpMessages, kind, first("dhcp.id"))
 		}
@@ -181,9 +189,13 @@ func theirs(ctx context.Context, path string, more ...string) (listing, error) {
 			if i < len(uris) {
 				uri = strings.TrimPrefix(uris[i], "/")
 			}
+			if family == httpsRequests {
+				uri, _, _ = strings.Cut(uri, "?") // the journal names the file
+			}
 			add(family, method, uri, "from", first("tcp.srcport"))
 		}
 		if method := first("sip.CSeq.method"); method != "" {
+			method = method[strings.LastIndexByte(method, ' ')+1:] // a number that is none counts as method
 			add(sipMessages, method, first("sip.Status-Code"), first("sip.Call-ID"))
 		}
 	}
@@ -241,6 +253,7 @@ func ours(dir string) (listing, error) {
 	list := listing{}
 	opcodes := tftpOpcodes()
 	began := map[netip.AddrPort]bool{}
+	asked := map[netip.AddrPort]netip.Addr{} // by the client of a TFTP transfer
 	err := capture.LoadEvents(dir, func(e timeline.Event) error {
 		add := func(family string, words ...string) { list.add(family, strconv.Itoa(e.Frame), words...) }
 		if e.Kind == timeline.TLSClientHello && e.By == timeline.Wire {
@@ -260,11 +273,19 @@ func ours(dir string) (listing, error) {
 			switch e.Kind {
 			case timeline.TFTPRead, timeline.TFTPWrite:
 				file = e.File
+				asked[e.Src] = e.Dst.Addr()
 			case timeline.TFTPData, timeline.TFTPAck:
-				block = strconv.Itoa(e.Number)
+				block = strconv.Itoa(e.Number % 65536) // tshark does not count on
 			case timeline.TFTPError:
 				code = strconv.Itoa(e.Status)
 			default:
+			}
+			// Of a transfer that another address answers tshark shows the request alone.
+			if server, ok := asked[e.Src]; ok && server != e.Dst.Addr() {
+				return nil
+			}
+			if server, ok := asked[e.Dst]; ok && server != e.Src.Addr() {
+				return nil
 			}
 			add(tftpPackets, opcodes[e.Kind], file, block, code)
 		case e.Kind == timeline.TLSAlert:
@@ -333,6 +354,21 @@ func compare(ctx context.Context, dir string, more ...string) (t, o listing, pro
 	}
 	if o, err = ours(dir); err != nil {
 		return t, nil, []error{err}
+	}
+	bad := map[string]bool{}
+	for _, frame := range t[spoilt] {
+		bad[frame] = true
+	}
+	for _, family := range families() {
+		if family == httpsRequests {
+			continue // these have no frame
+		}
+		for _, list := range []listing{t, o} {
+			list[family] = slices.DeleteFunc(list[family], func(entry string) bool {
+				frame, _, _ := strings.Cut(entry, " ")
+				return bad[frame]
+			})
+		}
 	}
 	for _, family := range families() {
 		if d := difference(family, t[family], o[family]); d != "" {

@@ -3,6 +3,7 @@ package scenarios_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,7 +95,14 @@ const (
 )
 
 func TestABrokenRigFailsNoHandset(t *testing.T) {
-	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs a lane for each way to break the rig")
+	}
+	type outcome struct {
+		specs []report.Spec
+		err   error
+	}
+	var checks []func()
 	type broken struct {
 		how    rig.Sabotage
 		filter string
@@ -164,46 +172,56 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 		if c.defect != "" {
 			name += ", with a handset that " + string(c.defect)
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			specs := under(t, c.how, c.filter, c.defect)
-			if len(specs) == 0 {
-				t.Fatalf("no spec matches %q", c.filter)
+		result := make(chan outcome, 1)
+		dir := t.TempDir()
+		// Ends with its process.
+		go func() {
+			if c.how != rig.CallSilent { // it only waits, for as long as a call may ring
+				slots <- struct{}{}
+				defer func() { <-slots }()
 			}
-			for _, s := range specs {
-				starved := s.Verdict == report.Inconclusive && strings.Contains(s.Reason, "the rig was starved") // by the machine that this test runs on
-				if !starved && (s.Verdict != c.want || !strings.Contains(s.Reason, c.why)) {
-					t.Errorf("%s: %s: %s; want %s with %q", s.Name, s.Verdict, s.Reason, c.want, c.why)
+			specs, err := under(t.Context(), dir, c.how, c.filter, c.defect)
+			result <- outcome{specs, err}
+		}()
+		checks = append(checks, func() {
+			t.Run(name, func(t *testing.T) {
+				got := <-result
+				if got.err != nil || len(got.specs) == 0 {
+					t.Fatalf("%q: %d specs, %v", c.filter, len(got.specs), got.err)
 				}
-				for _, j := range s.Judgements {
-					if j.Verdict == report.Fail || j.Verdict == report.Pass && !starved {
-						t.Errorf("%s: %s %s: %s", s.Name, j.Row, j.Verdict, j.Reason)
+				for _, s := range got.specs {
+					starved := s.Verdict == report.Inconclusive && strings.Contains(s.Reason, "the rig was starved") // by the machine that this test runs on
+					if !starved && (s.Verdict != c.want || !strings.Contains(s.Reason, c.why)) {
+						t.Errorf("%s: %s: %s; want %s with %q", s.Name, s.Verdict, s.Reason, c.want, c.why)
+					}
+					for _, j := range s.Judgements {
+						if j.Verdict == report.Fail || j.Verdict == report.Pass && !starved {
+							t.Errorf("%s: %s %s: %s", s.Name, j.Row, j.Verdict, j.Reason)
+						}
 					}
 				}
-			}
+			})
 		})
+	}
+	for _, check := range checks {
+		check()
 	}
 }
 
 // under runs one lane of a broken rig in a process of its own.
-func under(t *testing.T, how rig.Sabotage, only string, broken defect.Name) []report.Spec {
-	t.Helper()
-	dir := t.TempDir()
+func under(ctx context.Context, dir string, how rig.Sabotage, only string, broken defect.Name) ([]report.Spec, error) {
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestUnderSabotage$", "-test.timeout=1m",
+	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestUnderSabotage$", "-test.timeout=2m",
 		"-sabotage="+string(how), "-filter="+only, "-defect="+string(broken), "-out="+dir)
-	text, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, text)
 	}
 	r, err := report.Read(filepath.Join(dir, "run.json"))
 	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
+		return nil, err
 	}
-	return slices.DeleteFunc(r.Handsets[0].Specs, func(s report.Spec) bool { return s.Reason == "filtered out" })
+	return slices.DeleteFunc(r.Handsets[0].Specs, func(s report.Spec) bool { return s.Reason == "filtered out" }), nil
 }

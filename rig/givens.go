@@ -40,7 +40,7 @@ func offerFields(lease dhcpd.Lease) map[string]string {
 			}
 		case 66, 160:
 			switch u, err := url.Parse(string(value)); {
-			case len(value) == 0 || len(value) > 255:
+			case len(value) == 0:
 				text = timeline.GivenMaybe
 			case err == nil && u.User == nil && plain(value):
 				text = string(value)

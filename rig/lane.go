@@ -633,6 +633,7 @@ func (l *Lane) Offer(o Offer) error {
 	}
 	if o.Raw != nil {
 		lease.Options[uint8(o.urlOption())] = []byte(*o.Raw) //nolint:gosec // scenarios name option numbers
+		lease.Oversize = true                                // what has no room is left out otherwise, and nobody meets it
 	}
 	l.givenAs("offer", o.String(), offerFields(lease), o.String())
 	if err := l.dhcp.SetLease(l.Handset.MAC.String(), l.spoil.lease(lease)); err != nil {

@@ -9,6 +9,8 @@ import (
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
+	"ip88rig/rig/dhcpd"
+	"ip88rig/rig/fault"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
 )
@@ -151,9 +153,16 @@ var _ = scenario("survives an option 160 that is no good URL, keeps its settings
 			if phone.over == timeline.HTTPS && i%3 != 0 {
 				continue // the scheme of the good URL makes no difference to most of them
 			}
-			phone.Offer(rig.Offer{TFTP: true, SNTP: true, Raw: &c.text})
+			if c.text == "" {
+				// No DHCP server sends an option of no bytes but on purpose.
+				phone.OfferOver(phone.over)
+				phone.Inject(fault.On("ACK").In("dhcpd").Do(dhcpd.SetOption{Code: 160}))
+			} else {
+				phone.Offer(rig.Offer{TFTP: true, SNTP: true, Raw: &c.text})
+			}
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 			Eventually(ctx, boot).Should(ShowCase("XPT-08", c.name, RegisterAsOneOf(held)))
+			phone.Calm()
 		}
 		user := phone.SetUser()
 		phone.OfferOver(phone.over)

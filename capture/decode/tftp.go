@@ -132,8 +132,13 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 // several addresses may answer from another than the one asked, and strangers
 // have any: there the packet must look like one of TFTP.
 func (d *Decoder) transfer(data []byte) (t *transfer, fromClient bool) {
-	other := len(data) >= 2 && data[0] == 0 && data[1] >= opDATA && data[1] <= opOACK &&
-		!slices.Contains(d.ports.DNS, d.src.Port()) && !slices.Contains(d.ports.DNS, d.dst.Port())
+	// A client's port is soon another socket's, that asks for the time say.
+	for _, ports := range [][]uint16{d.ports.DNS, d.ports.SNTP, d.ports.SIP} {
+		if slices.Contains(ports, d.src.Port()) || slices.Contains(ports, d.dst.Port()) {
+			return nil, false
+		}
+	}
+	other := len(data) >= 2 && data[0] == 0 && data[1] >= opDATA && data[1] <= opOACK
 	if t = d.live(d.src); t != nil && (other || t.asked(d.dst)) {
 		return t, true
 	}

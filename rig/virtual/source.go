@@ -273,7 +273,7 @@ func (w *web) connect(set settings) {
 		UserAgent:  h.expand(model.HTTPUserAgent, w.b.version),
 		Policy:     w.policy(set),
 		MinVersion: low, MaxVersion: high,
-		Timeout: h.retry(model.HTTPTimeout), Tries: facts.Int(model.HTTPTries),
+		Timeout: max(h.retry(model.HTTPTimeout), min(facts.Duration(model.HTTPTimeout), shortestHTTP)), Tries: facts.Int(model.HTTPTries),
 		Slowest: facts.Int(model.HTTPSlowest), FileTime: h.retry(model.HTTPFileTime),
 		Redirects:     facts.Int(model.HTTPRedirects),
 		RetryStatuses: statuses, RetryAfterLimit: facts.Duration(model.HTTPRetryAfterLimit), // whole seconds are not divided

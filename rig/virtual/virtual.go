@@ -42,6 +42,10 @@ const FactoryVersion = "1.0.0"
 // machine breeds no false alarms.
 const shortestRetry = 50 * time.Millisecond
 
+// shortestHTTP is the same for HTTP, where either end may have to compute for a
+// handshake first.
+const shortestHTTP = 300 * time.Millisecond
+
 // Supply is where the handset gets its power from. *wire.SwitchPort is one.
 type Supply interface {
 	// Power tells whether there is power.

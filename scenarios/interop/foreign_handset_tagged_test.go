@@ -33,7 +33,7 @@ func tagged(t *testing.T, bin string) {
 		),
 	}, trunk, access)
 	witness := tsharkAt(t, trunk)
-	showsJust(t, l.run(`over (tftp|https) \[(XPT-0[126]|ORD|WIF|CFG-0[13]|FWU-01)`), verdicts{
+	showsJust(t, l.run(`over (tftp|https) \[(XPT-0[126]|`+ordRows+`|WIF-01|CFG-0[13]|FWU-01)`), verdicts{
 		pass: "XPT-01 XPT-02 XPT-06 ORD-01 ORD-02 ORD-03 ORD-04 ORD-05 ORD-07 WIF-01 CFG-01 CFG-03 FWU-01 FWU-03 RBT-04",
 	})
 	from, to := 0, 0

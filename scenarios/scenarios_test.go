@@ -12,6 +12,7 @@ import (
 
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/golden"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
@@ -21,6 +22,7 @@ var (
 	handset = flag.String("handset", "ip8830", "handset of the embedded bench")
 	filter  = flag.String("filter", "", "regular expression on a spec's text, which holds its rows")
 	defects = flag.String("defect", "", "defects of the handset, comma-separated")
+	points  = flag.Int("points", 2, "how many values of each range are tried; 0 is all of them")
 	seed    = flag.Int64("rig-seed", 1, "seed of names, versions and orders")
 	out     = flag.String("out", "", "folder for the evidence; blank is a temporary one")
 )
@@ -44,6 +46,14 @@ func TestScenarios(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
+	record, err := golden.LoadFor(b, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := *filter
+	if only == "" && testing.Short() {
+		only = "over tftp" // what differs over HTTP is the transport's own tests'
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	authorities, err := rig.LoadAuthorities(filepath.Join(dir, "state"))
@@ -56,7 +66,7 @@ func TestScenarios(t *testing.T) {
 	}
 	var specs []report.Spec
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(dir, h.Name), Filter: *filter, Seed: *seed, OperatorMax: -1,
+		Lane: lane, Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Golden: record,
 		Rerun: "go test ./scenarios -args -handset " + h.Name + " -filter '%s'",
 		Done:  func(s report.Spec) { specs = append(specs, s) },
 	}

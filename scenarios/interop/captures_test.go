@@ -51,11 +51,16 @@ func TestEvidence(t *testing.T) {
 	t.Run("an interrupted run leaves all it recorded", func(t *testing.T) { interrupted(t, bin) })
 }
 
-// fullRun runs every scenario on two handsets and returns the run's folder.
+// compared are the rows whose recordings are held against tshark's reading: all
+// that a vendor promises, and the faults of each service; a whole run takes
+// minutes more and has nothing of another kind.
+const compared = `\[(XPT-0[1-5]|ORD-0|CFG-(0[1239]|11)|RBT-0[1-5]|FWU-0[1-4]|TLS-0|TLS-12|AUT-0[1-4]|RSY-0[1-4]|WIF-01|NET-0[12]|DHC-02|TIM-02)`
+
+// fullRun runs those scenarios on two handsets and returns the run's folder.
 func fullRun(t *testing.T, bin string) string {
 	t.Helper()
 	out := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), bin, "run", "--handset", "ip8830,ip8820-wifi", "--out", out, "--seed", "1", "--quiet")
+	cmd := exec.CommandContext(t.Context(), bin, "run", "--handset", "ip8830,ip8820-wifi", "--out", out, "--seed", "1", "--quiet", "--filter", compared)
 	began := time.Now()
 	text, err := cmd.CombinedOutput()
 	switch code := exitCode(t, err); code {

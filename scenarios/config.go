@@ -212,7 +212,7 @@ var _ = scenario("survives a damaged encrypted file, and the next good cycle res
 			{"cut to half", func(b []byte) []byte { return b[:len(b)/16*8] }},
 			{"a bit flipped in the first block", flipped(1)},
 			{"a bit flipped in the last block", flipped(-2)},
-			{"bytes too many at the end", func(b []byte) []byte { return append(b[:len(b):len(b)], 1, 2, 3) }},
+			{"bytes too many at the end", func(b []byte) []byte { return append(slices.Clip(b), 1, 2, 3) }},
 		} {
 			if phone.over != timeline.TFTP && i > 0 {
 				continue // how a file came makes no difference to most of them

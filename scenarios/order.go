@@ -6,7 +6,6 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
-	"ip88rig/rig/bench"
 	"ip88rig/rig/model"
 )
 
@@ -37,7 +36,7 @@ var _ = scenario("asks for the version file after the configuration files, the s
 	})
 
 var _ = scenario("names its own file by the MAC of the WiFi module",
-	covers("ORD-03"), anyTransport(), takes(1), onLink(bench.WiFi), first(5),
+	covers("ORD-03"), anyTransport(), takes(1), onWiFi(), first(5),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs(ctx)
 

@@ -11,7 +11,6 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
-	"ip88rig/rig/bench"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/httpd"
 	"ip88rig/rig/impair"
@@ -164,7 +163,7 @@ var _ = scenario("takes its time from power to registered",
 // simulated handset the air is its link.
 
 var _ = scenario("comes back to its access point, whatever that does, in every stage of the cycle",
-	covers("WIF-02"), anyTransport(), onLink(bench.WiFi), takes(12),
+	covers("WIF-02"), anyTransport(), onWiFi(), takes(12),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		var points []point
@@ -183,7 +182,7 @@ var _ = scenario("comes back to its access point, whatever that does, in every s
 	})
 
 var _ = scenario("associates in its own time",
-	covers("WIF-03"), over(timeline.TFTP), onLink(bench.WiFi), takes(1),
+	covers("WIF-03"), over(timeline.TFTP), onWiFi(), takes(1),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
@@ -299,7 +298,7 @@ var _ = scenario("provisions once its link is back, without being powered",
 	})
 
 var _ = scenario("provisions once it is back at its access point, without being powered",
-	covers("WIF-02"), anyTransport(), onLink(bench.WiFi), takes(1), standsOn("RSY-01"),
+	covers("WIF-02"), anyTransport(), onWiFi(), takes(1), standsOn("RSY-01"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Finish(ctx, phone.PowerCycle(ctx))

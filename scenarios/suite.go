@@ -176,8 +176,8 @@ func over(t ...timeline.Transport) option { return func(s *story) { s.over = t }
 // anyTransport is the dimension of every row that names no transport.
 func anyTransport() option { return over(timeline.TFTP, timeline.HTTP, timeline.HTTPS) }
 
-// onLink limits the story to handsets on that link.
-func onLink(l bench.Link) option { return func(s *story) { s.links = []bench.Link{l} } }
+// onWiFi limits the story to handsets with a WiFi module.
+func onWiFi() option { return func(s *story) { s.links = []bench.Link{bench.WiFi} } }
 
 // takes declares the cost: power cycles, for the plan before a run.
 func takes(power int) option { return func(s *story) { s.power = power } }

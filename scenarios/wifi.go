@@ -5,14 +5,13 @@ import (
 	. "github.com/onsi/gomega"
 
 	. "ip88rig/capture/match"
-	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
 )
 
 // WIF: the WiFi module.
 
 var _ = scenario("sends every frame of the cycle from the module's MAC",
-	covers("WIF-01"), anyTransport(), takes(1), onLink(bench.WiFi),
+	covers("WIF-01"), anyTransport(), takes(1), onWiFi(),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs(ctx)
 
@@ -22,7 +21,7 @@ var _ = scenario("sends every frame of the cycle from the module's MAC",
 	})
 
 var _ = scenario("names its own file by its own MAC once the module is gone",
-	covers("ORD-02"), anyTransport(), takes(2), onLink(bench.WiFi), byHand("remove-module", "install-module"),
+	covers("ORD-02"), anyTransport(), takes(2), onWiFi(), byHand("remove-module", "install-module"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		module := phone.lane.Handset.Module

@@ -384,7 +384,7 @@ func (s source) option(out *story, a *ast.CallExpr) {
 		out.terms = append(out.terms, "stands on "+strings.Join(texts, " "))
 	case "byHand":
 		out.terms = append(out.terms, "by hand: "+strings.Join(texts, ", "))
-	case "onLink":
+	case "onWiFi":
 		out.terms = append(out.terms, "with a WiFi module only")
 	case "needsField":
 		out.terms = append(out.terms, "needs the fact "+words[0])

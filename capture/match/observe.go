@@ -433,6 +433,8 @@ func (m authenticates) Measure(v timeline.View) []Value {
 			scheme = e.Fields["http.authorization.scheme"]
 		case e.Kind == timeline.HTTPRequest && e.Fields["auth.scheme"] != "":
 			scheme = e.Fields["auth.scheme"]
+		case e.Kind == timeline.HTTPResponse && e.File == "":
+			// An answer to a request of before, sent again to who has booted since.
 		case e.Kind == timeline.HTTPResponse && e.Status == 401:
 			challenged++
 		case e.Kind == timeline.HTTPResponse && e.Status == 200:

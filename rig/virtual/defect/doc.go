@@ -137,13 +137,13 @@ func Doc(n Name) string {
 	case LinkLossSticks:
 		return "provisions no more after its link was down, until it is powered again (NET-03)."
 	case BootsSlowly:
-		return "spends a hundred times as long as it should in the boot loader (NET-04)."
+		return "spends twenty times as long as it should in the boot loader (NET-04)."
 	case DeauthSticks:
 		return "does not come back to the access point after a de-authentication (WIF-02)."
 	case ModuleNameSticks:
 		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
 	case AssociatesSlowly:
-		return "takes a hundred times as long as it should to associate (WIF-03)."
+		return "takes forty times as long as it should to associate (WIF-03)."
 	case Option66Wins:
 		return "takes the TFTP server of option 66 although option 150 names one too (XPT-07)."
 	case MalformedURLHangs:

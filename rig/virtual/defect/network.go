@@ -40,13 +40,13 @@ const (
 	AnyTransferID Name = "any-transfer-id"
 	// LinkLossSticks provisions no more after its link was down, until it is powered again (NET-03).
 	LinkLossSticks Name = "link-loss-sticks"
-	// BootsSlowly spends a hundred times as long as it should in the boot loader (NET-04).
+	// BootsSlowly spends twenty times as long as it should in the boot loader (NET-04).
 	BootsSlowly Name = "boots-slowly"
 	// DeauthSticks does not come back to the access point after a de-authentication (WIF-02).
 	DeauthSticks Name = "deauth-sticks"
 	// ModuleNameSticks keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02).
 	ModuleNameSticks Name = "module-name-sticks"
-	// AssociatesSlowly takes a hundred times as long as it should to associate (WIF-03).
+	// AssociatesSlowly takes forty times as long as it should to associate (WIF-03).
 	AssociatesSlowly Name = "associates-slowly"
 )
 

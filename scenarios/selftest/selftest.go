@@ -23,6 +23,9 @@ type Expectation struct {
 	Drifts []string
 	// Blocks are rows that may be blocked, in part or whole; "*" is any.
 	Blocks []string
+	// Only, if any, are the declared rows that were tried: the others are not
+	// asked for.
+	Only []string
 	// WiFi: the defect shows on a handset with a WiFi module only.
 	WiFi bool
 }
@@ -35,6 +38,28 @@ func Expected(n defect.Name) (Expectation, bool) {
 		}
 	}
 	return Expectation{}, false
+}
+
+// Own is the expectation of the one row that the defect is made for, which its
+// line of documentation names last; of all declared rows where it names none of
+// them.
+func (e Expectation) Own() Expectation {
+	doc := defect.Doc(e.Defect)
+	if i := strings.LastIndexByte(doc, '('); i >= 0 {
+		row := strings.TrimRight(doc[i+1:], ").")
+		if slices.Contains(slices.Concat(e.Fails, e.Drifts), row) {
+			e.Only = []string{row}
+		}
+	}
+	return e
+}
+
+// Rows are those that must turn red.
+func (e Expectation) Rows() []string {
+	if len(e.Only) > 0 {
+		return e.Only
+	}
+	return slices.Concat(e.Fails, e.Drifts)
 }
 
 // Compare holds what a run found against the expectation. The result is empty
@@ -57,8 +82,9 @@ func (e Expectation) Compare(h report.Handset) []string {
 			}
 		}
 	}
+	tried := func(row string) bool { return len(e.Only) == 0 || slices.Contains(e.Only, row) }
 	for _, row := range e.Drifts {
-		if !drifted[row] {
+		if tried(row) && !drifted[row] {
 			wrong = append(wrong, row+" was to drift and did not")
 		}
 	}
@@ -68,7 +94,7 @@ func (e Expectation) Compare(h report.Handset) []string {
 		}
 	}
 	for _, row := range e.Fails {
-		if !failed[row] {
+		if tried(row) && !failed[row] {
 			wrong = append(wrong, row+" was to fail and did not")
 		}
 	}

@@ -96,6 +96,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				return p.lane(ctx, h)
 			}
 			// Its own rows are tried whole: only one value of a sweep may show it.
+			if own {
+				e = e.Own()
+			}
 			got := try("own", ownRows(e), 0)
 			if !own && ctx.Err() == nil {
 				got = joined(got, try("all", "", c.Points))
@@ -150,7 +153,7 @@ func joined(first, then report.Handset) report.Handset {
 
 // ownRows is the filter that lets the specs of a defect's own rows through.
 func ownRows(e selftest.Expectation) string {
-	return `\[.*(` + strings.Join(slices.Concat(e.Fails, e.Drifts), "|") + `).*\]$`
+	return `\[.*(` + strings.Join(e.Rows(), "|") + `).*\]$`
 }
 
 // declared is the rows that a defect declares, as they are told.

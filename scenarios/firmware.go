@@ -51,7 +51,7 @@ func upAndDown() func(SpecContext, *Phone) {
 		Eventually(ctx, down.Within(phone.Patience.Upgrade)).Should(Show("FWU-03", Download(phone.Files(golden)...)))
 		back := down.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
 		Eventually(ctx, back.Within(phone.Patience.Boot)).Should(Show("FWU-03", phone.Runs(golden, next)))
-		phone.IsGolden()
+		phone.RunsGolden()
 	}
 }
 

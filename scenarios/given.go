@@ -232,10 +232,8 @@ func (p *Phone) agentTells() bool {
 	return ok && (p.lane.Handset.Simulated || fact.Source.Settled())
 }
 
-// IsGolden notes that the handset is back at golden's version.
-func (p *Phone) IsGolden() { p.run.known.version = "" }
-
-// RunsGolden notes that a version was published and not installed.
+// RunsGolden notes that golden's version runs: it is back, or another one was
+// published and not installed.
 func (p *Phone) RunsGolden() { p.run.known.version = "" }
 
 // ProveCheckSync claims the phone and, once a run, proves that NOTIFY brings it

@@ -56,7 +56,7 @@ func verbs() []string {
 func silent(name string) bool {
 	return unicode.IsLower(rune(name[0])) || slices.Contains([]string{
 		"Field", "Global", "Own", "Version", "Files", "ListedNames", "Listed", "Firmware", "Quiet", "OtherURL", "RegisteredAs", "AskedOver",
-		"IsGolden", "RunsGolden", "Text", "Sealed", "AnySoftware", "FreshUser", "FreshExpires",
+		"RunsGolden", "Text", "Sealed", "AnySoftware", "FreshUser", "FreshExpires",
 	}, name)
 }
 

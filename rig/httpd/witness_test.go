@@ -66,7 +66,8 @@ func openBench(t *testing.T, plan *fault.Plan, content []byte) *bench {
 	b := &bench{dec: decode.New(decode.Config{HandsetMACs: []string{handsetMAC.String()}}), closed: make(chan struct{}, 100)}
 	sw := wire.NewSwitch()
 	open := func(p wire.Port, mac net.HardwareAddr, a netip.Addr) *host.Host {
-		h, err := host.New(t.Context(), host.Config{Port: p, MAC: mac, Addrs: []netip.Prefix{netip.PrefixFrom(a, 24)}, Seed: 1})
+		// The host outlives the service: t.Context ends before either's cleanup.
+		h, err := host.New(context.WithoutCancel(t.Context()), host.Config{Port: p, MAC: mac, Addrs: []netip.Prefix{netip.PrefixFrom(a, 24)}, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,7 +63,7 @@ func parse(t *testing.T, text, dir string) bench.Bench {
 
 func check(t *testing.T, b bench.Bench, s preflight.System) []preflight.Finding {
 	t.Helper()
-	return preflight.Check(t.Context(), preflight.Config{Bench: b, Out: "out", Probe: time.Millisecond, System: s})
+	return preflight.Check(t.Context(), preflight.Config{Bench: b, Out: "out", Probe: 50 * time.Millisecond, System: s})
 }
 
 func find(t *testing.T, fs []preflight.Finding, name string) preflight.Finding {

@@ -235,7 +235,7 @@ func tftpWitnesses() []witness {
 		{
 			name: "timing: a late block", rules: []fault.Rule{on("block 2").Do(tftpd.Delay{By: 800 * time.Millisecond}).Once()},
 			run: hpa + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_delta > 0.7", exactly(1)}, {"tftp.opcode == 3", exactly(6)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_relative > 0.7", exactly(1)}, {"tftp.opcode == 3", exactly(6)}},
 		},
 		{
 			name: "timing: a block that comes three times", rules: []fault.Rule{on("block 2").Do(tftpd.Duplicate{Copies: 2}).Once()},
@@ -580,7 +580,7 @@ func sntpWitnesses() []witness {
 		{
 			name: "delay: an answer on a long way", rules: all(sntpd.Delay{By: 600 * time.Millisecond}), fired: []bounds{atLeast(1)},
 			run: ntpdig, says: `\+0?\.3|-0?\.3|\+/- 0\.[2-9]`,
-			shows: []shown{{"ntp.flags.mode == 4 && frame.time_delta > 0.55", exactly(1)}},
+			shows: []shown{{"ntp.flags.mode == 4 && udp.time_delta > 0.55", exactly(1)}},
 		},
 	}
 }

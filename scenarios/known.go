@@ -74,15 +74,15 @@ func restsOn(row string) []string {
 		return []string{model.OptionNumberField, model.WitnessFields}
 	case "CFG-01", "CFG-02", "CFG-09", "CFG-11", "RBT-02":
 		return []string{model.WitnessFields}
-	case "CFG-03":
+	case "CFG-03", "CFG-08":
 		return []string{model.WitnessFields, model.DecryptKeyForm}
-	case "RBT-01", "RBT-03", "RBT-05":
+	case "RBT-01", "RBT-03", "RBT-05", "RBT-06":
 		return []string{model.RebootFields}
 	case "FWU-09", "RSY-03":
 		return []string{model.DownloadFlagFields}
 	case "TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06":
 		return []string{model.MaskField}
-	case "AUT-01", "AUT-02", "AUT-04":
+	case "AUT-01", "AUT-02", "AUT-03", "AUT-04":
 		return []string{model.CredentialFields}
 	}
 	return nil

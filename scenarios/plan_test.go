@@ -396,6 +396,8 @@ func (s source) option(out *story, a *ast.CallExpr) {
 		out.terms = append(out.terms, "risk: lockout")
 	case "riskBrick":
 		out.terms = append(out.terms, "risk: brick")
+	case "needsAir":
+		out.terms = append(out.terms, "simulated handsets only")
 	case "fullDepth":
 		out.terms = append(out.terms, "full depth only")
 	case "first":

@@ -17,6 +17,7 @@ import (
 	"ip88rig/capture/match"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
+	"ip88rig/rig/impair"
 	"ip88rig/rig/report"
 )
 
@@ -484,6 +485,9 @@ func (r *run) goHome(ctx context.Context) {
 // Inject declares a fault; one that never fires makes the spec inconclusive.
 func (p *Phone) Inject(rule fault.Rule) {
 	GinkgoHelper()
+	if _, cut := rule.Effect().(impair.PowerCut); cut && !p.run.spec.story.brick {
+		p.run.inconclusive("only a riskBrick story cuts the power by a fault: " + rule.String())
+	}
 	if err := p.lane.Inject(rule); err != nil {
 		p.run.inconclusive(err.Error())
 	}

@@ -206,26 +206,16 @@ func (p *Phone) try(ctx context.Context, row string, pt point) Outcome {
 		Eventually(ctx, up).Should(ShowCase(row, pt.name+": its files whole or not at all", RegisterAsOneOf(old, fresh)))
 	}
 	p.Calm()
-	outcome := p.outcome(ctx, boot, fresh)
-	if outcome == Lost {
-		Eventually(ctx, p.PowerCycle(ctx).Within(p.Patience.Boot)).Should(ShowCase(row, pt.name+": it is not lost", fresh))
-	}
-	return outcome
-}
-
-// outcome looks for the new line: at once, on its own, after one more cycle.
-func (p *Phone) outcome(ctx context.Context, boot *timeline.Window, fresh RegisterWith) Outcome {
-	GinkgoHelper()
+	// The new line comes at once, on its own, or after one more cycle.
 	if fresh.Judge(boot.View()).OK {
 		return Unharmed
 	}
 	if p.awaits(ctx, p.Quiet(boot), fresh) {
 		return RecoveredItself
 	}
-	if p.awaits(ctx, p.PowerCycle(ctx).Within(p.Patience.Boot), fresh) {
-		return RecoveredByRig
-	}
-	return Lost
+	again := p.PowerCycle(ctx).Within(p.Patience.Boot)
+	Eventually(ctx, again).Should(ShowCase(row, pt.name+": it is not lost", fresh))
+	return RecoveredByRig
 }
 
 // sees waits for a fact; a window that closes without it is no failure.

@@ -164,7 +164,7 @@ var _ = scenario("takes its time from power to registered",
 // simulated handset the air is its link.
 
 var _ = scenario("comes back to its access point, whatever that does, in every stage of the cycle",
-	covers("WIF-02"), anyTransport(), onWiFi(), takes(12),
+	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(12),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		var points []point
@@ -299,7 +299,7 @@ var _ = scenario("provisions once its link is back, without being powered",
 	})
 
 var _ = scenario("provisions once it is back at its access point, without being powered",
-	covers("WIF-02"), anyTransport(), onWiFi(), takes(1), standsOn("RSY-01"),
+	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(1), standsOn("RSY-01"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Finish(ctx, phone.PowerCycle(ctx))

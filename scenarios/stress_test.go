@@ -1,0 +1,31 @@
+package scenarios
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestBisectNarrowsToTheChange(t *testing.T) {
+	for _, change := range []int64{1, 37, 99, 100} {
+		asked := 0
+		last, first := bisect(0, 100, 1, func(v int64) bool { asked++; return v < change })
+		if last != change-1 || first != change {
+			t.Errorf("change at %d: got %d and %d", change, last, first)
+		}
+		if asked > 7 {
+			t.Errorf("change at %d: asked %d times of 100 values", change, asked)
+		}
+	}
+	if last, first := bisect(0, 100, 25, func(v int64) bool { return v < 60 }); first-last > 25 || last >= 60 || first < 60 {
+		t.Errorf("no wider than 25: got %d and %d", last, first)
+	}
+}
+
+func TestTriedTakesBothEnds(t *testing.T) {
+	all := []int{1, 2, 3, 4, 5}
+	for n, want := range map[int][]int{0: all, 1: {1}, 2: {1, 5}, 3: {1, 3, 5}, 9: all} {
+		if got := tried(all, n); !slices.Equal(got, want) {
+			t.Errorf("%d of them: got %v, want %v", n, got, want)
+		}
+	}
+}

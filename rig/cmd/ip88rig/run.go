@@ -459,6 +459,11 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.say(h, "%s", progress(*u.Done))
 	case u.Ask != nil:
 		l.withdraw()
+		if l.nobody != nil {
+			// The lane is about to end: what it still asks is not shown.
+			_ = l.answers.Encode(pipe.Down{Number: u.Ask.Number, Error: l.nobody.Error()})
+			return nil
+		}
 		ctx, l.withdrawn = context.WithCancel(ctx)
 		// Ends with its answer, with the lane, or when the lane waits no more: who
 		// does not answer keeps nobody from hearing what the lane says meanwhile.
@@ -496,13 +501,16 @@ func (l *follower) withdraw() {
 // specs would only wait in vain.
 func (l *follower) question(ctx context.Context, ask pipe.Question) {
 	err := l.terminal.question(ctx, l.handset.Name+": "+ask.Text)
+	if errors.Is(err, errNobody) {
+		l.nobody = fmt.Errorf("%w; asked to: %s", err, ask.Text)
+		// The interrupt is the answer: with another one the lane would go on until
+		// it hears of the interrupt.
+		l.interrupt()
+		return
+	}
 	d := pipe.Down{Number: ask.Number}
 	if err != nil {
 		d.Error = err.Error()
-	}
-	if errors.Is(err, errNobody) {
-		l.nobody = fmt.Errorf("%w; asked to: %s", err, ask.Text)
-		l.interrupt()
 	}
 	_ = l.answers.Encode(d) // a lane that has ended hears nothing
 }

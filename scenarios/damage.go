@@ -177,7 +177,7 @@ func (p *Phone) SetBackAsterisked() {
 // seen from the version that it runs.
 func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, golden, next firmware.Version) {
 	GinkgoHelper()
-	points = tried(points, p.run.Points)
+	points = tried(points, p.run.points())
 	var out []Outcome
 	for _, pt := range points {
 		p.Publish(next)

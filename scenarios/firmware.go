@@ -191,7 +191,7 @@ var _ = scenario("keeps the old version when a transfer breaks off, and upgrades
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
 		size := int64(len(next.Files[0].Content))
-		points := tried([]int64{0, size - 2048, size / 2}, phone.run.Points)
+		points := tried([]int64{0, size - 2048, size / 2}, phone.run.points())
 		if phone.over != timeline.TFTP {
 			points = points[len(points)-1:] // how often is TFTP's to show
 		}

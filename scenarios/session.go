@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -70,7 +71,7 @@ func newRun(o Options) *run {
 }
 
 // begin opens the spec's recording and returns the phone with nothing given.
-func (r *run) begin(s *story, over timeline.Transport) *Phone {
+func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Phone {
 	GinkgoHelper()
 	spec := &specRun{story: s, over: over, excused: map[string]bool{}}
 	spec.result = report.Spec{
@@ -87,6 +88,7 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 			Skip("filtered out")
 		}
 	}
+	r.take(ctx)
 	if reason := s.skipReason(r.Options, over); reason != "" {
 		r.skip(reason)
 	}
@@ -116,6 +118,26 @@ func (r *run) begin(s *story, over timeline.Transport) *Phone {
 	spec.opened = true
 	r.phone = &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
 	return r.phone
+}
+
+// take asks for the spec where lanes share them, and leaves it to the lane that
+// has it.
+func (r *run) take(ctx context.Context) {
+	GinkgoHelper()
+	if r.Take == nil {
+		return
+	}
+	spec := r.spec
+	mine, others, err := r.Take(ctx, spec.result.ID, spec.story.turn(), r.broken)
+	if err != nil || !mine {
+		r.spec = nil
+		if err != nil {
+			Skip("not dealt: " + err.Error())
+		}
+		Skip("another lane has it")
+	}
+	maps.Copy(r.broken, others)
+	spec.result.Start = time.Now()
 }
 
 // verb writes a step of the scenario into the journal and returns the window
@@ -318,13 +340,29 @@ func (r *run) end(ctx SpecContext) {
 	}
 	r.tellOutcome()
 	spec.result.Frames = r.Lane.Recorder.Frames()
-	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
+	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, r.between())); err != nil {
 		spec.troubles = append(spec.troubles, err.Error())
 	}
 	spec.opened = false
 	if failed {
 		AddReportEntry("timeline", r.Lane.LastText(), ReportEntryVisibilityFailureOrVerbose)
 	}
+}
+
+// points is how many values of a range the spec at hand tries; 0: all.
+func (r *run) points() int {
+	if whole, err := regexp.MatchString(r.Whole, r.spec.result.Name); r.Whole != "" && err == nil && whole {
+		return 0
+	}
+	return r.Points
+}
+
+// between is the name of the folder for what comes between two specs.
+func (r *run) between() string {
+	if r.Part > 1 {
+		return fmt.Sprintf("between-%d", r.Part)
+	}
+	return "between"
 }
 
 // finish sums the spec up, also one that was skipped, and hands it over.

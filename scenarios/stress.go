@@ -175,7 +175,7 @@ func tried[T any](points []T, n int) []T {
 // holds a file in part.
 func (p *Phone) Sweep(ctx context.Context, row string, points []point) {
 	GinkgoHelper()
-	points = tried(points, p.run.Points)
+	points = tried(points, p.run.points())
 	out := make([]Outcome, 0, len(points))
 	for _, pt := range points {
 		out = append(out, p.try(ctx, row, pt))

@@ -13,6 +13,7 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -50,8 +51,17 @@ type Options struct {
 	Seed   int64
 	// AllowLockout and AllowBrick admit specs of that risk on a real handset.
 	AllowLockout, AllowBrick bool
-	// Points bounds how many values of a range are tried; 0: all.
+	// Points bounds how many values of a range are tried; 0: all. Whole is a regular
+	// expression on the texts of specs in which all are tried whatever Points says;
+	// blank: none.
 	Points int
+	Whole  string
+	// Take asks for a spec, by its ID and priority, where several lanes share those
+	// of one handset: it tells what this lane has failed, by row and transport, and
+	// hears what all have. Nil: all specs are this lane's.
+	Take func(ctx context.Context, spec string, priority int, broken map[string]string) (mine bool, others map[string]string, err error)
+	// Part tells the lanes of one handset apart, from 1; 0 is its only one.
+	Part int
 	// OperatorMax bounds how often a person must act; below 0 is no bound.
 	OperatorMax int
 	// Golden is what observed rows are compared with; nil: there is no record of
@@ -80,6 +90,9 @@ func Configure(o Options) error {
 		if _, err := regexp.Compile(o.Filter); err != nil {
 			return fmt.Errorf("filter %q: %w", o.Filter, err)
 		}
+	}
+	if _, err := regexp.Compile(o.Whole); err != nil {
+		return fmt.Errorf("whole %q: %w", o.Whole, err)
 	}
 	if o.Depth == "" {
 		o.Depth = Night
@@ -251,18 +264,21 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 			return
 		}
 		for _, over := range s.transports(session.Lane.Handset) {
-			priority := s.priority
-			if s.hands > 0 {
-				// Hand work comes together, at the end.
-				priority--
-			}
 			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
-			It(s.text(over), labels, SpecPriority(priority), func(ctx SpecContext) {
-				phone := session.begin(s, over)
+			It(s.text(over), labels, SpecPriority(s.turn()), func(ctx SpecContext) {
+				phone := session.begin(ctx, s, over)
 				s.body(ctx, phone)
 			})
 		}
 	})
+}
+
+// turn is the story's priority: larger runs earlier.
+func (s *story) turn() int {
+	if s.hands > 0 {
+		return s.priority - 1 // hand work comes together, at the end
+	}
+	return s.priority
 }
 
 func (s *story) text(over timeline.Transport) string {

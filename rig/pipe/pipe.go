@@ -26,6 +26,8 @@ type Up struct {
 	Waiting string       `json:"waiting,omitempty"`
 	// Ask wants something done by hand; the answer comes down.
 	Ask *Question `json:"ask,omitempty"`
+	// Take asks for a spec that lanes share; the answer comes down.
+	Take *Take `json:"take,omitempty"`
 	// Withdrawn is the number of a question that nobody waits for any more.
 	Withdrawn int `json:"withdrawn,omitempty"`
 	// Left says after the last spec why the handset is not at golden, Home that it
@@ -57,6 +59,10 @@ type Down struct {
 	Number int `json:"number"`
 	// Error says why it was not done; blank: it was.
 	Error string `json:"error,omitempty"`
+	// Taken answers a Take: the spec is the lane's. Broken is what all lanes have
+	// failed so far.
+	Taken  bool              `json:"taken,omitempty"`
+	Broken map[string]string `json:"broken,omitempty"`
 }
 
 // MaxLine bounds a message, in bytes: a spec's result with its failure text.
@@ -110,26 +116,36 @@ var _ control.Operator = (*Lane)(nil)
 
 // Do implements control.Operator: the parent owns the terminal.
 func (l *Lane) Do(ctx context.Context, r control.Request) error {
+	number := l.number()
+	d, err := l.answer(ctx, number, Up{Ask: &Question{Number: number, Request: r}})
+	if err == nil && d.Error != "" {
+		return errors.New(d.Error)
+	}
+	return err
+}
+
+// number is that of the next question.
+func (l *Lane) number() int {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.asked++
-	number := l.asked
-	l.mu.Unlock()
-	l.Send(Up{Ask: &Question{Number: number, Request: r}})
+	return l.asked
+}
+
+// answer asks the parent and waits for what it says.
+func (l *Lane) answer(ctx context.Context, number int, u Up) (Down, error) {
+	l.Send(u)
 	for {
 		select {
 		case d := <-l.answers:
-			switch {
-			case d.Number != number: // of a question that was withdrawn
-			case d.Error != "":
-				return errors.New(d.Error)
-			default:
-				return nil
+			if d.Number == number { // else of a question that was withdrawn
+				return d, nil
 			}
 		case <-l.gone:
-			return errors.New("the parent process is gone")
+			return Down{}, errors.New("the parent process is gone")
 		case <-ctx.Done():
 			l.Send(Up{Withdrawn: number})
-			return ctx.Err()
+			return Down{}, ctx.Err()
 		}
 	}
 }

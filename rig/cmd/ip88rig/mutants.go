@@ -26,7 +26,8 @@ type mutantsCmd struct {
 	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
-	Parallel int      `help:"How many defects at once; most of their time is waiting (12 keep half of two cores busy)." default:"12"`
+	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"8"`
+	Lanes    int      `help:"How many copies of a handset share its specs." default:"2"`
 }
 
 // Help is what "ip88rig mutants --help" shows beside the flags.
@@ -49,8 +50,8 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Points < 0 || c.Parallel < 1 {
-		return usage("--points %d --parallel %d: want 0 or more, and 1 or more", c.Points, c.Parallel)
+	if c.Points < 0 || c.Parallel < 1 || c.Lanes < 1 || c.Lanes > maxLanes {
+		return usage("--points %d --parallel %d --lanes %d: want 0 or more, 1 or more, and 1 to %d", c.Points, c.Parallel, c.Lanes, maxLanes)
 	}
 	if len(list) == 0 {
 		fmt.Printf("no defect has changed since %s\n", c.Changed)
@@ -90,19 +91,15 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				return
 			}
 			from := time.Now()
-			try := func(part, filter string, points int) report.Handset {
-				run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Filter: filter, Points: points, Out: c.Out, Quiet: true, OperatorMax: -1}
-				p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect), part), state: state, terminal: term}
-				return p.lane(ctx, h)
-			}
+			run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Points: c.Points, Lanes: c.Lanes, Out: c.Out, Quiet: true, OperatorMax: -1}
 			// Its own rows are tried whole: only one value of a sweep may show it.
 			if own {
 				e = e.Own()
+				run.Filter = ownRows(e)
 			}
-			got := try("own", ownRows(e), 0)
-			if !own && ctx.Err() == nil {
-				got = joined(got, try("all", "", c.Points))
-			}
+			run.Whole = ownRows(e)
+			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
+			got := p.lane(ctx, h)
 			bad := slices.Compact(e.Compare(got)) // what spoils a spec stands at each of its judgements
 			mu.Lock()
 			defer mu.Unlock()
@@ -138,17 +135,6 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 		return exitError{report.ExitFailed, errors.New(strings.Join(wrong, ", "))}
 	}
 	return nil
-}
-
-// joined is what two lanes found of one handset, one after the other.
-func joined(first, then report.Handset) report.Handset {
-	then.Specs = slices.Concat(first.Specs, then.Specs)
-	if then.Died == "" {
-		then.Died = first.Died
-	}
-	then.CPU += first.CPU
-	then.MaxRSS = max(then.MaxRSS, first.MaxRSS)
-	return then
 }
 
 // ownRows is the filter that lets the specs of a defect's own rows through.

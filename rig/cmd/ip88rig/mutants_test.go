@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"ip88rig/rig/bench"
 	"ip88rig/rig/report"
@@ -27,13 +28,41 @@ func TestADefectWithoutAHandsetToShowOnIsAnError(t *testing.T) {
 	}
 }
 
-func TestWhatTwoLanesFoundIsJoined(t *testing.T) {
-	spec := func(name string, v report.Verdict) report.Spec { return report.Spec{Name: name, Verdict: v} }
+func TestWhatTheLanesOfAHandsetFoundIsJoined(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	spec := func(name string, after time.Duration) report.Spec {
+		return report.Spec{Name: name, Start: at.Add(after)}
+	}
 	got := joined(
-		report.Handset{Name: "ip8830", Died: "of hunger", MaxRSS: 7, CPU: 2, Specs: []report.Spec{spec("a", report.Fail)}},
-		report.Handset{Name: "ip8830", MaxRSS: 5, CPU: 3, Specs: []report.Spec{spec("a", report.Pass), spec("b", report.Pass)}},
+		report.Handset{Name: "ip8830", MaxRSS: 7, CPU: 2, Specs: []report.Spec{spec("a", 0), spec("c", 2)}},
+		report.Handset{Name: "ip8830", Died: "of hunger", Left: "without golden", MaxRSS: 5, CPU: 3, Specs: []report.Spec{spec("b", 1)}},
 	)
-	if len(got.Specs) != 3 || got.Specs[0].Verdict != report.Fail || got.Died != "of hunger" || got.MaxRSS != 7 || got.CPU != 5 {
+	names := ""
+	for _, s := range got.Specs {
+		names += s.Name
+	}
+	if names != "abc" || got.Died != "of hunger" || got.Left != "without golden" || got.MaxRSS != 12 || got.CPU != 5 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestOnlySimulatedHandsetsOnAWireInMemoryHaveCopies(t *testing.T) {
+	memory := bench.Bench{Wire: bench.Wire{Memory: true}}
+	phone := bench.Handset{Simulated: true, Power: bench.Power{Kind: "simulated"}}
+	byHand, iron := phone, phone
+	byHand.Power.Kind, iron.Simulated = "operator", false
+	for name, tt := range map[string]struct {
+		bench   bench.Bench
+		handset bench.Handset
+		want    int
+	}{
+		"in memory":         {memory, phone, 3},
+		"on an interface":   {bench.Bench{}, phone, 1},
+		"a hand's power":    {memory, byHand, 1},
+		"a handset of iron": {memory, iron, 1},
+	} {
+		if got := (&parent{cmd: &runCmd{Lanes: 3}, bench: tt.bench}).lanes(tt.handset); got != tt.want {
+			t.Errorf("%s: %d lanes, want %d", name, got, tt.want)
+		}
 	}
 }

@@ -37,6 +37,8 @@ type runCmd struct {
 	Sabotage    string   `help:"A way to break the rig of simulated handsets on purpose: what must then come out is never a failure of the handset." hidden:""`
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
 	Points      int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"0"`
+	Whole       string   `help:"In specs whose text matches this regular expression all values are tried, whatever --points says." placeholder:"REGEX"`
+	Lanes       int      `help:"How many copies of a simulated handset share its specs, on a wire in memory; real ones have one lane each." default:"2"`
 	Out         string   `help:"Folder for runs; each run gets a folder of its own in it." default:"out" type:"path"`
 	Seed        int64    `help:"Seed of names, versions and orders; 0 is a new one." default:"0"`
 	Strict      bool     `help:"What is skipped counts too: exit code 3."`
@@ -117,8 +119,14 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if _, err := regexp.Compile(c.Filter); err != nil {
 		return usage("--filter %q: %v", c.Filter, err)
 	}
+	if _, err := regexp.Compile(c.Whole); err != nil {
+		return usage("--whole %q: %v", c.Whole, err)
+	}
 	if c.Points < 0 {
 		return usage("--points %d: want 0 for all, or how many", c.Points)
+	}
+	if c.Lanes < 1 || c.Lanes > maxLanes {
+		return usage("--lanes %d: want 1 to %d", c.Lanes, maxLanes)
 	}
 	if _, err := defect.Parse(c.Defect); err != nil {
 		return usage("--defect: %v", err)
@@ -317,8 +325,59 @@ func version() string {
 	return info.Main.Version
 }
 
-// lane starts the lane of one handset and follows it to its end.
+// maxLanes bounds how many lanes a handset has: each is a process.
+const maxLanes = 16
+
+// lanes tells how many lanes share a handset's specs: only of a simulated one on a
+// wire of its own are there copies.
+func (p *parent) lanes(h bench.Handset) int {
+	if !h.Simulated || !p.bench.Wire.Memory || h.Power.Kind != "simulated" {
+		return 1
+	}
+	return max(p.cmd.Lanes, 1)
+}
+
+// lane runs one handset's specs, in as many lanes as share them, to their end.
 func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
+	n := p.lanes(h)
+	if n == 1 {
+		return p.oneLane(ctx, h, 0, nil)
+	}
+	dealer := pipe.NewDealer()
+	parts := make([]report.Handset, n)
+	var wg sync.WaitGroup
+	for i := range parts {
+		// Ends with its lane.
+		wg.Go(func() {
+			parts[i] = p.oneLane(ctx, h, i+1, dealer)
+			dealer.Over(i + 1)
+		})
+	}
+	wg.Wait()
+	return joined(parts...)
+}
+
+// joined is what the lanes of one handset found together, in the order of time.
+func joined(parts ...report.Handset) report.Handset {
+	out := parts[0]
+	for _, part := range parts[1:] {
+		out.Specs = append(out.Specs, part.Specs...)
+		out.CPU += part.CPU
+		out.MaxRSS += part.MaxRSS // they run side by side
+		if out.Died == "" {
+			out.Died = part.Died
+		}
+		if out.Left == "" {
+			out.Left = part.Left
+		}
+	}
+	slices.SortStableFunc(out.Specs, func(a, b report.Spec) int { return a.Start.Compare(b.Start) })
+	return out
+}
+
+// oneLane starts a lane of one handset and follows it to its end. The part is 0
+// for its only one.
+func (p *parent) oneLane(ctx context.Context, h bench.Handset, part int, dealer *pipe.Dealer) report.Handset {
 	result := report.Handset{
 		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
 		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter, p.cmd.Points),
@@ -334,7 +393,7 @@ func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 		return result
 	}
 	result.Left = "its lane did not say how"
-	if err := p.follow(ctx, h, &result); err != nil && result.Died == "" {
+	if err := p.follow(ctx, h, part, dealer, &result); err != nil && result.Died == "" {
 		result.Died = err.Error()
 	}
 	interrupted := ctx.Err() != nil
@@ -365,7 +424,7 @@ func (p *parent) powerBack(ctx context.Context, h bench.Handset) {
 	}
 }
 
-func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Handset) (err error) {
+func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *pipe.Dealer, result *report.Handset) (err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("lane: %w", err)
@@ -374,7 +433,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // evidence is for everybody on the lab machine
 		return fmt.Errorf("lane: %w", err)
 	}
-	logFile, err := os.Create(filepath.Join(folder, "lane.log")) //nolint:gosec // the lane's own folder
+	logFile, err := os.Create(filepath.Join(folder, partName("lane", part)+".log")) //nolint:gosec // the lane's own folder
 	if err != nil {
 		return fmt.Errorf("lane: %w", err)
 	}
@@ -389,7 +448,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	}
 	lane := laneCmd{
 		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect, Sabotage: p.cmd.Sabotage,
-		Depth: p.cmd.Depth, Points: p.cmd.Points, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
+		Depth: p.cmd.Depth, Points: p.cmd.Points, Whole: p.cmd.Whole, Part: part, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
 		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}
 	cmd := exec.Command(exe, lane.args()...) //nolint:gosec,noctx // this program itself; it is ended by SIGINT below, so that evidence stays whole
@@ -402,7 +461,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 	}
 	_ = upW.Close()
 	_ = downR.Close()
-	l := &follower{parent: p, handset: h, result: result, answers: json.NewEncoder(downW), interrupt: sync.OnceFunc(func() { _ = cmd.Process.Signal(os.Interrupt) })}
+	l := &follower{parent: p, handset: h, result: result, part: part, dealer: dealer, answers: json.NewEncoder(downW), interrupt: sync.OnceFunc(func() { _ = cmd.Process.Signal(os.Interrupt) })}
 	stop := context.AfterFunc(ctx, l.interrupt)
 	defer stop()
 	readErr := pipe.Read(upR, func(u pipe.Up) error { return l.heard(ctx, u) })
@@ -437,6 +496,9 @@ type follower struct {
 	answers *json.Encoder
 	// interrupt ends the lane in good order, once.
 	interrupt func()
+	// part is the lane's among those that the dealer deals to; 0: it has all specs.
+	part   int
+	dealer *pipe.Dealer
 
 	// withdrawn ends the question that is asked now, answered waits for its end.
 	withdrawn context.CancelFunc
@@ -449,7 +511,9 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 	h, result := l.handset, l.result
 	switch {
 	case u.Plan != nil:
-		l.say(h, "%s", planText(h, *u.Plan))
+		if l.part <= 1 {
+			l.say(h, "%s", planText(h, *u.Plan, l.lanes(h)))
+		}
 	case u.Started != nil && !h.Simulated:
 		l.say(h, "begins   %s", u.Started.Name)
 	case u.Waiting != "" && !h.Simulated:
@@ -459,15 +523,20 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.say(h, "%s", progress(*u.Done))
 	case u.Ask != nil:
 		l.withdraw()
-		if l.nobody != nil {
+		if why := l.nobody; why != nil {
 			// The lane is about to end: what it still asks is not shown.
-			_ = l.answers.Encode(pipe.Down{Number: u.Ask.Number, Error: l.nobody.Error()})
-			return nil
+			_ = l.answers.Encode(pipe.Down{Number: u.Ask.Number, Error: why.Error()})
+			break
 		}
 		ctx, l.withdrawn = context.WithCancel(ctx)
 		// Ends with its answer, with the lane, or when the lane waits no more: who
 		// does not answer keeps nobody from hearing what the lane says meanwhile.
 		l.answered.Go(func() { l.question(ctx, *u.Ask) })
+	case u.Take != nil:
+		l.withdraw()
+		ctx, l.withdrawn = context.WithCancel(ctx)
+		// Ends with its answer, with the lane, or when the lane waits no more.
+		l.answered.Go(func() { l.deal(ctx, *u.Take) })
 	case u.Withdrawn != 0:
 		l.withdraw()
 	case u.Left != "":
@@ -515,6 +584,17 @@ func (l *follower) question(ctx context.Context, ask pipe.Question) {
 	_ = l.answers.Encode(d) // a lane that has ended hears nothing
 }
 
+// deal answers a lane that asks for a spec.
+func (l *follower) deal(ctx context.Context, t pipe.Take) {
+	if l.dealer == nil {
+		_ = l.answers.Encode(pipe.Down{Number: t.Number, Taken: true})
+		return
+	}
+	if d, err := l.dealer.Deal(ctx, l.part, t); err == nil {
+		_ = l.answers.Encode(d) // a lane that has ended hears nothing
+	}
+}
+
 func (p *parent) say(h bench.Handset, format string, args ...any) {
 	if p.cmd.Quiet {
 		return
@@ -526,14 +606,14 @@ func (p *parent) say(h bench.Handset, format string, args ...any) {
 const action = time.Minute
 
 // planText says how long it will take and how often a person must act.
-func planText(h bench.Handset, plan pipe.Plan) string {
+func planText(h bench.Handset, plan pipe.Plan, lanes int) string {
 	pt := h.Patience
 	each := pt.Off + pt.Boot/3
 	settle := pt.Settle
 	if h.Simulated {
 		each = 200 * time.Millisecond
 	}
-	about := time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle
+	about := (time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle) / time.Duration(lanes)
 	// A script does what hands would at a simulated handset, all but its power.
 	hands := plan.Hands
 	if h.Simulated {
@@ -561,6 +641,9 @@ func (p *parent) rerun(h bench.Handset) string {
 	}
 	if p.cmd.Points > 0 {
 		parts = append(parts, fmt.Sprintf("--points %d", p.cmd.Points))
+	}
+	if p.cmd.Whole != "" {
+		parts = append(parts, "--whole '"+p.cmd.Whole+"'")
 	}
 	if len(p.cmd.AllowRisk) > 0 {
 		parts = append(parts, "--allow-risk "+strings.Join(p.cmd.AllowRisk, ","))

@@ -1,5 +1,5 @@
-// Package control acts on a handset from outside: its power, and the hands of
-// a person at the phone or in its Web Manager. Each capability is a small
+// Package control acts on a handset from outside: its power, its access point,
+// and the hands of a person at the phone or in its Web Manager. Each capability is a small
 // interface with an implementation for the simulated bench, for a command hook
 // and for the operator at the terminal.
 package control
@@ -54,12 +54,36 @@ type Request struct {
 	MAC net.HardwareAddr
 	// Mask is the certificate checks to set: 1 authority, 2 name, 4 expiry.
 	Mask int
+	// ReadBack is what the handset's display or Web Manager shows once it is done;
+	// blank: there is nothing to look at. Who does it looks again before he says so.
+	ReadBack string
+}
+
+// Words are the text for a person, with what is to be looked at.
+func (r Request) Words() string {
+	if r.ReadBack == "" {
+		return r.Text
+	}
+	return r.Text + "; then look again: press Enter only if " + r.ReadBack + ", otherwise type what is shown"
 }
 
 // Operator does what only hands can do, and returns when it is done.
 type Operator interface {
 	Do(ctx context.Context, r Request) error
 }
+
+// Looker looks at a handset apart from the hands: whether its display or Web
+// Manager shows what a request asks for. Otherwise it returns a ShowsError. A
+// person who is asked does both at once, so that an Operator need not be one.
+type Looker interface {
+	Look(ctx context.Context, r Request) error
+}
+
+// ShowsError says that a handset shows something else than was asked for.
+type ShowsError struct{ Shows string }
+
+// Error implements error.
+func (e ShowsError) Error() string { return "it shows " + e.Shows }
 
 // ErrUnsupported says that this bench cannot do it; the spec is then skipped
 // with that reason.
@@ -92,16 +116,18 @@ type Hook struct {
 var _ Power = Hook{}
 
 // On runs the bench file's command.
-func (h Hook) On(ctx context.Context) error { return h.run(ctx, "power.on", h.OnCommand) }
+func (h Hook) On(ctx context.Context) error { return run(ctx, h.Timeout, "power.on", h.OnCommand) }
 
 // Off runs the bench file's command.
-func (h Hook) Off(ctx context.Context) error { return h.run(ctx, "power.off", h.OffCommand) }
+func (h Hook) Off(ctx context.Context) error { return run(ctx, h.Timeout, "power.off", h.OffCommand) }
 
-func (h Hook) run(ctx context.Context, what, command string) error {
-	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+// run runs a command of the bench file, with so much more in its environment.
+func run(ctx context.Context, timeout time.Duration, what, command string, env ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command) //nolint:gosec // the user's own command, from his bench file
 	cmd.WaitDelay = time.Second
+	cmd.Env = append(cmd.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return fmt.Errorf("%s: %q: %w: %s", what, command, err, strings.TrimSpace(string(out)))

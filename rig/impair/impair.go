@@ -1,5 +1,6 @@
 // Package impair is what goes wrong on the wire on purpose: frames are lost, late,
-// doubled, out of order or damaged, the link goes down, the power is cut. It
+// doubled, out of order or damaged, the link goes down, the access point
+// misbehaves, the power is cut. It
 // speaks the vocabulary of package fault, as service "wire":
 //
 //	fault.On(impair.ToHandset).Do(impair.Lose{}).From(3).Times(2)
@@ -343,7 +344,7 @@ func (j *judgement) do(e Effect, st *state) (did string) {
 		}
 		j.data = data
 		return Altered
-	case LinkDown, PowerCut, Phase: // whoever opened the lane does them
+	case LinkDown, PowerCut, Phase, Air: // whoever opened the lane does them
 	}
 	return ""
 }

@@ -384,6 +384,13 @@ func TestEveryEffectPrintsAndIsChecked(t *testing.T) {
 		{impair.PowerCut{After: s}, "", "more than 0"},
 		{impair.Phase{Name: "boot"}, `begins the wire's phase "boot"`, ""},
 		{impair.Phase{}, "", "needs a name"},
+		{impair.Air{Does: impair.Deauth, For: s}, "de-authenticates the module, held to be away for 1s", ""},
+		{impair.Air{Does: impair.Restart, For: s}, "restarts the access point, gone for 1s", ""},
+		{impair.Air{Does: impair.WrongPassphrase, For: s}, "has the access point want another passphrase for 1s", ""},
+		{impair.Air{Does: impair.Roam, For: s}, "leaves the module another access point, held to be away for 1s", ""},
+		{impair.Air{Does: impair.Channel, For: s}, "moves the access point to another channel, held to be away for 1s", ""},
+		{impair.Air{Does: impair.Roam}, "", "needs more than 0"},
+		{impair.Air{Does: "passphrase-right", For: s}, "", "an access point does no"},
 		{foreign{}, "", "the wire cannot do impair_test.foreign"},
 	} {
 		err := newBad(t).Can(tt.effect)

@@ -49,7 +49,7 @@ func seed(e Effect) uint64 {
 		return e.Seed
 	case Corrupt:
 		return e.Seed
-	case Reorder, Limit, LinkDown, PowerCut, Phase: // nothing by chance
+	case Reorder, Limit, LinkDown, PowerCut, Phase, Air: // nothing by chance
 	}
 	return 0
 }

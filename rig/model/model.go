@@ -120,6 +120,8 @@ const (
 	SNTPTries            = "sntp-tries"
 	SIPT1                = "sip-t1"
 	WiFiAssociationTime  = "wifi-association-time"
+	WiFiScanTime         = "wifi-scan-time"
+	WiFiRetryTime        = "wifi-retry-time"
 	PublicAuthorities    = "public-authorities"
 	DHCPDefaultLease     = "dhcp-default-lease"
 	LinkUpDHCP           = "link-up-dhcp"
@@ -193,6 +195,8 @@ func defaults() []Fact {
 		{Name: SNTPTries, Value: "3", Source: Inferred, Doc: "how often the time is asked before going on without", check: numbers},
 		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
 		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
+		{Name: WiFiScanTime, Value: "2s", Source: Inferred, Doc: "how long the WiFi module looks for its network when the access point is not where it was: another one, or another channel", check: duration},
+		{Name: WiFiRetryTime, Value: "10s", Source: Inferred, Doc: "until the WiFi module tries a network again whose passphrase is not its own", check: duration},
 		{Name: NameTemplateField, Value: "PROVISION/https_macform", Source: LIP68, Doc: "field that holds the template of the phone-specific file's name; blank when unknown", check: fieldsOrBlank},
 		{Name: NameTemplateOver, Value: "http https", Source: LIP68, Doc: "transports over which https_macform names the phone-specific file: tftp, http, https; none for a handset that disregards it", check: eachOf("tftp", "http", "https", "none")},
 		{Name: KeyInCycle, Value: "yes", Source: Inferred, Doc: "a decrypt_key that the global file sets is used for the phone-specific file of the same cycle: yes or no", check: oneOf("yes", "no")},

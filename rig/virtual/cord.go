@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/wire"
 )
 
@@ -19,6 +20,8 @@ type cord struct {
 	live atomic.Bool
 	// deaf is set while a WiFi module has no access point: nothing is heard or sent.
 	deaf atomic.Bool
+	// joined is a module's association, nil where the link is all that is known.
+	joined atomic.Pointer[air.Association]
 	// sender replaces the source of downloads' frames (module-sends-as-phone).
 	sender net.HardwareAddr
 	// transfers are the UDP ports that TFTP has used since New.
@@ -29,7 +32,7 @@ var _ wire.Port = (*cord)(nil)
 
 // Send implements wire.Port.
 func (c *cord) Send(f wire.Frame) error {
-	if !c.live.Load() || c.deaf.Load() {
+	if !c.live.Load() || c.cut() {
 		return nil
 	}
 	if c.sender != nil && c.download(f.Data) {
@@ -46,10 +49,16 @@ func (c *cord) Send(f wire.Frame) error {
 func (c *cord) Receive(ctx context.Context) (wire.Frame, error) {
 	for {
 		f, err := c.Port.Receive(ctx)
-		if err != nil || !c.deaf.Load() {
+		if err != nil || !c.cut() {
 			return f, err
 		}
 	}
+}
+
+// cut tells that a module has no access point, from the moment that it has none.
+func (c *cord) cut() bool {
+	joined := c.joined.Load()
+	return c.deaf.Load() || joined != nil && !joined.Alive()
 }
 
 // Close implements wire.Port; the cable belongs to whoever gave it.

@@ -11,8 +11,9 @@ import (
 )
 
 // cable is what a wired.Port or a Supply may tell besides: whether there is a
-// link. *wire.SwitchPort does. Of a WiFi module it is the access point's air:
-// without link it is de-authenticated, and with link it associates first.
+// link. *wire.SwitchPort does. Of a WiFi module it is the access point's air
+// (*air.Air, or else the port's link): without it the module is de-authenticated,
+// and with it the module associates first.
 type cable interface {
 	Link() bool
 	// Watch returns a channel that is closed at the next change of link or power.
@@ -20,6 +21,9 @@ type cable interface {
 }
 
 func (h *Handset) cable() cable {
+	if a := h.air(); a != nil {
+		return a
+	}
 	if c, ok := h.cfg.Port.(cable); ok {
 		return c
 	}
@@ -71,6 +75,7 @@ func (l *link) state() (up bool, losses int, change <-chan struct{}) {
 // the channel that tells of the next change of the link, nil without one.
 func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err error) {
 	c := h.cable()
+	h.begin()
 	for {
 		if c != nil {
 			change = c.Watch()
@@ -89,8 +94,18 @@ func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err er
 		}
 		select {
 		case <-change: // lost meanwhile
+			continue
 		default:
+		}
+		if h.joins() {
 			return change, nil
+		}
+		var until <-chan struct{}
+		if h.givesUp() {
+			until = make(chan struct{}) // never
+		}
+		if err := h.rest(ctx, h.wait(model.WiFiRetryTime), until); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -122,7 +137,7 @@ func (b *boot) watchLink(ctx context.Context, change <-chan struct{}) {
 			}
 			up = false
 			b.linkLost()
-			if h.module() != nil && h.cfg.Defects.Has(defect.DeauthSticks) {
+			if h.module() != nil && (h.cfg.Defects.Has(defect.DeauthSticks) || h.staysBehind()) {
 				return
 			}
 		}
@@ -131,12 +146,18 @@ func (b *boot) watchLink(ctx context.Context, change <-chan struct{}) {
 		if c.Link() {
 			wait := time.Duration(0)
 			if h.module() != nil {
-				wait = h.associationTime()
+				wait = h.joinTime()
 			}
 			joined = time.After(wait)
 		}
 		select {
 		case <-joined:
+			if !h.joins() {
+				if h.givesUp() {
+					return
+				}
+				continue
+			}
 			up = true
 			b.linkBack(ctx)
 		case <-change:

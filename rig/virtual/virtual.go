@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/virtual/config"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/flash"
@@ -80,6 +81,10 @@ type Config struct {
 	Port wire.Port
 	// Supply switches it on and off; nil is always on.
 	Supply Supply
+	// Air is what a WiFi module associates to, with Passphrase; nil: the link of
+	// Port is all that it knows of an access point.
+	Air        *air.Air
+	Passphrase string
 	// Factor divides every wait; retry timers not below 50 ms. 0 is 1.
 	Factor  float64
 	Defects defect.Set
@@ -117,6 +122,7 @@ type Handset struct {
 	rules config.Rules
 	flash *Flash
 	cord  *cord
+	radio radio
 
 	mu      sync.Mutex
 	running bool          // Run is under way
@@ -142,6 +148,8 @@ type volatile struct {
 	// undo holds what files have overwritten since power came, for the defect
 	// settings-volatile; nil stands for the factory's value.
 	undo map[model.Field]*string
+	// menu is the mask that the menu shows, for the defect menu-mask-ignored.
+	menu string
 	// uploads are what was there when power came, for upload-volatile.
 	installed, uploaded [][]byte
 	linkLost            bool        // the link was, for link-loss-sticks

@@ -73,6 +73,8 @@ func Expectations() []Expectation {
 		{Defect: defect.LinkLossSticks, Fails: []string{"NET-03"}},
 		{Defect: defect.BootsSlowly, Drifts: []string{"NET-04"}},
 		{Defect: defect.DeauthSticks, Fails: []string{"NET-03", "WIF-02"}, Blocks: []string{"*"}, WiFi: true},
+		{Defect: defect.RoamSticks, Fails: []string{"WIF-02"}, Blocks: []string{"*"}, WiFi: true},
+		{Defect: defect.WrongPassphraseSticks, Fails: []string{"WIF-02"}, Blocks: []string{"*"}, WiFi: true},
 		{Defect: defect.ModuleNameSticks, Fails: []string{"ORD-02"}, WiFi: true},
 		{Defect: defect.AssociatesSlowly, Drifts: []string{"NET-04", "WIF-03"}, WiFi: true},
 		{Defect: defect.Option66Wins, Drifts: []string{"XPT-07"}},

@@ -140,6 +140,10 @@ func Doc(n Name) string {
 		return "spends twenty times as long as it should in the boot loader (NET-04)."
 	case DeauthSticks:
 		return "does not come back to the access point after a de-authentication (WIF-02)."
+	case RoamSticks:
+		return "does not come back when only another access point of its network is within reach (WIF-02)."
+	case WrongPassphraseSticks:
+		return "gives its network up for good once the access point has wanted another passphrase, until it is powered again (WIF-02)."
 	case ModuleNameSticks:
 		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
 	case AssociatesSlowly:

@@ -44,6 +44,10 @@ const (
 	BootsSlowly Name = "boots-slowly"
 	// DeauthSticks does not come back to the access point after a de-authentication (WIF-02).
 	DeauthSticks Name = "deauth-sticks"
+	// RoamSticks does not come back when only another access point of its network is within reach (WIF-02).
+	RoamSticks Name = "roam-sticks"
+	// WrongPassphraseSticks gives its network up for good once the access point has wanted another passphrase, until it is powered again (WIF-02).
+	WrongPassphraseSticks Name = "wrong-passphrase-sticks"
 	// ModuleNameSticks keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02).
 	ModuleNameSticks Name = "module-name-sticks"
 	// AssociatesSlowly takes forty times as long as it should to associate (WIF-03).
@@ -52,6 +56,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -322,15 +322,15 @@ func (r *Recorder) Record(e timeline.Event) {
 }
 
 // noted tells the entries that stand in the capture too, as comments on Notes:
-// control actions, and faults that no frame shows. A fault with an end belongs
-// to a frame, even where that is not found.
+// control actions and faults. One of the wire that has a frame is a comment on
+// that already.
 func noted(e *timeline.Event) bool {
 	switch e.Kind {
 	case timeline.PowerOff, timeline.PowerOn, timeline.LinkDown, timeline.LinkUp,
 		timeline.OperatorAsked, timeline.OperatorDone, timeline.Verb:
 		return true
 	case timeline.FaultFired:
-		return e.Frame == 0 && !e.Src.IsValid()
+		return e.By != timeline.Impair || e.Frame == 0 && !e.Src.IsValid()
 	default: // frames, or the journal alone, tell the others
 		return false
 	}
@@ -345,7 +345,11 @@ func (r *Recorder) note(e *timeline.Event) int {
 		rec.lost++
 		return 0
 	}
-	if err := rec.pcap.frame(Notes, true, stamp(e.At), nil, []string{e.By + ": " + timeline.Words(*e)}); err != nil {
+	text := e.By + ": " + timeline.Words(*e)
+	if e.Frame > 0 {
+		text += fmt.Sprintf(" (after frame %d)", e.Frame)
+	}
+	if err := rec.pcap.frame(Notes, true, stamp(e.At), nil, []string{text}); err != nil {
 		rec.lost++
 		r.fail(fmt.Errorf("frame %d: %w", rec.frames+1, err))
 		return 0

@@ -46,7 +46,8 @@ const (
 	// Host is what the rig's host sent or received wherever an impairment
 	// changed that.
 	Host = 1
-	// Notes holds faults without a frame and control actions, as comments.
+	// Notes holds faults and control actions, as comments; faults of the wire that
+	// have a frame are comments on that.
 	Notes = 2
 )
 

@@ -47,6 +47,7 @@ func asked(t *testing.T, target, authorization string) *request {
 }
 
 func TestTheExamplesOfTheStandardsAreRight(t *testing.T) {
+	t.Parallel()
 	// RFC 2617, 3.5; and RFC 2069, 2.4 as its erratum 749 corrects it.
 	nonceOfRFC := "dcd98b7102dd2f0e8b11d0f600bfb0c093"
 	for name, c := range map[string]struct {
@@ -68,6 +69,7 @@ func TestTheExamplesOfTheStandardsAreRight(t *testing.T) {
 }
 
 func TestWhatIsWrongWithCredentialsIsSaid(t *testing.T) {
+	t.Parallel()
 	from := netip.MustParseAddr("192.0.2.7")
 	for name, c := range map[string]struct {
 		auth   Auth
@@ -103,6 +105,7 @@ func TestWhatIsWrongWithCredentialsIsSaid(t *testing.T) {
 		"something else":                   {auth: digest(true), raw: "Digest nonce", status: 401, want: "credentials with a parameter that is not name=value"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := &gate{}
 			g.ask(*c.auth.ask(false), "http://h", from)
 			value := c.raw
@@ -158,6 +161,7 @@ func answerTo(nonce string, a Auth, change map[string]string) string {
 }
 
 func TestNcMustCountUpPerNonce(t *testing.T) {
+	t.Parallel()
 	g, a, from := &gate{}, digest(true), netip.MustParseAddr("192.0.2.7")
 	nonce := func() string {
 		g.ask(*a.ask(false), "http://h", from)
@@ -180,6 +184,7 @@ func TestNcMustCountUpPerNonce(t *testing.T) {
 }
 
 func TestCredentialsBeforeAChallengeAreNoted(t *testing.T) {
+	t.Parallel()
 	handset, other := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8")
 	realm := func(r string) Auth { a := basic(); a.Realm = r; return a }
 	value := "Basic " + base64.StdEncoding.EncodeToString([]byte("Mufasa:"+secret))
@@ -216,6 +221,7 @@ func TestCredentialsBeforeAChallengeAreNoted(t *testing.T) {
 }
 
 func TestNoncesAreNotKeptForEver(t *testing.T) {
+	t.Parallel()
 	g := &gate{}
 	for range maxNonces + 10 {
 		g.ask(*digest(true).ask(false), "http://h", netip.Addr{})
@@ -226,6 +232,7 @@ func TestNoncesAreNotKeptForEver(t *testing.T) {
 }
 
 func TestForeignClientsAuthenticate(t *testing.T) {
+	t.Parallel()
 	auth := func(a Auth) Config { return Config{Auth: func(string) Auth { return a }} }
 	stale := digest(true)
 	stale.NonceUses = 1
@@ -253,6 +260,7 @@ func TestForeignClientsAuthenticate(t *testing.T) {
 		"curl, the second file":             {auth(digest(true)), []string{"curl", "--digest", "-u", user, "-L", "MOVED"}, []string{"401", "302 Digest true nc=00000001 qop=auth", "200 Digest true nc=00000002 qop=auth"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c.cfg.Faults = &fault.Plan{}
 			c.cfg.Faults.Add(fault.On("moved").Do(Status{Code: 302, Header: "Location: /sysconf_8830_sip.cfg"}))
 			addr, j := serve(t, c.cfg)
@@ -311,6 +319,7 @@ func prefixed(prefix, s string) string {
 }
 
 func TestAFaultOnAFileWaitsForTheRequestThatGetsIt(t *testing.T) {
+	t.Parallel()
 	plan := &fault.Plan{}
 	plan.Add(fault.On("image.rom").Do(Status{Code: 404}).Once())
 	addr, j := serve(t, Config{Auth: func(string) Auth { return digest(true) }, Faults: plan})
@@ -325,6 +334,7 @@ func TestAFaultOnAFileWaitsForTheRequestThatGetsIt(t *testing.T) {
 }
 
 func TestAChallengeMadeByAFaultCountsAsOne(t *testing.T) {
+	t.Parallel()
 	plan := &fault.Plan{}
 	plan.Add(fault.On("empty").Do(Status{Code: 401, Header: `WWW-Authenticate: Basic realm="r"`}).Once())
 	addr, j := serve(t, Config{Faults: plan})
@@ -339,6 +349,7 @@ func TestAChallengeMadeByAFaultCountsAsOne(t *testing.T) {
 }
 
 func TestAuthorizationIsParsed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		in   string
 		want map[string]string

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheExamplesOfRFC7616AreRight(t *testing.T) {
+	t.Parallel()
 	// RFC 7616, 3.9.1.
 	const id = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
 	auth := Auth{Scheme: Digest, Realm: "http-auth@example.org", User: "Mufasa", Password: func() string { return secret }}
@@ -45,6 +46,7 @@ func TestTheExamplesOfRFC7616AreRight(t *testing.T) {
 }
 
 func TestTheBodyIsInTheResponseOfAuthInt(t *testing.T) {
+	t.Parallel()
 	auth := digest(true)
 	a := auth.ask(false)
 	a.offers = []offer{{Digest, "MD5", "auth-int"}}
@@ -66,6 +68,7 @@ func TestTheBodyIsInTheResponseOfAuthInt(t *testing.T) {
 }
 
 func TestForeignClientsMeetOddChallenges(t *testing.T) {
+	t.Parallel()
 	const file = "sysconf_8830_sip.cfg"
 	user := "Mufasa:" + secret
 	on := func(e Effect) fault.Rule { return fault.On("401").Do(e) }
@@ -93,6 +96,7 @@ func TestForeignClientsMeetOddChallenges(t *testing.T) {
 		"wrong credentials are taken":         {digest(true), fault.On("401").Do(Accept{}), []string{"--digest", "-u", "Mufasa:x"}, "", []string{"401", "200 Digest MD5 auth false wrong response: another password, or computed wrongly"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := faulty(t, Config{Auth: func(string) Auth { return c.auth }}, c.rule)
 			args := append([]string{"-u", user}, c.args...)
 			out, _ := curl(t, append(args, "-D", "-", "http://"+addr+"/"+file)...)
@@ -125,6 +129,7 @@ func outcomes(j *journal) []string {
 }
 
 func TestWhatIsOfferedMayBeAnsweredInEachWay(t *testing.T) {
+	t.Parallel()
 	addr, j := faulty(t, Config{Auth: func(string) Auth { return digest(true) }}, fault.On("401").Do(Offer{"Digest SHA-256 auth; Digest MD5 auth; Basic"}))
 	out, code := curl(t, "-D", "-", "http://"+addr+"/empty")
 	for _, want := range []string{", algorithm=SHA-256\r\n", ", algorithm=MD5\r\n", "WWW-Authenticate: Basic realm=\"testrealm@host.com\"\r\n"} {
@@ -146,6 +151,7 @@ func TestWhatIsOfferedMayBeAnsweredInEachWay(t *testing.T) {
 }
 
 func TestANonceThatIsGoodOnce(t *testing.T) {
+	t.Parallel()
 	for _, stale := range []bool{false, true} {
 		addr, j := faulty(t, Config{Auth: func(string) Auth { return digest(true) }}, fault.On("GET").Do(NonceOnce{Stale: stale}), fault.On("moved").Do(Redirect{Code: 302, To: "/sysconf_8830_sip.cfg"}).Once())
 		// curl keeps a nonce across redirections only.
@@ -162,6 +168,7 @@ func TestANonceThatIsGoodOnce(t *testing.T) {
 }
 
 func TestTheNextNonceIsGood(t *testing.T) {
+	t.Parallel()
 	addr, j := faulty(t, Config{Auth: func(string) Auth { return digest(true) }}, fault.On("GET").Do(NextNonce{}))
 	out, code := curl(t, "--digest", "-u", "Mufasa:"+secret, "-D", "-", "http://"+addr+"/empty")
 	_, after, ok := strings.Cut(out, "\r\nAuthentication-Info: nextnonce=\"")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestChunks(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		effect Chunked
 		body   string // as it is on the wire
@@ -29,6 +30,7 @@ func TestChunks(t *testing.T) {
 		"a length besides":        {Chunked{Flaw: ChunkAndLength}, "6\r\n[LAN]\n\r\n0\r\n\r\n", true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").Do(c.effect))
 			out, err := get(t, addr, "sysconf_8830_sip.cfg")
 			head, body, _ := strings.Cut(out, "\r\n\r\n")
@@ -50,6 +52,7 @@ func TestChunks(t *testing.T) {
 }
 
 func TestAnImageInChunksOfAnySize(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1000, 16 << 10, 20_000, 1 << 20} {
 		addr, j := faulty(t, Config{}, fault.On("image.rom").Do(Chunked{Size: size}), fault.On("empty").Do(Chunked{}).Once())
 		if out, code := curl(t, "http://"+addr+"/image.rom"); code != 0 || out != string(image) {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestWrongContent(t *testing.T) {
+	t.Parallel()
 	flipped := func(at int, mask byte) string {
 		b := bytes.Clone(image)
 		b[at] ^= mask
@@ -31,6 +32,7 @@ func TestWrongContent(t *testing.T) {
 		"said to be compressed and it is not": {Compressed{HeaderOnly: true}, string(image)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := faulty(t, Config{}, fault.On("image.rom").Do(c.effect))
 			if out, code := curl(t, "http://"+addr+"/image.rom"); code != 0 || out != c.want {
 				t.Errorf("curl: %d bytes, %d, want %d", len(out), code, len(c.want))
@@ -47,6 +49,7 @@ func TestWrongContent(t *testing.T) {
 }
 
 func TestCompressedUnasked(t *testing.T) {
+	t.Parallel()
 	for _, e := range []Compressed{{}, {BodyOnly: true}} {
 		addr, j := faulty(t, Config{}, fault.On("image.rom").Do(e))
 		out, err := get(t, addr, "image.rom")
@@ -70,6 +73,7 @@ func TestCompressedUnasked(t *testing.T) {
 }
 
 func TestGarbageInPlaceOfTheAnswer(t *testing.T) {
+	t.Parallel()
 	e := Garbage{Bytes: 5000, Seed: 7}
 	addr, j := faulty(t, Config{}, fault.On("image.rom").Do(e))
 	if out, err := get(t, addr, "image.rom"); err != nil || out != string(e.make()) {

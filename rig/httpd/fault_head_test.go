@@ -11,6 +11,7 @@ import (
 )
 
 func TestFaultsOfTheHead(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		effect Effect
 		starts string
@@ -37,6 +38,7 @@ func TestFaultsOfTheHead(t *testing.T) {
 		"nothing said":       {effect: Persistence{Close: true}, starts: "HTTP/1.1 200 OK\r\n", not: "Connection", whole: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").Do(c.effect))
 			out, err := get(t, addr, "sysconf_8830_sip.cfg")
 			if err != nil || !strings.HasPrefix(out, c.starts) || !strings.Contains(out, c.holds) || c.not != "" && strings.Contains(out, c.not) || !strings.HasSuffix(out, config) {
@@ -80,6 +82,7 @@ func fetchWithGo(t *testing.T, addr string) error {
 }
 
 func TestAConnectionThatIsSaidToCloseStaysOpen(t *testing.T) {
+	t.Parallel()
 	addr, _ := faulty(t, Config{}, fault.On("empty").Do(Persistence{Say: "close"}))
 	client := dial(t, addr)
 	for range 2 {

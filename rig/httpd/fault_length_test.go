@@ -9,6 +9,7 @@ import (
 )
 
 func TestWrongLengths(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		effect Effect
 		lines  []string // of Content-Length
@@ -26,6 +27,7 @@ func TestWrongLengths(t *testing.T) {
 		"two that contradict": {LengthTwice{By: 2}, []string{"6", "8"}, false, 18, config, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").Do(c.effect))
 			out, err := get(t, addr, "sysconf_8830_sip.cfg")
 			head, body, _ := strings.Cut(out, "\r\n\r\n")
@@ -50,6 +52,7 @@ func TestWrongLengths(t *testing.T) {
 }
 
 func TestTheConnectionAfterAWrongLength(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		effect Effect
 		why    string

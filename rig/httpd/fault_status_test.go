@@ -9,6 +9,7 @@ import (
 )
 
 func TestRedirections(t *testing.T) {
+	t.Parallel()
 	other, _ := serve(t, Config{})
 	addr, j := faulty(t, Config{},
 		fault.On("a").Do(Redirect{Code: 301, To: "http://" + other + "/sysconf_8830_sip.cfg"}),
@@ -34,6 +35,7 @@ func TestRedirections(t *testing.T) {
 }
 
 func TestInterimAnswersUnasked(t *testing.T) {
+	t.Parallel()
 	addr, j := faulty(t, Config{}, fault.On("empty").Do(Interim{Count: 2}), fault.On("sysconf_8830_sip.cfg").Do(Interim{Code: 103}))
 	out, err := get(t, addr, "empty")
 	if !strings.HasPrefix(out, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n") || err != nil {
@@ -48,6 +50,7 @@ func TestInterimAnswersUnasked(t *testing.T) {
 }
 
 func TestTheFileUnderAnotherStatus(t *testing.T) {
+	t.Parallel()
 	for code, whole := range map[int]bool{204: false, 304: false, 206: true, 404: true, 500: true} {
 		addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").Do(FileUnder{Code: code}))
 		if out, err := get(t, addr, "sysconf_8830_sip.cfg"); !strings.HasPrefix(out, "HTTP/1.1 "+string(rune('0'+code/100))) || !strings.HasSuffix(out, "\r\nContent-Length: 6\r\nConnection: close\r\n\r\n"+config) || err != nil {
@@ -61,6 +64,7 @@ func TestTheFileUnderAnotherStatus(t *testing.T) {
 }
 
 func TestTwoAnswersToOneRequest(t *testing.T) {
+	t.Parallel()
 	addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").Do(Twice{}))
 	out, err := get(t, addr, "sysconf_8830_sip.cfg")
 	if strings.Count(out, "HTTP/1.1 200 OK\r\n") != 2 || strings.Count(out, "\r\n\r\n"+config) != 2 || err != nil {

@@ -63,6 +63,9 @@ func kept(t *testing.T, addr, file string) string {
 	return string(b)
 }
 
+// timedOut is curl's exit code when its --max-time is over.
+const timedOut = 28
+
 // curl returns its output and exit code.
 func curl(t *testing.T, args ...string) (out string, code int) {
 	t.Helper()
@@ -135,6 +138,7 @@ var every = []struct {
 }
 
 func TestEachEffectSaysWhatItDoesAndRefusesWhatItCannot(t *testing.T) {
+	t.Parallel()
 	s, err := New(Config{Listener: newPipe(), Lookup: lookup, Record: func(timeline.Event) {}})
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +164,7 @@ func TestEachEffectSaysWhatItDoesAndRefusesWhatItCannot(t *testing.T) {
 }
 
 func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
+	t.Parallel()
 	plan := &fault.Plan{}
 	for _, e := range []Effect{
 		Alert{}, Stale{}, Accept{}, Realm{}, Versions{Max: 0x0301}, NonceOnce{}, NextNonce{}, Corrupt{Offset: 1 << 30}, Truncate{Bytes: 1 << 30}, Length{By: -1 << 30},
@@ -181,8 +186,10 @@ func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
 }
 
 func TestRulesWithinABodyAndBehindIt(t *testing.T) {
+	t.Parallel()
 	url := func(addr string) string { return "http://" + addr + "/image.rom" }
 	t.Run("reset behind a byte", func(t *testing.T) {
+		t.Parallel()
 		addr, j := faulty(t, Config{}, fault.On("image.rom").Behind(100_000).Do(Reset{}).Once())
 		if _, code := curl(t, "-o", "/dev/null", url(addr)); code != 56 {
 			t.Errorf("curl: %d", code)
@@ -196,6 +203,7 @@ func TestRulesWithinABodyAndBehindIt(t *testing.T) {
 		}
 	})
 	t.Run("a rule on the file counts files", func(t *testing.T) {
+		t.Parallel()
 		addr, j := faulty(t, Config{}, fault.On("image.rom").From(2).Do(Close{}).Once())
 		for want := range 3 {
 			out, code := curl(t, url(addr))
@@ -208,6 +216,7 @@ func TestRulesWithinABodyAndBehindIt(t *testing.T) {
 		}
 	})
 	t.Run("the connection breaks when the file is done", func(t *testing.T) {
+		t.Parallel()
 		addr, j := faulty(t, Config{}, fault.On("sysconf_8830_sip.cfg").During("done").Do(Reset{}))
 		body, err := get(t, addr, "sysconf_8830_sip.cfg")
 		if !strings.HasSuffix(body, "\r\n\r\n"+config) || err == nil {
@@ -216,6 +225,7 @@ func TestRulesWithinABodyAndBehindIt(t *testing.T) {
 		told(t, j, config, true)
 	})
 	t.Run("a deed in the middle and at the end", func(t *testing.T) {
+		t.Parallel()
 		plan := &fault.Plan{}
 		addr, j := serve(t, Config{Faults: plan})
 		var done []string

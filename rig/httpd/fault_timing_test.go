@@ -99,6 +99,7 @@ func TestASlowAnswerEndsWithTheService(t *testing.T) {
 }
 
 func TestCurlGivesUpASlowAnswer(t *testing.T) {
+	t.Parallel()
 	addr, j := faulty(t, Config{}, fault.On("image.rom").Do(Trickle{Every: 10 * time.Millisecond}))
 	if _, code := curl(t, "--max-time", "0.5", "-o", "/dev/null", "http://"+addr+"/image.rom"); code != 28 { // CURLE_OPERATION_TIMEDOUT
 		t.Errorf("curl: %d", code)

@@ -218,6 +218,7 @@ func kinds(events []timeline.Event) []string {
 }
 
 func TestForeignClientsFetchFiles(t *testing.T) {
+	t.Parallel()
 	clients := map[string][]string{
 		"curl":                 {"curl", "-sS", "-f"},
 		"curl over HTTP/1.0":   {"curl", "-sS", "-f", "--http1.0"},
@@ -227,6 +228,7 @@ func TestForeignClientsFetchFiles(t *testing.T) {
 	}
 	for name, args := range clients {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := serve(t, Config{})
 			need(t, args[0])
 			out, err := exec.CommandContext(t.Context(), args[0], append(args[1:], "http://"+addr+"/image.rom")...).Output()
@@ -262,6 +264,7 @@ func TestForeignClientsFetchFiles(t *testing.T) {
 }
 
 func TestTwoFilesOverOneConnectionOfCurl(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"--http1.0", "--http1.1"} {
 		addr, j := serve(t, Config{})
 		out, err := run(t, "curl", "-sS", version, "-H", "Connection: keep-alive", "http://"+addr+"/sysconf_8830_sip.cfg", "http://"+addr+"/missing", "http://"+addr+"/empty")
@@ -283,6 +286,7 @@ func TestTwoFilesOverOneConnectionOfCurl(t *testing.T) {
 }
 
 func TestRequestsAreAnsweredAsTheStandardsSay(t *testing.T) {
+	t.Parallel()
 	const host = "Host: 192.0.2.1\r\n"
 	for name, c := range map[string]struct {
 		in     string
@@ -325,6 +329,7 @@ func TestRequestsAreAnsweredAsTheStandardsSay(t *testing.T) {
 		"a head cut off by the end of the handset's": {in: "GET /empty HT", status: []int{400}, oddity: `request "GET /empty HT" is cut off after 13 bytes`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := serve(t, Config{})
 			client := dial(t, addr)
 			if _, err := io.WriteString(client, c.in); err != nil {
@@ -386,6 +391,7 @@ func TestRequestsAreAnsweredAsTheStandardsSay(t *testing.T) {
 }
 
 func TestHEADHasTheHeadAndNoBody(t *testing.T) {
+	t.Parallel()
 	addr, j := serve(t, Config{})
 	client := dial(t, addr)
 	if _, err := io.WriteString(client, "HEAD /image.rom HTTP/1.1\r\nHost: a\r\n\r\nHEAD /missing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
@@ -496,6 +502,7 @@ func TestServeEndsWithItsConnections(t *testing.T) {
 }
 
 func TestConfigurationsThatCannotServeAreRefused(t *testing.T) {
+	t.Parallel()
 	good := Config{Listener: newPipe(), Lookup: lookup, Record: func(timeline.Event) {}}
 	if _, err := New(good); err != nil {
 		t.Fatal(err)
@@ -663,6 +670,7 @@ type foreign struct{}
 func (foreign) String() string { return "is another service's" }
 
 func TestEffectsThatCannotBeDoneAreRefused(t *testing.T) {
+	t.Parallel()
 	s, err := New(Config{Listener: newPipe(), Lookup: lookup, Record: func(timeline.Event) {}})
 	if err != nil {
 		t.Fatal(err)

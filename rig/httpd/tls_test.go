@@ -71,6 +71,7 @@ func shows(l *pki.Leaf) func(*tls.ClientHelloInfo) (*tls.Certificate, string, er
 }
 
 func TestForeignClientsShakeHandsInEveryVersion(t *testing.T) {
+	t.Parallel()
 	gnutls := func(version, cipher string) []string {
 		return []string{"wget", "-q", "-O", "-", "--ciphers=NONE:+VERS-" + version + ":+" + cipher + ":+SHA1:+SHA256:+AEAD:+RSA:+ECDHE-RSA:+GROUP-ALL:+SIGN-ALL:+COMP-ALL:+CTYPE-X509"}
 	}
@@ -90,6 +91,7 @@ func TestForeignClientsShakeHandsInEveryVersion(t *testing.T) {
 		"wget of GnuTLS, TLS 1.3":          {gnutls("TLS1.3", "AES-128-GCM"), "TLS 1.3", "TLS_AES_128_GCM_SHA256"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
 			args := append(c.args, "--cacert", roots(t))
 			if c.args[0] == "wget" {
@@ -121,6 +123,7 @@ func TestForeignClientsShakeHandsInEveryVersion(t *testing.T) {
 }
 
 func TestARefusalIsRecordedWithItsAlert(t *testing.T) {
+	t.Parallel()
 	openssl := func(version string) []string {
 		return []string{"openssl", "s_client", "-" + version, "-cipher", "DEFAULT:@SECLEVEL=0", "-verify_return_error", "-verify_ip", "127.0.0.1", "-ign_eof"}
 	}
@@ -145,6 +148,7 @@ func TestARefusalIsRecordedWithItsAlert(t *testing.T) {
 		"curl, TLS 1.3, wrong name": {pki.WrongName, []string{"curl", "-sS"}, "closed by the handset after the handshake, nothing was sent", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := serve(t, Config{Certificate: shows(leaf(t, c.flaw))})
 			args := append(c.args, "-connect", addr, "-CAfile", roots(t), "-no-CApath", "-no-CAstore")
 			if c.args[0] == "curl" {
@@ -186,6 +190,7 @@ func (p *poisoned) Read(b []byte) (int, error) {
 }
 
 func TestAnAlertBehindTheHandshakeMakesItIncomplete(t *testing.T) {
+	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
 		raw := &poisoned{Conn: dial(t, addr)}
@@ -207,6 +212,7 @@ func TestAnAlertBehindTheHandshakeMakesItIncomplete(t *testing.T) {
 }
 
 func TestSessionsAreResumedOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
 	for _, resume := range []bool{false, true} {
 		for _, version := range []string{"-tls1_2", "-tls1_3"} {
 			addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good)), Resume: resume})
@@ -240,6 +246,7 @@ func TestSessionsAreResumedOnlyWhenAsked(t *testing.T) {
 }
 
 func TestTheCertificateIsChosenLive(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	next := leaf(t, pki.Good)
 	addr, j := serve(t, Config{Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, string, error) {
@@ -277,6 +284,7 @@ func TestTheCertificateIsChosenLive(t *testing.T) {
 }
 
 func TestAClientOfTLS12ThatKnowsOnlySHA1IsServed(t *testing.T) {
+	t.Parallel()
 	addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
 	cmd := exec.CommandContext(t.Context(), need(t, "openssl"), "s_client", "-tls1_2", "-sigalgs", "RSA+SHA1", "-cipher", "ALL:@SECLEVEL=0", "-connect", addr, "-ign_eof")
 	cmd.Stdin = strings.NewReader("GET /sysconf_8830_sip.cfg HTTP/1.0\r\n\r\n")
@@ -289,6 +297,7 @@ func TestAClientOfTLS12ThatKnowsOnlySHA1IsServed(t *testing.T) {
 }
 
 func TestTheKeyLogTakesTheSecrets(t *testing.T) {
+	t.Parallel()
 	var log syncBuffer
 	addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good)), KeyLog: &log})
 	for _, newest := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -341,6 +350,7 @@ func ssl2() []byte {
 }
 
 func TestWhatCannotShakeHandsIsSeenAllTheSame(t *testing.T) {
+	t.Parallel()
 	const older = "this handset needs a server older than Go speaks: "
 	for name, c := range map[string]struct {
 		in     []byte
@@ -378,6 +388,7 @@ func TestWhatCannotShakeHandsIsSeenAllTheSame(t *testing.T) {
 		"nothing":                            {half: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
 			client := dial(t, addr)
 			if _, err := client.Write(c.in); err != nil {
@@ -422,6 +433,7 @@ func TestWhatCannotShakeHandsIsSeenAllTheSame(t *testing.T) {
 }
 
 func TestTLSSpokenToThePlainPortIsSeen(t *testing.T) {
+	t.Parallel()
 	addr, j := serve(t, Config{})
 	out, err := run(t, "curl", "-sS", "--tls-max", "1.2", "--connect-to", "provision.example:443:"+addr, "https://provision.example/x")
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) {
@@ -447,6 +459,7 @@ func TestTLSSpokenToThePlainPortIsSeen(t *testing.T) {
 }
 
 func TestTheHelloOfAForeignClientIsReadWhole(t *testing.T) {
+	t.Parallel()
 	addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good))})
 	if out, err := run(t, "curl", "-sS", "-k", "--connect-to", "localhost:443:"+addr, "https://localhost/empty"); err != nil {
 		t.Fatalf("%v, %s", err, out)
@@ -555,6 +568,7 @@ func TestASilentHandshakeIsGivenUp(t *testing.T) {
 }
 
 func TestAlertsInClearAreSeenHoweverTheyAreCut(t *testing.T) {
+	t.Parallel()
 	stream := append(hello10(0x0301, 0x002f), 21, 3, 1, 0, 2, 2, 48)
 	for size := 1; size < 12; size++ {
 		var w alertWatch

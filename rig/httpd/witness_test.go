@@ -132,6 +132,7 @@ func (b *bench) fetch(t *testing.T, file string) error {
 }
 
 func TestTheJournalAndTheFramesAgreeUnderEachFault(t *testing.T) {
+	t.Parallel()
 	var content []byte
 	for i := 0; len(content) < 300_000; i++ {
 		content = fmt.Appendf(content, "line %d of the firmware stand-in\n", i)
@@ -183,6 +184,7 @@ func TestTheJournalAndTheFramesAgreeUnderEachFault(t *testing.T) {
 		{effect: httpd.Trickle{Bytes: 30_000, Every: time.Millisecond}},
 	} {
 		t.Run(c.effect.String(), func(t *testing.T) {
+			t.Parallel()
 			plan := &fault.Plan{}
 			plan.Add(fault.On("image.rom").Do(c.effect).Once())
 			b := openBench(t, plan, content)

@@ -19,6 +19,7 @@ import (
 // TestDnsmasqIsFound needs root: dnsmasq answers on a veth pair as the foreign
 // server.
 func TestDnsmasqIsFound(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("dnsmasq"); err != nil {
 		t.Skip("needs dnsmasq")
 	}
@@ -33,6 +34,7 @@ func TestDnsmasqIsFound(t *testing.T) {
 		{"unless the bench file expects it", true, true, preflight.OK},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			cable := netns.New(t)
 			cable.Address(t, "192.0.2.1/24")
 			out, err := cable.Peer(t.Context(), "cat", "/sys/class/net/"+netns.PeerEnd+"/address").Output()

@@ -76,6 +76,7 @@ func find(t *testing.T, fs []preflight.Finding, name string) preflight.Finding {
 }
 
 func TestASaneLabIsNotStopped(t *testing.T) {
+	t.Parallel()
 	fs := check(t, parse(t, lab, ""), sane())
 	if preflight.Failed(fs) {
 		t.Errorf("got %v, want no failure", fs)
@@ -88,6 +89,7 @@ func TestASaneLabIsNotStopped(t *testing.T) {
 }
 
 func TestAMemoryBenchNeedsNothingOfTheComputer(t *testing.T) {
+	t.Parallel()
 	b, err := bench.Embedded()
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +108,7 @@ func TestAMemoryBenchNeedsNothingOfTheComputer(t *testing.T) {
 }
 
 func TestEachLineOfTheComputerTurnsRed(t *testing.T) {
+	t.Parallel()
 	failure := errors.New("it broke")
 	nic := func(change func(*preflight.Interface)) func(*preflight.System) {
 		return func(s *preflight.System) {
@@ -174,6 +177,7 @@ func TestEachLineOfTheComputerTurnsRed(t *testing.T) {
 		{"the clock only runs", "clock", stepping(0), preflight.OK, "2026"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			s := sane()
 			tt.spoil(&s)
 			fs := check(t, parse(t, lab, ""), s)
@@ -207,6 +211,7 @@ func stepping(by time.Duration) func(*preflight.System) {
 }
 
 func TestBothEndsOfACableAreLookedAt(t *testing.T) {
+	t.Parallel()
 	b := parse(t, strings.Replace(lab, "interface: lab0", "interface: lab0, peer: lab1", 1), "")
 	s := sane()
 	s.Interface = func(name string) (preflight.Interface, error) {
@@ -241,6 +246,7 @@ func sums(files map[string]string) map[string]string {
 }
 
 func TestEachLineOfAHandsetTurnsRed(t *testing.T) {
+	t.Parallel()
 	bundle := func() map[string]string {
 		return sums(map[string]string{"IP_8830_VER_SIP2": "version 1.2.3\nimg main.bin 00000000\n", "main.bin": "image"})
 	}
@@ -270,6 +276,7 @@ func TestEachLineOfAHandsetTurnsRed(t *testing.T) {
 		{"one was measured", "    facts: {own-file-case: {value: upper, measured: 2026-11-20, grounds: capture}}\n", nil, "desk facts", preflight.Warn, "dhcp-vendor-class"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			fs := check(t, parse(t, lab+tt.entry, write(t, tt.files)), sane())
 			f := find(t, fs, tt.line)
 			if f.State != tt.want || !strings.Contains(f.Text, tt.says) {
@@ -283,6 +290,7 @@ func TestEachLineOfAHandsetTurnsRed(t *testing.T) {
 }
 
 func TestOnlyTheChosenHandsetsAreLookedAt(t *testing.T) {
+	t.Parallel()
 	b := parse(t, lab+"  - {name: other, model: IP8820, mac: 00:00:5e:00:53:20}\n", "")
 	fs := preflight.Check(t.Context(), preflight.Config{Bench: b, Handsets: b.Handsets[:1], Probe: time.Millisecond, System: sane()})
 	if slices.ContainsFunc(fs, func(f preflight.Finding) bool { return strings.HasPrefix(f.Name, "other") }) {
@@ -291,6 +299,7 @@ func TestOnlyTheChosenHandsetsAreLookedAt(t *testing.T) {
 }
 
 func TestThePublicChainIsLookedAt(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		until time.Time
@@ -303,6 +312,7 @@ func TestThePublicChainIsLookedAt(t *testing.T) {
 		{"of another name", now.AddDate(0, 1, 0), "other.example.net", preflight.Fail, "other.example.net"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
@@ -333,6 +343,7 @@ func TestThePublicChainIsLookedAt(t *testing.T) {
 }
 
 func TestACheckThatIsInterruptedSaysSo(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	fs := preflight.Check(ctx, preflight.Config{Bench: parse(t, lab, ""), Probe: time.Minute, System: sane()})
@@ -342,6 +353,7 @@ func TestACheckThatIsInterruptedSaysSo(t *testing.T) {
 }
 
 func TestThisComputerCanBeAsked(t *testing.T) {
+	t.Parallel()
 	s := preflight.Local()
 	i, err := s.Interface("lo")
 	if err != nil || i.Physical || i.Wireless {

@@ -203,6 +203,7 @@ func TestARuleOnAFileWaitsForAPointThatItsEffectFits(t *testing.T) {
 }
 
 func TestEffectsSayWhatTheyDoAndAreChecked(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	bare, _ := b.start()
 	with, _ := newBench(t).start(func(c *tftpd.Config) {

@@ -18,6 +18,7 @@ import (
 // TestForeignClientsUnderFaults holds the journal against what clients that
 // nobody here wrote make of a fault.
 func TestForeignClientsUnderFaults(t *testing.T) {
+	t.Parallel()
 	const size = 3000
 	busybox := func(port, to string) []string {
 		return []string{"tftp", "-b", "1000", "-g", "-r", "own", "-l", to, "127.0.0.1", port}
@@ -50,6 +51,7 @@ func TestForeignClientsUnderFaults(t *testing.T) {
 		{"a disk is full in the middle", "tftp", hpa, fault.On("DATA").During("block 3").Do(tftpd.Fail{Code: tftpd.DiskFull, Text: "full"}), nil},
 	} {
 		t.Run(c.tool+": "+c.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(c.tool); err != nil {
 				t.Skipf("needs %s: %v", c.tool, err)
 			}

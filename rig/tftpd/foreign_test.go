@@ -38,6 +38,7 @@ func (b *bench) onLoopback() (port int, end func()) {
 }
 
 func TestForeignClients(t *testing.T) {
+	t.Parallel()
 	files := map[string][]byte{
 		"empty": {}, "511": content(511), "512": content(512), "513": content(513), "1MiB": content(1 << 20),
 		"33MiB": content(65537*512 + 1), "75000blocks": content(600_000),
@@ -77,11 +78,13 @@ func TestForeignClients(t *testing.T) {
 		}, []string{"75000blocks"}, "blksize=8 windowsize=16"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(c.tool); err != nil {
 				t.Skipf("needs %s: %v", c.tool, err)
 			}
 			for _, file := range c.files {
 				t.Run(file, func(t *testing.T) {
+					t.Parallel()
 					if testing.Short() && file == "33MiB" {
 						t.Skip("33 MiB take seconds; run without -short")
 					}
@@ -125,6 +128,7 @@ func TestForeignClients(t *testing.T) {
 }
 
 func TestForeignClientsAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		tool   string
 		args   []string // PORT is replaced
@@ -137,6 +141,7 @@ func TestForeignClientsAreRefused(t *testing.T) {
 		{"busybox", []string{"tftp", "-g", "-r", "../x", "-l", "/dev/null", "127.0.0.1", "PORT"}, "2", `".." in the file name`},
 	} {
 		t.Run(c.tool+" "+c.code, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(c.tool); err != nil {
 				t.Skipf("needs %s: %v", c.tool, err)
 			}
@@ -162,6 +167,7 @@ func TestForeignClientsAreRefused(t *testing.T) {
 }
 
 func TestForeignClientAsksForNetascii(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("tftp"); err != nil {
 		t.Skipf("needs tftp-hpa: %v", err)
 	}

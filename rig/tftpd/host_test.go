@@ -18,6 +18,7 @@ import (
 // TestOverTheHost fetches over Ethernet frames, from a server that is bound to
 // no particular address of the rig's TCP/IP host.
 func TestOverTheHost(t *testing.T) {
+	t.Parallel()
 	sw := wire.NewSwitch()
 	station := func(n byte) *host.Host {
 		h, err := host.New(t.Context(), host.Config{

@@ -8,6 +8,7 @@ import (
 )
 
 func TestNegotiate(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		opts string // name=value, blank-separated
@@ -28,6 +29,7 @@ func TestNegotiate(t *testing.T) {
 		{"unknown ones", "multicast= rollover=1", "", 0, terms{blockSize: 512, window: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var opts []option
 			for o := range strings.FieldsSeq(c.opts) {
 				name, value, _ := strings.Cut(o, "=")

@@ -868,6 +868,7 @@ func TestServeWaitsForItsTransfers(t *testing.T) {
 }
 
 func TestServeSaysWhenItsPortFails(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	p := b.net.MustListen(t, wellKnown)
 	s, err := tftpd.New(tftpd.Config{Conn: p, Lookup: b.lookup, Transfer: func(netip.Addr) (net.PacketConn, error) { return nil, errors.New("no") }})
@@ -1047,6 +1048,7 @@ type foreignEffect struct{}
 func (foreignEffect) String() string { return "sings" }
 
 func TestCan(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s, _ := b.start()
 	for _, c := range []struct {
@@ -1072,6 +1074,7 @@ func TestCan(t *testing.T) {
 }
 
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
+	t.Parallel()
 	conn := memnet.New().MustListen(t, wellKnown)
 	open := func(netip.Addr) (net.PacketConn, error) { return nil, errors.New("no") }
 	lookup := func(string, netip.AddrPort) ([]byte, error) { return nil, fs.ErrNotExist }

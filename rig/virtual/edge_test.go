@@ -15,6 +15,7 @@ import (
 )
 
 func TestPowerCutInTheFlashWriteLeavesTheOldVersion(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.firmware("2.0")
 	slow, err := model.Default(model.IP8830).Override(model.FlashWriteTime, "24h", "2026-01-02", "test")
@@ -35,12 +36,14 @@ func TestPowerCutInTheFlashWriteLeavesTheOldVersion(t *testing.T) {
 }
 
 func TestBadFirmwareIsNotInstalled(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*lab){
 		"missing":   func(l *lab) { l.publish("a.xml", "") },
 		"truncated": func(l *lab) { l.publish("a.bin", "2.0") },
 		"unclear":   func(l *lab) { l.publish(verFile, "version 2.0\nmain\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.firmware("2.0")
 			spoil(l)
@@ -57,6 +60,7 @@ func TestBadFirmwareIsNotInstalled(t *testing.T) {
 }
 
 func TestALeaseThatIsTakenBackIsReplacedWithoutReboot(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.lease = 2 * time.Second
 	registered(t, l, nil)
@@ -74,6 +78,7 @@ func TestALeaseThatIsTakenBackIsReplacedWithoutReboot(t *testing.T) {
 }
 
 func TestTimeIsAskedBeforeTheHandshakeAndJudgesExpiry(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "A")
 	for _, tc := range []struct {
 		name    string
@@ -86,6 +91,7 @@ func TestTimeIsAskedBeforeTheHandshakeAndJudgesExpiry(t *testing.T) {
 		{"two days late, dates not checked", 48 * time.Hour, defect.Set{defect.AcceptsExpired}, "B hG hO hF hV R100"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.secure(a)
 			l.late = tc.late
@@ -110,6 +116,7 @@ func TestTimeIsAskedBeforeTheHandshakeAndJudgesExpiry(t *testing.T) {
 }
 
 func TestOptionThatIsNoURLSurvives(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ option, want string }{
 		"empty":             {"", "B G O F V R100"},
 		"NULs":              {"\x00\x00", "B G O F V R100"},
@@ -123,6 +130,7 @@ func TestOptionThatIsNoURLSurvives(t *testing.T) {
 		"user information":  {"http://a:b@192.0.2.1/", "B hG hO hF hV R100"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.options[160] = []byte(tc.option)
 			registered(t, l, nil)
@@ -134,6 +142,7 @@ func TestOptionThatIsNoURLSurvives(t *testing.T) {
 }
 
 func TestStoredURLIsCompleted(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ stored, port, want string }{
 		{"http://h/p", "8443", "http://h/p"},
 		{"https://h/p", "443", "https://h/p"},
@@ -164,6 +173,7 @@ func (b blinking) Outages() uint64 {
 }
 
 func TestAShortCutIsNotMissed(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	supply := blinking{l.port, make(chan uint64, 1)}
 	supply.cuts <- 0
@@ -177,6 +187,7 @@ func TestAShortCutIsNotMissed(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	good := Config{Model: model.IP8830, MAC: phoneMAC, Port: wire.NewSwitch().Access("x", 1)}
 	for field, change := range map[string]func(*Config){
 		"Model":  func(c *Config) { c.Model = "8850" },
@@ -200,6 +211,7 @@ func TestNewRefuses(t *testing.T) {
 // TestIndependence holds that the handset shares nothing with the rig but the
 // wire, the host and the facts.
 func TestIndependence(t *testing.T) {
+	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -171,6 +171,7 @@ func (f *foreign) handset(change func(*Config)) (*Handset, *heard) {
 }
 
 func TestForeignTFTP(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	f.write(global, golden("local_udp_port 5070"))
 	f.write(own, "[VOIP]\nline1_name 202\n")
@@ -191,6 +192,7 @@ func TestForeignTFTP(t *testing.T) {
 }
 
 func TestForeignHTTPSByNameWithCredentials(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	f.write(global, golden())
 	f.firmware("2.0")

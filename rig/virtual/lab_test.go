@@ -166,7 +166,7 @@ func (l *lab) since(n int) []string {
 // up to it.
 func (l *lab) until(from int, prefix string) []string {
 	l.t.Helper()
-	limit := time.After(8 * time.Second)
+	limit := time.After(30 * time.Second)
 	for {
 		l.mu.Lock()
 		change, notes := l.change, slices.Clone(l.notes[from:])

@@ -206,6 +206,7 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 			t.Parallel()
 			for state, defects := range map[string]defect.Set{"healthy": nil, "sick": {tc.defect}} {
 				t.Run(state, func(t *testing.T) {
+					t.Parallel()
 					l := newLab(t)
 					var h *Handset
 					for i, s := range tc.steps {
@@ -253,11 +254,13 @@ func reboots(t *testing.T, l *lab, from int) {
 }
 
 func TestWrongKeyWipesTheLine(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		key  func(*lab, *Config)
 	}{{"another key", wrongKey}, {"no key", func(*lab, *Config) {}}} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			for _, defects := range []defect.Set{nil, {defect.WrongKeyWipes}} {
 				l := newLab(t)
 				l.publish(global, "[VOIP]\ntimer_register_expires 777\n")
@@ -284,6 +287,7 @@ func TestWrongKeyWipesTheLine(t *testing.T) {
 }
 
 func TestResetsUnmentioned(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -305,6 +309,7 @@ func TestResetsUnmentioned(t *testing.T) {
 }
 
 func TestAFactoryResetEndsWhatSticks(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.publish(own, "rubbish\n")
 	h := registered(t, l, with(defect.DamagedFileSticks))
@@ -319,6 +324,7 @@ func TestAFactoryResetEndsWhatSticks(t *testing.T) {
 }
 
 func TestKeepsComment(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -334,6 +340,7 @@ func TestKeepsComment(t *testing.T) {
 }
 
 func TestSingleBankDiesOfAPowerCutInTheFlashWrite(t *testing.T) {
+	t.Parallel()
 	for _, defects := range []defect.Set{nil, {defect.SingleBank}} {
 		l := newLab(t)
 		l.firmware("2.0")
@@ -387,6 +394,7 @@ func awaitErasure(t *testing.T, h *Handset) {
 }
 
 func TestSingleBankUpgradesWhenPowerStays(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.firmware("2.0")
 	h := registered(t, l, with(defect.SingleBank))
@@ -396,6 +404,7 @@ func TestSingleBankUpgradesWhenPowerStays(t *testing.T) {
 }
 
 func TestLosesSettingsOnUpgrade(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -419,6 +428,7 @@ func TestLosesSettingsOnUpgrade(t *testing.T) {
 }
 
 func TestFetchesTwice(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    []string
@@ -438,6 +448,7 @@ func TestFetchesTwice(t *testing.T) {
 }
 
 func TestReportsOldVersion(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -569,6 +580,7 @@ func TestFactsDecideWhatNobodyPromises(t *testing.T) {
 }
 
 func TestAFileWhoseTransferFailsIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ tries, want int }{{1, 1}, {3, 3}} {
 		l := newLab(t)
 		l.publish(own, broken(name201))
@@ -594,6 +606,7 @@ func TestAFileWhoseTransferFailsIsAskedForAgain(t *testing.T) {
 // TestPowerCutsOnTheWayToAnUpgrade cuts power at each stage; the handset comes
 // back with its settings each time, and upgrades when power stays.
 func TestPowerCutsOnTheWayToAnUpgrade(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := registered(t, l, func(c *Config) { store(registerExpires, "777")(l, c) })
 	for i, at := range []string{"tftp " + global, "tftp " + verFile, "tftp a.bin", "tftp a.xml"} {
@@ -612,6 +625,7 @@ func TestPowerCutsOnTheWayToAnUpgrade(t *testing.T) {
 }
 
 func TestUpAndDownAgain(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := registered(t, l, func(c *Config) { store(registerExpires, "777")(l, c) })
 	for range 3 {
@@ -632,6 +646,7 @@ func TestUpAndDownAgain(t *testing.T) {
 
 // TestFactoryResetKeepsWhatIsWorn holds that marks of software outlive the reset.
 func TestFactoryResetKeepsWhatIsWorn(t *testing.T) {
+	t.Parallel()
 	s := flash.State{Marks: map[string]string{markWorn: "2", flash.SettingsMark + "x": "yes"}}
 	s.Factory()
 	if len(s.Marks) != 1 || s.Marks[markWorn] != "2" {

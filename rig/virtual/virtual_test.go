@@ -61,6 +61,7 @@ func same(t *testing.T, got []string, want ...string) {
 }
 
 func TestBootsProvisionsAndUpgradesWithOneReboot(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.publish(global, golden("local_udp_port 5070"))
 	l.publish(own, "[VOIP]\nline1_name 202\n")
@@ -193,6 +194,7 @@ func TestEachDefectShows(t *testing.T) {
 			t.Parallel()
 			for want, defects := range map[string]defect.Set{"healthy": nil, "sick": {tc.defect}} {
 				t.Run(want, func(t *testing.T) {
+					t.Parallel()
 					l := newLab(t)
 					l.handset(func(c *Config) {
 						c.Defects = defects
@@ -244,6 +246,7 @@ func registered(t *testing.T, l *lab, change func(*Config)) *Handset {
 }
 
 func TestSettingsVolatileLosesWhatFilesSet(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -261,6 +264,7 @@ func TestSettingsVolatileLosesWhatFilesSet(t *testing.T) {
 }
 
 func TestModuleSendsItsOwnFrames(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    net.HardwareAddr
@@ -276,6 +280,7 @@ func TestModuleSendsItsOwnFrames(t *testing.T) {
 }
 
 func TestCheckSyncStartsACycleWhateverTheFlags(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		want    string
@@ -294,6 +299,7 @@ func TestCheckSyncStartsACycleWhateverTheFlags(t *testing.T) {
 }
 
 func TestCheckSyncAppliesAPlainFieldWithoutReboot(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	registered(t, l, nil)
 	l.publish(own, "[VOIP]\nline1_name 201")
@@ -305,6 +311,7 @@ func TestCheckSyncAppliesAPlainFieldWithoutReboot(t *testing.T) {
 }
 
 func TestCheckSyncMayRebootFirst(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	facts, err := model.Default(model.IP8830).Override(model.CheckSyncReboots, "yes", "2026-01-02", "test")
 	if err != nil {
@@ -322,6 +329,7 @@ func TestCheckSyncMayRebootFirst(t *testing.T) {
 }
 
 func TestIgnoresCheckSync(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		event   string
@@ -348,6 +356,7 @@ func TestIgnoresCheckSync(t *testing.T) {
 const sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 func TestACallDefersTheCycle(t *testing.T) {
+	t.Parallel()
 	for _, defects := range []defect.Set{nil, {defect.ResyncsInCall}} {
 		l := newLab(t)
 		h := registered(t, l, with(defects...))
@@ -378,6 +387,7 @@ func TestACallDefersTheCycle(t *testing.T) {
 }
 
 func TestFactoryReset(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		defects defect.Set
 		mask    uint8
@@ -412,6 +422,7 @@ func TestFactoryReset(t *testing.T) {
 }
 
 func TestMenuMask(t *testing.T) {
+	t.Parallel()
 	mask := model.Field{Section: "PROVISION", Name: "verifying_cert"}
 	for _, tc := range []struct {
 		defects defect.Set
@@ -432,6 +443,7 @@ func TestMenuMask(t *testing.T) {
 }
 
 func TestSetByHandRegistersAnew(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := registered(t, l, nil)
 	n := l.count()
@@ -444,6 +456,7 @@ func TestSetByHandRegistersAnew(t *testing.T) {
 }
 
 func TestHandVerbsNeedPower(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := registered(t, l, nil)
 	l.port.SetPower(false)
@@ -594,6 +607,7 @@ func (l *lab) post(path string, body []byte, want int) {
 }
 
 func TestWebManagerRefusesRubbishAndCanBeOff(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := registered(t, l, nil)
 	l.post(AuthorityPath, []byte("rubbish"), http.StatusBadRequest)
@@ -609,6 +623,7 @@ func TestWebManagerRefusesRubbishAndCanBeOff(t *testing.T) {
 // TestDefectsAreAllTried names where those are tried that this package only
 // hands on.
 func TestDefectsAreAllTried(t *testing.T) {
+	t.Parallel()
 	var list, tests []byte
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		into := &list

@@ -107,6 +107,7 @@ func TestWebDefectsShow(t *testing.T) {
 }
 
 func TestMalformedURLHangs(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.options[42] = net.ParseIP(labServer).To4()
 	l.options[160] = []byte("192.0.2.1")
@@ -202,6 +203,7 @@ func TestFormsOfURLs(t *testing.T) {
 		})
 	}
 	t.Run("user is used", func(t *testing.T) {
+		t.Parallel()
 		newLab(t).given(populate("http://u:p@192.0.2.1/p"), fact(model.URLUserInfo, "used"), answering(challenge))
 		if got := asked.Load(); got != "Basic dTpw" {
 			t.Errorf("sent %v", got)

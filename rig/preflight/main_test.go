@@ -1,0 +1,9 @@
+package preflight_test
+
+import (
+	"testing"
+
+	"ip88rig/internal/waiting"
+)
+
+func TestMain(m *testing.M) { waiting.Tests(m, 12) }

@@ -1,0 +1,9 @@
+package tftpd
+
+import (
+	"testing"
+
+	"ip88rig/internal/waiting"
+)
+
+func TestMain(m *testing.M) { waiting.Tests(m, 12) }

@@ -89,7 +89,11 @@ func (e ShowsError) Error() string { return "it shows " + e.Shows }
 // with that reason.
 var ErrUnsupported = errors.New("this bench cannot do that")
 
-// Cycle cuts the power, holds it off and gives it back.
+// lastOn bounds giving the power back after an interrupt.
+const lastOn = 30 * time.Second
+
+// Cycle cuts the power, holds it off and gives it back. Interrupted, it gives it
+// back at once, within half a minute.
 func Cycle(ctx context.Context, p Power, off time.Duration) error {
 	if err := p.Off(ctx); err != nil {
 		return fmt.Errorf("power off: %w", err)
@@ -97,8 +101,10 @@ func Cycle(ctx context.Context, p Power, off time.Duration) error {
 	select {
 	case <-time.After(off):
 	case <-ctx.Done():
-		// A handset is never left without power.
-		return errors.Join(ctx.Err(), p.On(context.WithoutCancel(ctx)))
+		// A handset is never left without power, and nobody waits for ever.
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastOn)
+		defer cancel()
+		return errors.Join(ctx.Err(), p.On(last))
 	}
 	if err := p.On(ctx); err != nil {
 		return fmt.Errorf("power on: %w", err)

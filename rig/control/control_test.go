@@ -53,6 +53,30 @@ func TestACycleHoldsThePowerOffAndNeverLeavesItOff(t *testing.T) {
 	}
 }
 
+// deaf is a supply that never answers when it is to give the power back.
+type deaf struct{ supply }
+
+func (*deaf) On(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAnInterruptedCycleDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		err := control.Cycle(ctx, &deaf{}, time.Minute)
+		if took := time.Since(start); took != 31*time.Second {
+			t.Errorf("it took %v, want the second before the interrupt and 30 s", took)
+		}
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the interrupt and that the supply was late", err)
+		}
+	})
+}
+
 func TestAHookSaysWhichCommandFailedAndWhatItSaid(t *testing.T) {
 	h := control.Hook{OnCommand: "true", OffCommand: "echo no such outlet >&2; exit 3", Timeout: 10 * time.Second}
 	if err := h.On(t.Context()); err != nil {
@@ -84,5 +108,16 @@ func TestAPersonIsAPowerSupplyToo(t *testing.T) {
 	}
 	if want := []control.Verb{control.Unplug, control.Supply}; !slices.Equal(h.asked, want) {
 		t.Errorf("asked for %v, want %v", h.asked, want)
+	}
+}
+
+func TestAPersonIsToldToLookAgain(t *testing.T) {
+	r := control.Request{Text: "set the checks"}
+	if got := r.Words(); got != r.Text {
+		t.Errorf("got %q, want %q", got, r.Text)
+	}
+	r.ReadBack = "the menu shows expiry off"
+	if got, want := r.Words(), "set the checks; then look again: press Enter only if the menu shows expiry off, otherwise type what is shown"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -404,7 +404,8 @@ func (s source) option(out *story, a *ast.CallExpr) {
 	default:
 		// A function that returns the body, with the row that it is called for.
 		fn := s.funcs[name]
-		if fn == nil {
+		if fn == nil || fn.Type.Results != nil && s.text(fn.Type.Results.List[0].Type) == "option" {
+			s.t.Errorf("%s: the plan does not know the option %s of %q", out.place, name, out.name)
 			return
 		}
 		var lit *ast.FuncLit

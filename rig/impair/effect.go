@@ -59,12 +59,13 @@ type Reorder struct {
 	By    time.Duration
 }
 
-// Corrupt turns over one bit of an IPv4 packet; with Percent, of so many by
-// chance. The checksums are wrong then, and whoever receives it throws it away,
+// Corrupt turns over one bit of an IPv4 packet; with a Pattern, as Lose has it, of
+// those under an x; with Percent, of so many by chance. The checksums are wrong then, and whoever receives it throws it away,
 // unless Mend makes them right again: then it is a bit of what UDP or TCP carries,
 // and frames that carry nothing are spared.
 type Corrupt struct {
 	Mend    bool
+	Pattern string
 	Percent float64
 	Seed    uint64
 }
@@ -147,7 +148,10 @@ func (e Corrupt) String() string {
 	if e.Mend {
 		what = "turns over a bit of its payload and mends the checksums"
 	}
-	if e.Percent == 0 {
+	switch {
+	case e.Pattern != "":
+		return fmt.Sprintf("%s by the pattern %s (seed %d)", what, e.Pattern, e.Seed)
+	case e.Percent == 0:
 		return fmt.Sprintf("%s (seed %d)", what, e.Seed)
 	}
 	return what + byChance(e.Percent, e.Seed)
@@ -198,14 +202,18 @@ func checkPercent(what string, values ...float64) error {
 	return nil
 }
 
-func (e Lose) check() error {
+func (e Lose) check() error { return checkWhich("lose", e.Pattern, e.Percent) }
+
+// checkWhich holds the pattern, or the chance, by which frames are chosen against
+// what they may be.
+func checkWhich(what, pattern string, percent float64) error {
 	switch {
-	case e.Pattern == "":
-		return checkPercent("lose", e.Percent)
-	case e.Percent != 0:
-		return fmt.Errorf("lose: by the pattern %q or by a chance of %v %%, not both", e.Pattern, e.Percent)
-	case strings.Trim(e.Pattern, ".x") != "" || !strings.Contains(e.Pattern, "x"):
-		return fmt.Errorf("lose: the pattern %q is not made of . and x", e.Pattern)
+	case pattern == "":
+		return checkPercent(what, percent)
+	case percent != 0:
+		return fmt.Errorf("%s: by the pattern %q or by a chance of %v %%, not both", what, pattern, percent)
+	case strings.Trim(pattern, ".x") != "" || !strings.Contains(pattern, "x"):
+		return fmt.Errorf("%s: the pattern %q is not made of . and x", what, pattern)
 	}
 	return nil
 }
@@ -241,7 +249,7 @@ func (e Reorder) check() error {
 	return nil
 }
 
-func (e Corrupt) check() error { return checkPercent("corrupt", e.Percent) }
+func (e Corrupt) check() error { return checkWhich("corrupt", e.Pattern, e.Percent) }
 
 func (e Limit) check() error {
 	if e.BytesPerSecond < 1 || e.Queue < 0 {

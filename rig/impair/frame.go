@@ -141,9 +141,6 @@ func either(src, dst uint16) func(ports ...uint16) bool {
 // corrupt returns the frame with one bit turned over; nil and false where there
 // is none to turn.
 func (st *state) corrupt(e Corrupt, frame []byte) ([]byte, bool) {
-	if !st.chance(e.Percent) {
-		return nil, false
-	}
 	p, ok := parse(frame)
 	if !ok {
 		return nil, false
@@ -152,7 +149,7 @@ func (st *state) corrupt(e Corrupt, frame []byte) ([]byte, bool) {
 	if e.Mend {
 		from, to = p.payload()
 	}
-	if from == to {
+	if from == to || !st.chosen(e.Pattern, e.Percent) {
 		return nil, false
 	}
 	out := slices.Clone(frame)

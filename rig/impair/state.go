@@ -60,13 +60,17 @@ func (st *state) draw(percent float64) bool { return st.rng.Float64()*100 < perc
 // chance is draw, where 0 is always.
 func (st *state) chance(percent float64) bool { return percent == 0 || st.draw(percent) }
 
-func (st *state) loses(e Lose) bool {
-	if e.Pattern == "" {
-		return st.chance(e.Percent)
+func (st *state) loses(e Lose) bool { return st.chosen(e.Pattern, e.Percent) }
+
+// chosen tells whether the next frame is one of the pattern's, or of the chance
+// where there is none.
+func (st *state) chosen(pattern string, percent float64) bool {
+	if pattern == "" {
+		return st.chance(percent)
 	}
-	i := st.n % len(e.Pattern)
+	i := st.n % len(pattern)
 	st.n++
-	return e.Pattern[i] == 'x'
+	return pattern[i] == 'x'
 }
 
 func (st *state) bursts(e Burst) bool {

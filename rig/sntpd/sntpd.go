@@ -19,7 +19,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"ip88rig/capture/timeline"
@@ -128,40 +127,17 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) serve(ctx context.Context) error {
-	// The goroutine of AfterFunc ends with Close, which wakes the read below.
-	stop := context.AfterFunc(ctx, func() { _ = s.sock.Close() })
-	defer stop()
-	var late sync.WaitGroup
-	defer late.Wait()
-	running, cancel := context.WithCancel(ctx)
-	defer cancel()
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, to, err := s.sock.ReadFromTo(buf)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil // the read failed because ctx ended
-			}
-			return fmt.Errorf("sntpd: read on %v: %w", s.sock.Local(), err)
+	err := s.sock.Serve(ctx, func(b []byte, from, to netip.AddrPort) datagram.Reply {
+		a := s.answer(b, from, to, s.now())
+		if a == nil {
+			return datagram.Reply{}
 		}
-		received := s.now()
-		a := s.answer(buf[:n], from, to, received)
-		switch {
-		case a == nil:
-		case a.delay > 0:
-			late.Go(func() { // ends with the delay or ctx
-				timer := time.NewTimer(a.delay)
-				defer timer.Stop()
-				select {
-				case <-timer.C:
-					s.send(running, a, from, to)
-				case <-running.Done():
-				}
-			})
-		default:
-			s.send(ctx, a, from, to)
-		}
+		return datagram.Reply{Delay: a.delay, Send: func(ctx context.Context) { s.send(ctx, a, from, to) }}
+	})
+	if err != nil {
+		return fmt.Errorf("sntpd: read on %v: %w", s.sock.Local(), err)
 	}
+	return nil
 }
 
 // answer is what is sent to a client, and how.

@@ -22,9 +22,10 @@ type deeds struct {
 	mu     sync.Mutex
 	batch  *batch
 	closed bool
-	// downs is how many hold the link down.
-	downs  int
-	failed []string
+	// downs is how many hold the link down, and away how many hold the handset to
+	// be away, be it for its link or for its access point.
+	downs, away int
+	failed      []string
 }
 
 // batch are the deeds that are undone together.
@@ -146,6 +147,10 @@ func (l *Lane) act(ctx context.Context, d fault.Deed, sentence string) {
 		})
 	case impair.Phase:
 		l.bad.SetPhase(d.Name)
+	case impair.Air:
+		l.disturb(ctx, d, nil)
+	case disturbance:
+		l.disturb(ctx, d.Air, d.over)
 	}
 }
 
@@ -176,18 +181,21 @@ func (l *Lane) returnPower(ctx context.Context, cut error, after time.Duration) 
 func (l *Lane) dropLink(why string, d time.Duration) {
 	l.deeds.mu.Lock()
 	defer l.deeds.mu.Unlock()
-	l.deeds.downs++
-	if l.deeds.downs > 1 {
-		return
-	}
 	reason := fmt.Sprintf("for %v", d)
 	if l.sw == nil {
 		reason += ", emulated: the handset keeps its link, and the rig neither sends nor hears"
 	}
-	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkDown, Reason: reason})
+	l.goesAway(reason)
+	l.deeds.downs++
+	if l.deeds.downs > 1 {
+		return
+	}
 	l.bad.SetLink(false, why)
 	if l.sw != nil {
 		l.sw.SetLink(false)
+		if l.air != nil {
+			l.air.Off() // the access point is on this cable, and goes with it
+		}
 	}
 }
 
@@ -195,15 +203,35 @@ func (l *Lane) dropLink(why string, d time.Duration) {
 func (l *Lane) raiseLink() {
 	l.deeds.mu.Lock()
 	defer l.deeds.mu.Unlock()
+	// Before it is done: the handset may be quicker than the journal.
+	l.comesBack()
 	l.deeds.downs--
 	if l.deeds.downs > 0 {
 		return
 	}
-	// Before it is done: the handset may be quicker than the journal.
-	l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkUp})
 	l.bad.SetLink(true, "")
 	if l.sw != nil {
 		l.sw.SetLink(true)
+		if l.air != nil {
+			l.air.On()
+		}
+	}
+}
+
+// goesAway notes that the handset is away because of the rig, so that what it
+// does to come back is not taken for a reboot; the lock is held.
+func (l *Lane) goesAway(reason string) {
+	l.deeds.away++
+	if l.deeds.away == 1 {
+		l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkDown, Reason: reason})
+	}
+}
+
+// comesBack undoes one goesAway; the lock is held.
+func (l *Lane) comesBack() {
+	l.deeds.away--
+	if l.deeds.away == 0 {
+		l.Recorder.Record(timeline.Event{By: impair.By, Kind: timeline.LinkUp})
 	}
 }
 

@@ -43,6 +43,7 @@ import (
 	"ip88rig/rig/sntpd"
 	"ip88rig/rig/tftpd"
 	"ip88rig/rig/virtual"
+	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/wire"
 )
@@ -199,8 +200,10 @@ type Lane struct {
 	mint    *pki.Mint
 	now     func() time.Time
 	virtual *virtual.Handset
-	phone   wire.Port
-	public  *tls.Certificate
+	// air is the network that a simulated WiFi module is in; nil without one.
+	air    *air.Air
+	phone  wire.Port
+	public *tls.Certificate
 
 	wait   func() error
 	cancel context.CancelFunc
@@ -832,7 +835,11 @@ func (l *Lane) ChallengeSIP(user, password string) {
 // that none can.
 func (l *Lane) Inject(r fault.Rule) error {
 	if _, ok := r.Effect().(impair.Effect); ok {
-		if err := l.bad.Can(r.Effect()); err != nil {
+		err := l.bad.Can(r.Effect())
+		if deed, ok := r.Effect().(impair.Air); ok && err == nil {
+			err = l.CanAir(deed.Does)
+		}
+		if err != nil {
 			return fmt.Errorf("fault %q: %w", r, err)
 		}
 		l.Faults.Add(l.bad.Bind(r))

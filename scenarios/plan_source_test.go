@@ -48,7 +48,7 @@ func (r reader) add(kind, row, text string) {
 
 // verbs open a window; everything else that is asked of the phone is a given.
 func verbs() []string {
-	return []string{"PowerCycle", "CheckSync", "notify", "ByHand", "trigger", "UploadAuthority", "Call", "HomeByCheckSync", "Notices"}
+	return []string{"PowerCycle", "CheckSync", "notify", "ByHand", "trigger", "UploadAuthority", "Call", "HomeByCheckSync", "Notices", "Disturb"}
 }
 
 // silent are methods of Phone that only tell something; so are those with a

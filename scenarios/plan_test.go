@@ -397,7 +397,8 @@ func (s source) option(out *story, a *ast.CallExpr) {
 	case "riskBrick":
 		out.terms = append(out.terms, "risk: brick")
 	case "needsAir":
-		out.terms = append(out.terms, "simulated handsets only")
+		deeds := strings.NewReplacer("impair.WrongPassphrase", "passphrase-wrong, passphrase-right", "impair.", "").Replace(strings.Join(words, ", "))
+		out.terms = append(out.terms, "needs of a real handset's access-point: "+strings.ToLower(deeds))
 	case "fullDepth":
 		out.terms = append(out.terms, "full depth only")
 	case "first":

@@ -28,6 +28,7 @@ import (
 	"ip88rig/rig/bench"
 	"ip88rig/rig/deviation"
 	"ip88rig/rig/golden"
+	"ip88rig/rig/impair"
 	"ip88rig/rig/report"
 )
 
@@ -169,7 +170,7 @@ type story struct {
 	firmware bool
 	public   bool
 	long     bool
-	air      bool
+	air      []impair.AirDeed
 	verbs    []string
 	facts    []string
 	power    int
@@ -201,9 +202,9 @@ func byHand(verbs ...string) option {
 	return func(s *story) { s.verbs, s.hands = verbs, len(verbs) }
 }
 
-// needsAir marks stories in which the access point misbehaves: what a rig on the
-// cable can lose are frames, not an association.
-func needsAir() option { return func(s *story) { s.air = true } }
+// needsAir names what the access point is asked for: what a rig on the cable can
+// lose are frames, not an association.
+func needsAir(deeds ...impair.AirDeed) option { return func(s *story) { s.air = deeds } }
 
 // fullDepth marks stories that take an hour of a real handset.
 func fullDepth() option { return func(s *story) { s.long = true } }
@@ -311,10 +312,13 @@ func (s *story) skipReason(o Options, over timeline.Transport) string {
 			}
 		}
 	}
+	for _, deed := range s.air {
+		if err := o.Lane.CanAir(deed); err != nil {
+			return err.Error()
+		}
+	}
 	if !h.Simulated {
 		switch {
-		case s.air:
-			return "needs control of the lab's access point, which no bench file can name yet"
 		case s.long && o.Depth != Full:
 			return "needs --depth full: it takes more than an hour"
 		case s.lockout && !o.AllowLockout:

@@ -6,6 +6,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -109,6 +110,8 @@ type Handset struct {
 	// Factor divides every wait of a simulated handset and of the scenarios.
 	Factor float64
 	Power  Power
+	// AccessPoint is what the lab's access point can be asked for.
+	AccessPoint AccessPoint
 	// KnowsAuthority: the bench's authority A was copied to it. Without it a
 	// handset rightly asks for nothing over HTTPS.
 	KnowsAuthority bool
@@ -125,6 +128,27 @@ type Handset struct {
 	Without                      []Without
 	// Block numbers the handset's eight addresses within the subnet.
 	Block int
+}
+
+// AccessPoint is what commands have the access point of a real handset with a
+// WiFi module do; a blank one is not supported.
+type AccessPoint struct {
+	Deauth          string `yaml:"deauth"`
+	Restart         string `yaml:"restart"`
+	PassphraseWrong string `yaml:"passphrase-wrong"`
+	PassphraseRight string `yaml:"passphrase-right"`
+	Roam            string `yaml:"roam"`
+	Channel         string `yaml:"channel"`
+}
+
+// over is a with what it leaves blank from base. The passphrases belong together.
+func (a AccessPoint) over(base AccessPoint) AccessPoint {
+	a.Deauth, a.Restart = cmp.Or(a.Deauth, base.Deauth), cmp.Or(a.Restart, base.Restart)
+	if a.PassphraseWrong == "" && a.PassphraseRight == "" {
+		a.PassphraseWrong, a.PassphraseRight = base.PassphraseWrong, base.PassphraseRight
+	}
+	a.Roam, a.Channel = cmp.Or(a.Roam, base.Roam), cmp.Or(a.Channel, base.Channel)
+	return a
 }
 
 // Active is the MAC that the handset speaks from.
@@ -220,6 +244,7 @@ type file struct {
 	Wire      wireFile      `yaml:"wire"`
 	Addresses addressesFile `yaml:"addresses"`
 	Patience  patienceFile  `yaml:"patience"`
+	Air       AccessPoint   `yaml:"access-point"`
 	Public    *publicFile   `yaml:"public-authority"`
 	Known     string        `yaml:"deviations"`
 	Records   string        `yaml:"golden-records"`
@@ -294,6 +319,7 @@ type handsetFile struct {
 	Simulated bool                `yaml:"simulated"`
 	Factor    float64             `yaml:"factor"`
 	Power     powerFile           `yaml:"power"`
+	Air       *AccessPoint        `yaml:"access-point"`
 	Authority string              `yaml:"authority"`
 	Verbs     []string            `yaml:"verbs"`
 	Golden    string              `yaml:"golden"`
@@ -420,10 +446,40 @@ func (p *parser) bench(f file) Bench {
 	if len(f.Handsets) == 0 {
 		p.fail("$.handsets", "no handset is entered; \"ip88rig serve --interface IF\" shows those it hears, with the lines to paste")
 	}
+	air := p.accessPoint("$.access-point", f.Air)
 	for i, h := range f.Handsets {
 		b.Handsets = append(b.Handsets, p.handset(i, h, b, common))
+		p.ownAccessPoint(fmt.Sprintf("$.handsets[%d].access-point", i), h, air, &b.Handsets[i])
 	}
 	return b
+}
+
+// ownAccessPoint is a handset's, with what it does not say from the bench's.
+func (p *parser) ownAccessPoint(path string, f handsetFile, common AccessPoint, h *Handset) {
+	switch {
+	case f.Air != nil && h.Link != WiFi:
+		p.fail(path, "a handset without link: wifi is at no access point")
+	case f.Air != nil && h.Simulated:
+		p.fail(path, "a simulated handset has an access point of its own")
+	case f.Air != nil:
+		h.AccessPoint = p.accessPoint(path, *f.Air).over(common)
+	case h.Link == WiFi && !h.Simulated:
+		h.AccessPoint = common
+	}
+}
+
+// accessPoint wants no passphrase that stays wrong.
+func (p *parser) accessPoint(path string, a AccessPoint) AccessPoint {
+	for _, command := range []*string{&a.Deauth, &a.Restart, &a.PassphraseWrong, &a.PassphraseRight, &a.Roam, &a.Channel} {
+		*command = strings.TrimSpace(*command)
+	}
+	switch {
+	case a.PassphraseWrong != "" && a.PassphraseRight == "":
+		p.fail(path+".passphrase-wrong", "needs passphrase-right, the command that undoes it")
+	case a.PassphraseWrong == "" && a.PassphraseRight != "":
+		p.fail(path+".passphrase-right", "needs passphrase-wrong, the command that it undoes")
+	}
+	return a
 }
 
 func (p *parser) wire(f wireFile) Wire {

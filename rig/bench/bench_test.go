@@ -99,6 +99,11 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 		"module without WiFi":     {"", "    module: b4:0e:dc:00:11:29\n", "link: wifi is not said"},
 		"module on a cable":       {"", "    link: wired\n    module: b4:0e:dc:00:11:29\n", "a wired handset has no module"},
 		"factor of a real phone":  {"", "    factor: 10\n", "cannot be sped up"},
+		"passphrase stays wrong":  {"handsets:", "access-point: {passphrase-wrong: 'true'}\nhandsets:", "lab.yaml:3:34: access-point.passphrase-wrong: needs passphrase-right"},
+		"passphrase never wrong":  {"", "    link: wifi\n    module: b4:0e:dc:00:11:29\n    access-point: {passphrase-right: 'true'}\n", "handsets[0].access-point.passphrase-right: needs passphrase-wrong"},
+		"access point on a cable": {"", "    access-point: {roam: 'true'}\n", "lab.yaml:7:19: handsets[0].access-point: a handset without link: wifi is at no access point"},
+		"access point in memory":  {"    mac: b4:0e:dc:00:11:22\n", "    mac: b4:0e:dc:00:11:22\n    simulated: true\n    link: wifi\n    module: b4:0e:dc:00:11:29\n    access-point: {roam: 'true'}\n", "a simulated handset has an access point of its own"},
+		"unknown deed":            {"handsets:", "access-point: {reboot: 'true'}\nhandsets:", `unknown field "reboot"`},
 		"unknown power":           {"", "    power: {kind: poe}\n", "is none of simulated, command, operator"},
 		"half a power command":    {"", "    power: {on: 'true'}\n", "needs both on and off"},
 		"power on without kind":   {"", "    power: {kind: operator, on: 'true'}\n", "go with kind: command"},
@@ -144,6 +149,25 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 				t.Errorf("got  %v\nwant %q with the file's name", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestAHandsetsAccessPointGoesBeforeTheBenchs(t *testing.T) {
+	text := strings.Replace(good, "handsets:", "access-point: {deauth: all, restart: all, passphrase-wrong: all, passphrase-right: all, roam: ' '}\nhandsets:", 1) + `    link: wifi
+    module: b4:0e:dc:00:11:29
+    access-point: {deauth: own, passphrase-wrong: own, passphrase-right: own}
+  - {name: cable, model: IP8820, mac: 'b4:0e:dc:00:11:23'}
+`
+	b, err := bench.Parse("lab.yaml", []byte(text), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bench.AccessPoint{Deauth: "own", Restart: "all", PassphraseWrong: "own", PassphraseRight: "own"}
+	if got := b.Handsets[0].AccessPoint; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := b.Handsets[1].AccessPoint; got != (bench.AccessPoint{}) {
+		t.Errorf("a handset on a cable has %+v", got)
 	}
 }
 
@@ -194,6 +218,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(fixtures.EmbeddedBench())
 	f.Add([]byte("handsets: [{name: a, facts: {x: {}}}]"))
 	f.Add([]byte("wire: &a {memory: *a}"))
+	f.Add([]byte("access-point: {deauth: a}\nhandsets: [{name: a, link: wifi, access-point: {passphrase-right: x}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := bench.Parse("fuzz.yaml", data, t.TempDir())
 		if err == nil && len(b.Handsets) == 0 {

@@ -21,13 +21,13 @@ const (
 // AirDeeds lists them.
 func AirDeeds() []AirDeed { return []AirDeed{Deauth, Restart, WrongPassphrase, Roam, Channel} }
 
-// Air has the access point of a WiFi module misbehave. For is how long that
-// lasts, where it lasts: the access point is gone, the passphrase is another one.
-// So long at least the module is held to be away, and what it does to come back
-// is no reboot.
+// Air has the access point of a WiFi module misbehave. For is how long a deed
+// lasts that does: the access point is gone, the passphrase is another one. Back
+// is how long the module has to come back from there on. Until then what it does
+// to come back is no reboot.
 type Air struct {
-	Does AirDeed
-	For  time.Duration
+	Does      AirDeed
+	For, Back time.Duration
 }
 
 func (Air) sealed() {}
@@ -37,27 +37,31 @@ func (Air) Deed() {}
 
 // String is the predicate of a sentence.
 func (e Air) String() string {
+	back := fmt.Sprintf(", and gives the module %v to come back", e.Back)
 	switch e.Does {
 	case Deauth:
-		return fmt.Sprintf("de-authenticates the module, held to be away for %v", e.For)
+		return "de-authenticates the module" + back
 	case Restart:
-		return fmt.Sprintf("restarts the access point, gone for %v", e.For)
+		return fmt.Sprintf("takes the access point away for %v", e.For) + back
 	case WrongPassphrase:
-		return fmt.Sprintf("has the access point want another passphrase for %v", e.For)
+		return fmt.Sprintf("has the access point want another passphrase for %v", e.For) + back
 	case Roam:
-		return fmt.Sprintf("leaves the module another access point, held to be away for %v", e.For)
+		return "leaves the module another access point" + back
 	case Channel:
-		return fmt.Sprintf("moves the access point to another channel, held to be away for %v", e.For)
+		return "moves the access point to another channel" + back
 	}
-	return fmt.Sprintf("has the access point do %q for %v", string(e.Does), e.For)
+	return fmt.Sprintf("has the access point do %q", string(e.Does)) + back
 }
+
+// lasts tells a deed that is to be undone.
+func (d AirDeed) lasts() bool { return d == Restart || d == WrongPassphrase }
 
 func (e Air) check() error {
 	if !slices.Contains(AirDeeds(), e.Does) {
 		return fmt.Errorf("an access point does no %q: want one of %v", string(e.Does), AirDeeds())
 	}
-	if e.For <= 0 {
-		return fmt.Errorf("access point, %s for %v: needs more than 0", e.Does, e.For)
+	if e.Does.lasts() != (e.For > 0) || e.For < 0 || e.Back <= 0 {
+		return fmt.Errorf("access point: %s for %v, and %v to come back: what lasts needs more than 0, what does not 0, and the module more than 0 to come back", e.Does, e.For, e.Back)
 	}
 	return nil
 }

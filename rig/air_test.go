@@ -1,0 +1,186 @@
+package rig_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
+	"ip88rig/rig/control"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/impair"
+	"ip88rig/rig/wire"
+)
+
+// lastsFor is a deed with times that a simulated handset needs.
+func lastsFor(deed impair.AirDeed, d time.Duration) impair.Air {
+	e := impair.Air{Does: deed, Back: 100 * time.Millisecond}
+	if deed == impair.Restart || deed == impair.WrongPassphrase {
+		e.For = d
+	}
+	return e
+}
+
+// atAccessPoint opens a lane whose handset counts as real: whoever sits in its
+// place, its access point is the commands'.
+func atAccessPoint(t *testing.T, commands bench.AccessPoint) *rig.Lane {
+	t.Helper()
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
+	h := b.Handsets[i]
+	h.Simulated, h.AccessPoint = false, commands
+	h.Power = bench.Power{Kind: "command", On: "true", Off: "true"}
+	sw := wire.NewSwitch()
+	l, err := rig.Open(t.Context(), rig.Config{
+		Bench: b, Handset: h, Seed: 1, Authorities: authorities(t), Port: sw.Access("rig", 1), Phone: sw.Access("handset", 1),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.OpenRecording(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A module that comes back is at work again without power, and what it did to
+// come back is no reboot.
+func TestASimulatedModuleComesBackWhateverItsAccessPointDoes(t *testing.T) {
+	t.Parallel()
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
+	for _, deed := range impair.AirDeeds() {
+		t.Run(string(deed), func(t *testing.T) {
+			t.Parallel()
+			l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[i], Seed: 1, Authorities: authorities(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			if err := l.OpenRecording(t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			serve(t, l)
+			w := l.Verb("power", 1, nil).Within(time.Minute)
+			if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Await(t.Context(), timeline.FactRegistered()); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Disturb(t.Context(), lastsFor(deed, 100*time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			again := l.Verb("NOTIFY check-sync", 2, nil).Within(time.Minute)
+			if err := l.Notify(t.Context(), "check-sync"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := again.Await(t.Context(), timeline.FactAsked(l.Handset.OwnFile())); err != nil {
+				t.Fatal(err)
+			}
+			l.Settle(t.Context())
+			if got := l.Troubles(); len(got) > 0 {
+				t.Errorf("troubles %q", got)
+			}
+			link := kinds(l, timeline.LinkDown, timeline.LinkUp)
+			if len(link) != 2 || link[0].Kind != timeline.LinkDown || link[0].Reason != "access point: "+string(deed) {
+				t.Errorf("away: %+v", link)
+			}
+			if got := kinds(l, timeline.Rebooted); len(got) > 0 {
+				t.Errorf("taken for a reboot: %+v", got)
+			}
+			if got := kinds(l, timeline.FaultFired); len(got) != 1 || !strings.HasPrefix(got[0].Reason, "asked for: ") {
+				t.Errorf("told: %+v", got)
+			}
+		})
+	}
+}
+
+func TestACommandOfTheBenchFileDoesTheDeedAndUndoesIt(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	say := func(what string) string { return "echo " + what + " $IP88RIG_MODULE >> " + log }
+	l := atAccessPoint(t, bench.AccessPoint{Deauth: say("deauth"), PassphraseWrong: say("wrong"), PassphraseRight: say("right")})
+	for _, deed := range []impair.AirDeed{impair.Deauth, impair.WrongPassphrase} {
+		if err := l.Disturb(t.Context(), lastsFor(deed, 10*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One that is broken off is undone all the same.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Disturb(ctx, lastsFor(impair.WrongPassphrase, time.Hour)); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	l.Calm()
+	mac := " " + l.Handset.Module.String() + "\n"
+	got, err := os.ReadFile(log)
+	if want := "deauth" + mac + "wrong" + mac + "right" + mac + "right" + mac; err != nil || string(got) != want {
+		t.Errorf("ran %q, %v; want %q", got, err, want)
+	}
+	if got := l.Troubles(); len(got) > 0 {
+		t.Errorf("troubles %q", got)
+	}
+	if got := kinds(l, timeline.LinkDown, timeline.LinkUp); len(got) != 6 {
+		t.Errorf("away: %+v", got)
+	}
+}
+
+func TestACommandThatFailsIsTheLabsTrouble(t *testing.T) {
+	l := atAccessPoint(t, bench.AccessPoint{Roam: "echo no radio >&2; exit 3", PassphraseWrong: "true", PassphraseRight: "exit 4"})
+	for deed, want := range map[impair.AirDeed]string{impair.Roam: "no radio", impair.WrongPassphrase: "access-point.passphrase-right"} {
+		if err := l.Disturb(t.Context(), lastsFor(deed, time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(l.Troubles(), "\n"); !strings.Contains(got, "what the access point was asked for went wrong") || !strings.Contains(got, want) {
+			t.Errorf("%s: troubles %q, want %q", deed, got, want)
+		}
+	}
+}
+
+func TestADeedThatNothingCanDoIsRefusedAtOnce(t *testing.T) {
+	l := atAccessPoint(t, bench.AccessPoint{Roam: "true"})
+	wired := lane(t)
+	for _, tt := range []struct {
+		lane *rig.Lane
+		deed impair.AirDeed
+		want string
+	}{
+		{l, impair.Roam, ""},
+		{l, impair.Channel, "needs access-point.channel in the bench file"},
+		{wired, impair.Roam, "needs link: wifi"},
+	} {
+		e := lastsFor(tt.deed, time.Second)
+		for name, err := range map[string]error{
+			"can": tt.lane.CanAir(tt.deed), "inject": tt.lane.Inject(fault.On("a.bin").Do(e).Once()), "disturb": tt.lane.Disturb(t.Context(), e),
+		} {
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s %s: %v, want %q", name, tt.deed, err, tt.want)
+			}
+		}
+	}
+	if err := l.Disturb(t.Context(), impair.Air{Does: impair.Roam}); err == nil {
+		t.Error("a module without time to come back was accepted")
+	}
+}

@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +20,6 @@ import (
 	"ip88rig/rig/model"
 	"ip88rig/rig/sipd"
 	"ip88rig/rig/virtual"
-	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/virtual/flash"
 	"ip88rig/rig/wire"
 )
@@ -87,10 +88,6 @@ func (l *Lane) simulate() (control.Power, error) {
 	cfg := virtual.Config{
 		Model: h.Model, Facts: h.Facts, MAC: h.MAC, Module: h.Module, Port: l.phone, Supply: supply, Factor: h.Factor,
 		Defects: l.Defects, Seed: l.seed("handset"), Flash: mem,
-	}
-	if len(h.Module) > 0 {
-		l.air = air.New(airPassphrase)
-		cfg.Air, cfg.Passphrase = l.air, airPassphrase
 	}
 	if c := l.Bench.PublicChain; c != nil && c.Embedded {
 		cfg.PublicAuthorities = []*x509.Certificate{l.Authorities.P.Cert()}
@@ -183,6 +180,12 @@ const powerPatience = 30 * time.Second
 // script does by hand what a person would do at a simulated handset.
 type script struct{ handset *virtual.Handset }
 
+var (
+	_ control.Operator = script{}
+	_ control.Looker   = script{}
+)
+
+// Do implements control.Operator.
 func (s script) Do(ctx context.Context, r control.Request) error {
 	switch r.Verb {
 	case control.FactoryReset:
@@ -190,7 +193,7 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 	case control.UploadAuthority:
 		return s.handset.UploadAuthority(ctx, r.PEM)
 	case control.SetChecks:
-		return s.handset.SetByHand(ctx, model.Field{Section: "PROVISION", Name: "verifying_cert"}, strconv.Itoa(r.Mask))
+		return s.handset.SetByHand(ctx, checksField(), strconv.Itoa(r.Mask))
 	case control.Answer:
 		return s.handset.Answer(ctx)
 	case control.HangUp:
@@ -205,19 +208,60 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 	return fmt.Errorf("%s: %w", r.Verb, control.ErrUnsupported)
 }
 
-// Do has something done by hand, within the operator's patience.
+// checksField is where a menu keeps the certificate checks.
+func checksField() model.Field { return model.Field{Section: "PROVISION", Name: "verifying_cert"} }
+
+// Look implements control.Looker: what the Web Manager lists and the menu shows.
+func (s script) Look(ctx context.Context, r control.Request) error {
+	switch r.Verb { //nolint:exhaustive // the others leave nothing to look at
+	case control.UploadAuthority:
+		certs, err := flash.ParseAuthority(r.PEM)
+		if err != nil {
+			return err
+		}
+		listed, err := s.handset.Listed(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range certs {
+			if !slices.Contains(listed, c.Subject.CommonName) {
+				return control.ShowsError{Shows: "the authorities " + strconv.Quote(strings.Join(listed, ", "))}
+			}
+		}
+	case control.SetChecks:
+		shown, err := s.handset.Shown(ctx, checksField())
+		if err != nil {
+			return err
+		}
+		if shown != strconv.Itoa(r.Mask) {
+			return control.ShowsError{Shows: "checks " + shown}
+		}
+	}
+	return nil
+}
+
+// Do has something done by hand, within the operator's patience. Done is what the
+// handset shows, where the request says what that is.
 func (l *Lane) Do(ctx context.Context, r control.Request) error {
 	if l.hands == nil {
 		return fmt.Errorf("%s: %w: there is nobody to ask", r.Verb, control.ErrUnsupported)
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Handset.Patience.Operator)
 	defer cancel()
-	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: r.Text})
-	if err := l.hands.Do(ctx, r); err != nil {
+	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: r.Words()})
+	r.Text = r.Words()
+	err := l.hands.Do(ctx, r)
+	if looker, ok := l.hands.(control.Looker); ok && err == nil && r.ReadBack != "" {
+		err = looker.Look(ctx, r)
+	}
+	switch {
+	case err == nil:
+		l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorDone, Message: string(r.Verb), Reason: r.ReadBack})
+		return nil
+	case r.ReadBack == "":
 		return fmt.Errorf("by hand: %s: %w", r.Verb, err)
 	}
-	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorDone, Message: string(r.Verb)})
-	return nil
+	return fmt.Errorf("by hand: %s: %w; look whether %s, and whose fault it is that it is not so: the handset's or that of whoever was to do it", r.Verb, err, r.ReadBack)
 }
 
 func (l *Lane) openSIP() error {

@@ -523,16 +523,26 @@ func (s *saboteur) names(a []netip.Addr) []netip.Addr {
 // hands do what is asked for by hand.
 func (s *saboteur) hands(o control.Operator) control.Operator {
 	if s.is == HandsIdle {
-		return idle{}
+		looker, _ := o.(control.Looker)
+		return idle{looker}
 	}
 	return o
 }
 
-// idle says that it is done and does nothing.
-type idle struct{}
+// idle says that it is done and does nothing. Asked what the handset shows, it
+// tells the truth.
+type idle struct{ eyes control.Looker }
 
 // Do implements control.Operator.
 func (idle) Do(context.Context, control.Request) error { return nil }
+
+// Look implements control.Looker.
+func (i idle) Look(ctx context.Context, r control.Request) error {
+	if i.eyes == nil {
+		return nil
+	}
+	return i.eyes.Look(ctx, r)
+}
 
 // auth is what a web server asks for.
 func (s *saboteur) auth(a httpd.Auth) httpd.Auth {

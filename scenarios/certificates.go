@@ -198,7 +198,8 @@ var _ = scenario("can have each check switched off by hand",
 			phone.quiesce(ctx, before, power)
 			phone.ByHand(ctx, control.Request{
 				Verb: control.SetChecks, Mask: mask,
-				Text: fmt.Sprintf("in the handset's menu or Web Manager switch certificate checks to: authority %s, server name %s, expiry %s", onOff(mask&1), onOff(mask&2), onOff(mask&4)),
+				Text:     fmt.Sprintf("in the handset's menu or Web Manager switch certificate checks to: authority %s, server name %s, expiry %s", onOff(mask&1), onOff(mask&2), onOff(mask&4)),
+				ReadBack: fmt.Sprintf("the menu shows authority %s, server name %s, expiry %s", onOff(mask&1), onOff(mask&2), onOff(mask&4)),
 			})
 			cycle := phone.trigger(ctx, power).Within(phone.Patience.Boot)
 			Eventually(ctx, cycle).Should(ShowCase("TLS-15", flaw.String(), AcceptCertificate()))
@@ -247,11 +248,35 @@ var _ = scenario("decides about certificates of every kind",
 		phone.Claim(ctx)
 		for _, v := range pki.Catalogue() {
 			if v.OwnRoot {
-				// Its root would have to be uploaded first, and stay: TLS-08's own spec
-				// does that, and a handset has no way to forget one.
-				continue
+				continue // the next scenario's: its root must be uploaded first
 			}
 			phone.PresentVariant(v)
 			phone.Observe(ctx, "TLS-10", v.Name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
 		}
+	})
+
+// Its roots differ in nothing but their end, and stand for one another: the
+// handset forgets the one before it gets the other.
+var _ = scenario("decides about a root that has expired, which was copied to it",
+	covers("TLS-10"), over(timeline.HTTPS), takes(3), byHand("upload-authority", "factory-reset", "upload-authority", "factory-reset", "upload-authority"), riskLockout(), first(-1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, v := range []struct {
+			name, root string
+			mended     bool
+		}{
+			{"a root copied to it that is valid", "a valid root", true},
+			{pki.ExpiredRoot, "an expired root", false},
+		} {
+			root := phone.PresentOwnRoot(pki.ExpiredRoot, v.mended)
+			phone.UploadRoot(ctx, v.root, root)
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			if v.mended {
+				// Otherwise the next would say nothing about its end.
+				phone.Accepts(ctx, boot, "TLS-08")
+			}
+			phone.Observe(ctx, "TLS-10", v.name, boot, Trusts())
+			phone.Forget(ctx)
+		}
+		phone.UploadAuthority(ctx, pki.A)
 	})

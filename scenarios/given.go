@@ -2,9 +2,14 @@ package scenarios
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -266,10 +271,63 @@ func (p *Phone) HomeByCheckSync(ctx context.Context) {
 // UploadAuthority has an authority copied to the handset.
 func (p *Phone) UploadAuthority(ctx context.Context, name string) {
 	GinkgoHelper()
-	p.ByHand(ctx, control.Request{
-		Verb: control.UploadAuthority, PEM: p.lane.AuthorityPEM(name),
-		Text: "copy authority " + name + " to the handset with its Web Manager (\"ip88rig authority export\" writes the file)",
-	})
+	p.copyTo(ctx, "authority "+name, p.lane.AuthorityPEM(name))
+}
+
+// PresentOwnRoot shows a certificate of the catalogue that comes with an authority
+// of its own from now on, as it is or with its one thing put right, and returns
+// that authority.
+func (p *Phone) PresentOwnRoot(name string, mended bool) *pki.Authority {
+	GinkgoHelper()
+	p.OfferOver(p.over)
+	root, err := p.lane.PresentOwnRoot(name, mended)
+	if err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	return root
+}
+
+// UploadRoot has an authority copied to the handset that is to be forgotten again.
+func (p *Phone) UploadRoot(ctx context.Context, what string, root *pki.Authority) {
+	GinkgoHelper()
+	p.run.known.guest = what
+	p.copyTo(ctx, what, root.ExportPEM())
+}
+
+// copyTo has an authority copied to the handset; its file lies beside the
+// recording. That the Web Manager lists it is the witness: without it nobody could
+// tell a handset that does not trust what was copied to it from one to which
+// nothing was copied.
+func (p *Phone) copyTo(ctx context.Context, what string, text []byte) {
+	GinkgoHelper()
+	file := filepath.Join(p.run.spec.result.Folder, strings.ReplaceAll(what, " ", "-")+".pem")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		p.run.inconclusive("the file to be copied to the handset: " + err.Error())
+	}
+	r := control.Request{Verb: control.UploadAuthority, PEM: text, Text: "copy " + what + " to the handset with its Web Manager, from " + file}
+	if block, _ := pem.Decode(text); block != nil {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			r.ReadBack = fmt.Sprintf("its Web Manager lists %q", c.Subject.CommonName)
+		}
+	}
+	p.ByHand(ctx, r)
+}
+
+// Forget has the handset returned to factory state, in which it no longer holds
+// what was uploaded, authority A included, and brings it to golden.
+func (p *Phone) Forget(ctx context.Context) {
+	GinkgoHelper()
+	p.run.passPending()
+	p.run.hands++
+	err := p.serveGolden()
+	p.OfferOver(timeline.TFTP)
+	if err == nil {
+		err = p.toFactory(ctx, "what was uploaded to it is to be forgotten")
+	}
+	if err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	p.run.known.home()
 }
 
 // Accepts is a given: the handset accepts what is presented.
@@ -324,3 +382,6 @@ func (p *Phone) coverRest(cells []pki.Flaw) {
 		}
 	}
 }
+
+// Elsewhere says that under these options a row of the spec is judged elsewhere.
+func (p *Phone) Elsewhere(row string) { p.run.spec.excused[row] = true }

@@ -20,6 +20,8 @@ type known struct {
 	dirty map[string]bool
 	// riding: a setting that any later cycle restores differs from golden.
 	riding bool
+	// guest is an authority that was copied to it and is to be forgotten.
+	guest string
 	// version is the running one where it is not golden's.
 	version string
 }
@@ -53,6 +55,8 @@ func (k *known) needsHome() string {
 		return k.lost
 	case k.version != "":
 		return "it runs " + k.version
+	case k.guest != "":
+		return "it holds " + k.guest
 	case len(k.dirty) > 0:
 		for name := range k.dirty {
 			return "it holds another " + name

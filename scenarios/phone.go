@@ -156,13 +156,16 @@ func (p *Phone) home(ctx context.Context) error {
 	_, err = bound.Await(ctx, timeline.FactRegistered())
 	view := bound.View()
 	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
+		if guest := p.run.known.guest; guest != "" && !p.comesByReset(ctx, guest+" was copied to it and is to be forgotten") {
+			p.lane.Note("the handset holds " + guest + " for good")
+		}
 		p.run.known.home()
 		return nil
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && (p.comesByNotify(ctx, golden) || p.comesByReset(ctx, golden)) {
+	if err == nil && (p.comesByNotify(ctx, golden) || len(p.run.known.dirty) > 0 && p.comesByReset(ctx, "its settings have locked the rig out")) {
 		p.run.known.home()
 		return nil
 	}
@@ -207,17 +210,13 @@ func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
 
 // comesByReset is the last way home: factory state, by hand, where settings have
 // closed every other way. Authority A is copied to it again.
-func (p *Phone) comesByReset(ctx context.Context, golden match.Matcher) bool {
+func (p *Phone) comesByReset(ctx context.Context, why string) bool {
 	h := p.lane.Handset
-	if !slices.Contains(h.Verbs, string(control.FactoryReset)) || (!h.Simulated && !p.run.AllowLockout) || len(p.run.known.dirty) == 0 {
+	if !slices.Contains(h.Verbs, string(control.FactoryReset)) || (!h.Simulated && !p.run.AllowLockout) {
 		return false
 	}
-	w := p.run.verb("factory reset, to come home", nil)
-	if err := p.lane.Do(ctx, control.Request{Handset: h.Name, Verb: control.FactoryReset, Text: "return the handset to factory state: its settings have locked the rig out"}); err != nil {
+	if err := p.toFactory(ctx, why); err != nil {
 		p.lane.Note(err.Error())
-		return false
-	}
-	if !p.comes(ctx, w.Within(p.Patience.Boot), golden) {
 		return false
 	}
 	if slices.Contains(h.Verbs, string(control.UploadAuthority)) {
@@ -227,6 +226,20 @@ func (p *Phone) comesByReset(ctx context.Context, golden match.Matcher) bool {
 		}
 	}
 	return true
+}
+
+// toFactory has the handset returned to factory state by hand; that it reboots is
+// the witness. It then takes golden, which must be served already.
+func (p *Phone) toFactory(ctx context.Context, why string) error {
+	w := p.run.verb("factory reset", why)
+	if err := p.lane.Do(ctx, control.Request{Handset: p.lane.Handset.Name, Verb: control.FactoryReset, Text: "return the handset to factory state: " + why}); err != nil {
+		return err
+	}
+	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
+	if !p.comes(ctx, w.Within(p.Patience.Boot).After(timeline.FactKind(timeline.Rebooted)).Within(p.Patience.Boot), golden) {
+		return errors.New("after a factory reset by hand it did not reboot and take golden")
+	}
+	return nil
 }
 
 // comes waits until the window shows golden's settings and version.

@@ -18,12 +18,16 @@ import (
 
 	"ip88rig/rig"
 	"ip88rig/rig/bench"
+	"ip88rig/rig/model"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
 )
 
-var sabotage = flag.String("sabotage", "", "a way to break the rig; set by TestABrokenRigFailsNoHandset for the processes that it starts")
+var (
+	sabotage = flag.String("sabotage", "", "a way to break the rig; set by TestABrokenRigFailsNoHandset for the processes that it starts")
+	waits    = flag.String("waits", "", "the simulated handset's http-timeout; set by TestTheLongestSilenceIsTheHandsets for the processes that it starts")
+)
 
 // TestUnderSabotage is one lane of TestABrokenRigFailsNoHandset: Ginkgo runs one
 // suite per process.
@@ -42,6 +46,11 @@ func TestUnderSabotage(t *testing.T) {
 	}
 	// Nobody has to wait long for what a broken rig never brings.
 	h.Patience.Boot, h.Patience.Upgrade, h.Patience.Cycle = 1500*time.Millisecond, 2*time.Second, 1500*time.Millisecond
+	if *waits != "" {
+		if h.Facts, err = h.Facts.Override(model.HTTPTimeout, *waits, "2026-11-22", "a test"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	how := rig.Sabotage(*sabotage)
 	if how == "none" {
 		how = ""
@@ -58,7 +67,7 @@ func TestUnderSabotage(t *testing.T) {
 	}
 	got := report.Handset{Name: h.Name, Model: h.Model.String(), Simulated: true}
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: 2,
+		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: *points,
 		Done: func(s report.Spec) { got.Specs = append(got.Specs, s) },
 	}
 	if err := scenarios.Configure(o); err != nil {
@@ -91,6 +100,8 @@ const (
 	called   = "waits with the cycle until its call is over, over tftp"
 	sealed   = "applies unencrypted files although a key is stored, over tftp"
 	factory  = "has all three checks on from factory state"
+	uploaded = "accepts an authority copied to it"
+	byMenu   = "can have each check switched off by hand"
 	faulty   = "takes no credentials along to another host, over http \\["
 )
 
@@ -110,6 +121,8 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 		want   report.Verdict
 		why    string
 		defect defect.Name
+		// before is a case that is judged before the given is taken away.
+		before string
 	}
 	const inconclusive, blocked = report.Inconclusive, report.Blocked
 	slots := make(chan struct{}, 5) // they wait more than they work
@@ -167,6 +180,9 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 		{how: rig.RegistrarOpen, filter: sealed, want: blocked, why: "without a challenge"},
 		{how: rig.NotifyUnsent, filter: notified, want: blocked, why: "was never sent"},
 		{how: rig.HandsIdle, filter: factory, want: blocked, why: "blocked by"},
+		// The handset does not show what was to be done: nobody knows whose fault that is.
+		{how: rig.HandsIdle, filter: uploaded, want: inconclusive, why: "upload-authority: it shows the authorities", before: "refused before"},
+		{how: rig.HandsIdle, filter: byMenu, want: inconclusive, why: "menu: it shows checks 7"},
 	} {
 		name := string(c.how) + " while it " + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(c.filter), " "), " ")
 		if c.defect != "" {
@@ -195,7 +211,7 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 						t.Errorf("%s: %s: %s; want %s with %q", s.Name, s.Verdict, s.Reason, c.want, c.why)
 					}
 					for _, j := range s.Judgements {
-						if j.Verdict == report.Fail || j.Verdict == report.Pass && !starved {
+						if j.Verdict == report.Fail || j.Verdict == report.Pass && !starved && (c.before == "" || j.Case != c.before) {
 							t.Errorf("%s: %s %s: %s", s.Name, j.Row, j.Verdict, j.Reason)
 						}
 					}
@@ -208,14 +224,51 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 	}
 }
 
+func TestTheLongestSilenceIsTheHandsets(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs a lane for each handset")
+	}
+	type ends struct{ longest, shortest string }
+	const after = "registers as the file says after a silence of "
+	for waits, want := range map[string]ends{
+		"20s":  {after + "25 s = 1", after + "180 s = 0"}, // 300 ms, the shortest that a simulated handset waits
+		"400s": {after + "180 s = 1", ""},
+	} {
+		t.Run(waits, func(t *testing.T) {
+			t.Parallel()
+			specs, err := under(t.Context(), t.TempDir(), "none", "gets over a silence of its server.*over http ", "", "-waits="+waits, "-points=0")
+			if err != nil || len(specs) != 1 {
+				t.Fatalf("%d specs, %v", len(specs), err)
+			}
+			var got ends
+			for _, j := range specs[0].Judgements {
+				switch {
+				case j.Verdict == report.Fail:
+					t.Errorf("%s %s: %s", j.Row, j.Case, j.Reason)
+				case strings.HasPrefix(j.Case, "the longest silence"):
+					got.longest = j.Measured[0].Name + " = " + j.Measured[0].Value
+				case strings.HasPrefix(j.Case, "the shortest silence"):
+					got.shortest = j.Measured[0].Name + " = " + j.Measured[0].Value
+				}
+			}
+			if got != want && !strings.Contains(specs[0].Reason, "the rig was starved") {
+				t.Errorf("it waits %s: got %+v, want %+v: %s %s", waits, got, want, specs[0].Verdict, specs[0].Reason)
+			}
+		})
+	}
+}
+
 // under runs one lane of a broken rig in a process of its own.
-func under(ctx context.Context, dir string, how rig.Sabotage, only string, broken defect.Name) ([]report.Spec, error) {
+func under(ctx context.Context, dir string, how rig.Sabotage, only string, broken defect.Name, more ...string) ([]report.Spec, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestUnderSabotage$", "-test.timeout=2m",
-		"-sabotage="+string(how), "-filter="+only, "-defect="+string(broken), "-out="+dir)
+	cmd := exec.CommandContext(ctx, exe, append([]string{
+		"-test.run=^TestUnderSabotage$", "-test.timeout=2m",
+		"-sabotage=" + string(how), "-filter=" + only, "-defect=" + string(broken), "-out=" + dir,
+	}, more...)...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, text)
 	}

@@ -251,28 +251,59 @@ func (p *Phone) awaits(ctx context.Context, w *timeline.Window, m Matcher) bool 
 	}
 }
 
-// Bisect narrows the range between two values of different outcome to the
-// smallest one that is no wider than width. It returns the last value of the
-// first outcome and the first value of the other; the values that were given
-// when both ends come out alike.
-func (p *Phone) Bisect(ctx context.Context, row string, low, high, width int64, at func(int64) point) (last, first int64) {
-	GinkgoHelper()
-	from := p.try(ctx, row, at(low))
-	to := p.try(ctx, row, at(high))
-	text := fmt.Sprintf("%s at both ends", from)
-	if from != to {
-		low, high = bisect(low, high, width, func(v int64) bool { return p.try(ctx, row, at(v)) == from })
-		text = fmt.Sprintf("%s as far as %s, otherwise at %s", from, at(low).name, at(high).name)
-	}
-	p.run.passPending()
-	p.lane.Note("bisect of " + row + ": " + text)
-	AddReportEntry("bisect of "+row, text, ReportEntryVisibilityAlways)
-	return low, high
+// Bisection is how far a handset comes through a range unharmed.
+type Bisection struct {
+	// From is the outcome at the low end, To that at the high one.
+	From, To Outcome
+	// Last is the highest point that is known to leave it unharmed, the lowest of
+	// all where none does; First the lowest that is known not to, -1 where none is.
+	Last, First int
+	// Wide says that --points ended it before the two were next to each other.
+	Wide bool
 }
 
-// bisect narrows low and high, of which low is like it and high is not.
-func bisect(low, high, width int64, like func(int64) bool) (last, first int64) {
-	for high-low > max(width, 1) {
+// Bisect finds the point up to which a handset comes through a range unharmed,
+// trying no more of them than it must, nor than Options say. The points stand in
+// order, from what does the least harm.
+func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisection {
+	GinkgoHelper()
+	var names []point
+	var out []Outcome
+	try := func(i int) Outcome {
+		o := p.try(ctx, row, points[i])
+		names, out = append(names, points[i]), append(out, o)
+		return o
+	}
+	high := len(points) - 1
+	b := Bisection{First: -1}
+	b.From, b.To = try(0), try(high)
+	switch {
+	case b.From != Unharmed:
+		b.First = 0
+	case b.To == Unharmed:
+		b.Last = high
+	default:
+		b.Last, b.First = bisect(0, high, middles(p.run.Points), func(i int) bool { return try(i) == Unharmed })
+		b.Wide = b.First-b.Last > 1
+	}
+	p.table(row, names, out)
+	p.Good(ctx, row, "the next good cycle")
+	return b
+}
+
+// middles is how many values between the two ends may be tried where Options
+// bound the points; below 0 is no bound.
+func middles(points int) int {
+	if points <= 0 {
+		return -1
+	}
+	return max(points-2, 0)
+}
+
+// bisect narrows low and high, of which low is like it and high is not, until
+// they are next to each other or so many values were tried; below 0 is no bound.
+func bisect(low, high, tries int, like func(int) bool) (last, first int) {
+	for ; high-low > 1 && tries != 0; tries-- {
 		if middle := low + (high-low)/2; like(middle) {
 			low = middle
 		} else {

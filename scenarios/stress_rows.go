@@ -160,6 +160,77 @@ var _ = scenario("takes its time from power to registered",
 		}
 	})
 
+// WIF: the WiFi module. An access point of the lab is asked to misbehave; for a
+// simulated handset the air is its link.
+
+var _ = scenario("comes back to its access point, whatever that does, in every stage of the cycle",
+	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(12),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		var points []point
+		for _, stage := range []struct{ name, file string }{
+			{"before the global file", phone.Global().Files[0]},
+			{"in its own file", phone.Own().Files[0]},
+			{"at the version file", phone.Version().Files[0]},
+		} {
+			points = append(points, point{"de-authenticated " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(100 * time.Millisecond)}).Once()})
+			points = append(points, point{"access point restarts " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()})
+		}
+		if phone.over != timeline.TFTP {
+			points = every(points, 3)
+		}
+		phone.Sweep(ctx, "WIF-02", points)
+	})
+
+var _ = scenario("associates in its own time",
+	covers("WIF-03"), over(timeline.TFTP), onWiFi(), takes(1),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		phone.Observe(ctx, "WIF-03", "", boot, Took("power to the first frame", timeline.Fact{}, timeline.FactBooted()))
+	})
+
+// silences are the points of the scenario below. They lie so far apart that a
+// busy machine does not move the change from one to the next, and off the times
+// that implementations like to wait.
+func (p *Phone) silences() []point {
+	var out []point
+	on := fault.On(p.Own().Files[0]).In("httpd")
+	for _, d := range []time.Duration{3 * time.Second, 6 * time.Second, 12 * time.Second, 25 * time.Second, 3 * time.Minute} {
+		out = append(out, point{fmt.Sprintf("a silence of %v s", d.Seconds()), on.Do(httpd.Delay{For: p.scaled(d), AfterBytes: 6 << 10})})
+	}
+	return out
+}
+
+var _ = scenario("gets over a silence of its server in the middle of a file, as long as it waits",
+	covers("NET-02", "NET-04"), over(timeline.HTTP, timeline.HTTPS), takes(10),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Pad(Own, 12<<10)
+		silences := phone.silences()
+		change := phone.Bisect(ctx, "NET-02", silences)
+		if change.Wide {
+			phone.Elsewhere("NET-04")
+			return
+		}
+		for _, end := range []struct {
+			name string
+			at   int
+		}{
+			{"the longest silence that changes nothing", change.Last},
+			{"the shortest silence that is too long", change.First},
+		} {
+			if end.at < 0 {
+				continue // none of those tried was too long
+			}
+			// What it says is in the name: how long it was.
+			tells := Happens("registers as the file says after "+silences[end.at].name, phone.RegisteredAs(phone.SetLine().User))
+			phone.Inject(silences[end.at].rule)
+			phone.Observe(ctx, "NET-04", end.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), tells)
+			phone.Calm()
+		}
+	})
+
 // httpFaults are what a bad server does to HTTP.
 func (p *Phone) httpFaults() []stress {
 	own := p.Own().Files[0]
@@ -264,6 +335,20 @@ var _ = scenario("provisions once its link is back, without being powered",
 		cycle := phone.CheckSync(ctx)
 
 		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("NET-03", Ask(phone.Global())))
+		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
+		phone.Calm()
+	})
+
+var _ = scenario("provisions once it is back at its access point, without being powered",
+	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(1), standsOn("RSY-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Finish(ctx, phone.PowerCycle(ctx))
+		phone.Inject(fault.On("NOTIFY").In("sipd").Do(impair.LinkDown{For: phone.scaled(time.Second)}).Once())
+
+		cycle := phone.CheckSync(ctx)
+
+		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("WIF-02", Ask(phone.Global())))
 		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
 		phone.Calm()
 	})

@@ -6,9 +6,9 @@ import (
 )
 
 func TestBisectNarrowsToTheChange(t *testing.T) {
-	for _, change := range []int64{1, 37, 99, 100} {
+	for _, change := range []int{1, 37, 99, 100} {
 		asked := 0
-		last, first := bisect(0, 100, 1, func(v int64) bool { asked++; return v < change })
+		last, first := bisect(0, 100, middles(0), func(v int) bool { asked++; return v < change })
 		if last != change-1 || first != change {
 			t.Errorf("change at %d: got %d and %d", change, last, first)
 		}
@@ -16,8 +16,12 @@ func TestBisectNarrowsToTheChange(t *testing.T) {
 			t.Errorf("change at %d: asked %d times of 100 values", change, asked)
 		}
 	}
-	if last, first := bisect(0, 100, 25, func(v int64) bool { return v < 60 }); first-last > 25 || last >= 60 || first < 60 {
-		t.Errorf("no wider than 25: got %d and %d", last, first)
+	for points, want := range map[int]int{1: 0, 2: 0, 3: 1, 5: 3} {
+		asked := 0
+		last, first := bisect(0, 100, middles(points), func(v int) bool { asked++; return v < 60 })
+		if asked != want || last >= 60 || first < 60 {
+			t.Errorf("%d points: asked %d times, want %d; got %d and %d", points, asked, want, last, first)
+		}
 	}
 }
 

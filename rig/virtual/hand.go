@@ -93,6 +93,7 @@ func (h *Handset) SetByHand(ctx context.Context, f model.Field, value string) er
 	if err != nil {
 		return h.handError("set "+f.Section+"/"+f.Name, err)
 	}
+	shown := value
 	if h.cfg.Defects.Has(defect.MenuMaskIgnored) && h.isMask(f) {
 		value = "7"
 	}
@@ -101,10 +102,45 @@ func (h *Handset) SetByHand(ctx context.Context, f model.Field, value string) er
 	}
 	h.mu.Lock()
 	delete(h.memory.undo, f)
+	if shown != value {
+		h.memory.menu = shown
+	}
 	h.mu.Unlock()
 	h.log.Info("set by hand", "field", f.Section+"/"+f.Name, "value", value)
 	b.nudge()
 	return nil
+}
+
+// Shown is what the menu shows of a setting. With the defect menu-mask-ignored
+// that is what was last set there, whatever is done.
+func (h *Handset) Shown(ctx context.Context, f model.Field) (string, error) {
+	if _, err := h.await(ctx); err != nil {
+		return "", h.handError("look at "+f.Section+"/"+f.Name, err)
+	}
+	h.mu.Lock()
+	menu := h.memory.menu
+	h.mu.Unlock()
+	if menu != "" && h.isMask(f) {
+		return menu, nil
+	}
+	return h.settings().get(f), nil
+}
+
+// Listed are the names of the authorities that the Web Manager lists.
+func (h *Handset) Listed(ctx context.Context) ([]string, error) {
+	_, err := h.await(ctx)
+	var certs []*x509.Certificate
+	if err == nil {
+		certs, err = h.flash.Authorities()
+	}
+	if err != nil {
+		return nil, h.handError("list authorities", err)
+	}
+	names := make([]string, len(certs))
+	for i, c := range certs {
+		names[i] = c.Subject.CommonName
+	}
+	return names, nil
 }
 
 func (h *Handset) isMask(f model.Field) bool {

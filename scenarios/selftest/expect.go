@@ -37,11 +37,11 @@ func Expectations() []Expectation {
 		{Defect: defect.RefusesUnderMask6, Fails: []string{"TLS-01", "TLS-02", "TLS-15"}},
 		{Defect: defect.AcceptsUnknownAuthority, Fails: []string{"TLS-02", "TLS-06", "TLS-07", "TLS-08", "TLS-09"}, Blocks: []string{"AUT-04", "TLS-15"}},
 		{Defect: defect.AcceptsWrongName, Fails: []string{"TLS-03", "TLS-06", "TLS-07"}, Blocks: []string{"TLS-15"}},
-		{Defect: defect.AcceptsExpired, Fails: []string{"TLS-04", "TLS-06", "TLS-07"}, Blocks: []string{"TLS-15"}},
+		{Defect: defect.AcceptsExpired, Fails: []string{"TLS-04", "TLS-06", "TLS-07"}, Drifts: []string{"TLS-10"}, Blocks: []string{"TLS-15"}},
 		{Defect: defect.NameNeedsAuthority, Fails: []string{"TLS-03", "TLS-06"}, Blocks: []string{"TLS-15"}},
 		{Defect: defect.FactoryChecksOff, Fails: []string{"TLS-07"}},
 		{Defect: defect.UploadReplaces, Fails: []string{"TLS-08"}, Blocks: []string{"*"}},
-		{Defect: defect.UploadVolatile, Fails: []string{"TLS-08"}},
+		{Defect: defect.UploadVolatile, Fails: []string{"TLS-08"}, Blocks: []string{"TLS-10"}},
 		{Defect: defect.RequestsAfterRefusal, Fails: []string{"TLS-02", "TLS-03", "TLS-04", "TLS-06", "TLS-07", "TLS-08", "TLS-09"}, Blocks: []string{"AUT-04", "TLS-15"}},
 		{Defect: defect.NoPublicAuthorities, Fails: []string{"TLS-14"}},
 		{Defect: defect.MenuMaskIgnored, Fails: []string{"TLS-15"}},
@@ -124,6 +124,6 @@ func Expectations() []Expectation {
 		{Defect: defect.LosesSettingsOnUpgrade, Fails: []string{"FWU-12"}},
 		{Defect: defect.FetchesTwice, Drifts: []string{"FWU-13"}},
 		{Defect: defect.ReportsOldVersion, Fails: []string{"FWU-01"}, Blocks: []string{"*"}},
-		{Defect: defect.AppliesPartialFile, Fails: []string{"NET-03"}},
+		{Defect: defect.AppliesPartialFile, Fails: []string{"NET-02", "NET-03"}, Blocks: []string{"NET-04"}},
 	}
 }

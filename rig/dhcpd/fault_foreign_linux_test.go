@@ -22,7 +22,7 @@ func (x *lab) udhcpc(ctx context.Context, t *testing.T, args ...string) *foreign
 	if err != nil {
 		t.Skip("needs busybox")
 	}
-	return x.start(ctx, t, append([]string{busybox, "udhcpc", "-i", netns.PeerEnd, "-f", "-a200", "-t", "8", "-T", "1", "-A", "1", "-O", "160", "-O", "66", "-s", script(t, `echo "CALL $1"; env; echo DONE
+	return x.start(ctx, t, append([]string{busybox, "udhcpc", "-i", netns.PeerEnd, "-f", "-a500", "-t", "8", "-T", "1", "-A", "1", "-O", "160", "-O", "66", "-s", script(t, `echo "CALL $1"; env; echo DONE
 `)}, args...)...)
 }
 

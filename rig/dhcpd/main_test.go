@@ -6,4 +6,4 @@ import (
 	"ip88rig/internal/waiting"
 )
 
-func TestMain(m *testing.M) { waiting.Tests(m, 12) }
+func TestMain(m *testing.M) { waiting.Tests(m, 6) }

@@ -24,8 +24,7 @@ func TestPowerCutInTheFlashWriteLeavesTheOldVersion(t *testing.T) {
 	}
 	h := l.handset(func(c *Config) { c.Facts = slow })
 	l.until(0, "tftp a.xml")
-	n := l.count()
-	l.cycle(h)
+	n := l.cycle(h)
 	again := l.until(n, "tftp a.xml")
 	if got, want := short(again), "B G O F V a x"; got != want {
 		t.Errorf("got %s, want %s", got, want)

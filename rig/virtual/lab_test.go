@@ -441,8 +441,10 @@ func (l *lab) handset(change func(*Config)) *Handset {
 	return h
 }
 
-// cycle cuts the power until the handset has gone down, and gives it back.
-func (l *lab) cycle(h *Handset) {
+// cycle cuts the power until the handset has gone down, gives it back, and
+// returns where the notes of the boot begin: what the handset sent again before
+// that may be noted late.
+func (l *lab) cycle(h *Handset) (from int) {
 	l.t.Helper()
 	l.port.SetPower(false)
 	for {
@@ -454,7 +456,9 @@ func (l *lab) cycle(h *Handset) {
 		}
 		<-changed
 	}
+	from = l.count()
 	l.port.SetPower(true)
+	return from + len(l.until(from, "boot ")) - 1
 }
 
 type testWriter struct{ t *testing.T }

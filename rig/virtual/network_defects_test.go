@@ -195,8 +195,7 @@ func TestATimeThatIsNoneIsNotBelieved(t *testing.T) {
 					t.Errorf("%v: got %s, want %s", tc.defects, got, tc.first)
 				}
 				l.set(func() { l.late, l.clock = 0, nil })
-				n := l.count()
-				l.cycle(h)
+				n := l.cycle(h)
 				if got := short(l.until(n, "register ")); got != tc.second {
 					t.Errorf("%v: with the right time got %s, want %s", tc.defects, got, tc.second)
 				}
@@ -370,8 +369,7 @@ func TestLinkLossSticks(t *testing.T) {
 	l.notify("check-sync")
 	l.until(n, "sip 200")
 	l.quiet(n, "tftp ")
-	n = l.count()
-	l.cycle(h)
+	n = l.cycle(h)
 	if got, want := short(l.until(n, "register ")), "B G O F V R100"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -517,8 +515,7 @@ func TestModuleThatIsChangedByHand(t *testing.T) {
 			if got := short(l.until(n, "tftp "+verFile)); got != tc.same {
 				t.Errorf("before the power cycle: got %s, want %s", got, tc.same)
 			}
-			n = l.count()
-			l.cycle(h)
+			n = l.cycle(h)
 			notes := l.until(n, "register ")
 			if got := short(notes); got != tc.second {
 				t.Errorf("after the power cycle: got %s, want %s", got, tc.second)

@@ -215,7 +215,7 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 							s.before(l, h)
 						}
 						if i > 0 {
-							l.cycle(h)
+							n = l.cycle(h)
 						} else {
 							h = l.handset(func(c *Config) {
 								c.Defects = defects
@@ -355,8 +355,7 @@ func TestSingleBankDiesOfAPowerCutInTheFlashWrite(t *testing.T) {
 		l.until(0, "tftp a.xml")
 		awaitErasure(t, h)
 		l.publish(verFile, "")
-		n := l.count()
-		l.cycle(h)
+		n := l.cycle(h)
 		if len(defects) == 0 {
 			if got := short(l.until(n, "register ")); got != calm {
 				t.Errorf("healthy: got %s, want %s", got, calm)
@@ -364,8 +363,7 @@ func TestSingleBankDiesOfAPowerCutInTheFlashWrite(t *testing.T) {
 			continue
 		}
 		l.until(n, "boot ")
-		n = l.count()
-		l.cycle(h) // nor does it help to switch it off and on
+		n = l.cycle(h) // nor does it help to switch it off and on
 		l.until(n, "boot ")
 		<-time.After(300 * time.Millisecond) // a healthy one registers in a third of it
 		for _, note := range l.since(n) {
@@ -417,8 +415,7 @@ func TestLosesSettingsOnUpgrade(t *testing.T) {
 		})
 		for _, v := range []string{"2.0", "0.5"} {
 			l.firmware(v)
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			notes := l.until(n, "register ")
 			if got := notes[len(notes)-1]; !strings.HasSuffix(got, "expires "+tc.want) || !strings.Contains(got, "v"+v+" ") {
 				t.Errorf("%v: got %s, want version %s and expires %s", tc.defects, got, v, tc.want)
@@ -497,8 +494,7 @@ func TestDamagedConfigurationIsSurvived(t *testing.T) {
 				t.Errorf("got %s, want %s", got, want)
 			}
 			l.publish(own, name202)
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			if got, want := short(l.until(n, "register ")), "B G O F V R202"; got != want {
 				t.Errorf("at the next good cycle: got %s, want %s", got, want)
 			}
@@ -538,8 +534,7 @@ func TestDamagedVersionFileChangesNothing(t *testing.T) {
 				t.Errorf("got %s, want %s", got, calm)
 			}
 			l.firmware("2.0")
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			if got := short(l.until(n, "register ")); got != upgraded {
 				t.Errorf("with a good one: got %s, want %s", got, upgraded)
 			}
@@ -612,11 +607,9 @@ func TestPowerCutsOnTheWayToAnUpgrade(t *testing.T) {
 	for i, at := range []string{"tftp " + global, "tftp " + verFile, "tftp a.bin", "tftp a.xml"} {
 		v := fmt.Sprintf("2.%d", i)
 		l.firmware(v)
-		n := l.count()
-		l.cycle(h)
+		n := l.cycle(h)
 		l.until(n, at)
-		n = l.count()
-		l.cycle(h)
+		n = l.cycle(h)
 		notes := l.until(n, "register ")
 		if got := notes[len(notes)-1]; !strings.Contains(got, "<sip:100 ") || !strings.Contains(got, "v"+v+" ") || !strings.HasSuffix(got, "expires 777") {
 			t.Errorf("after a cut at %s: got %s, want version %s and the settings", at, got, v)
@@ -631,8 +624,7 @@ func TestUpAndDownAgain(t *testing.T) {
 	for range 3 {
 		for _, v := range []string{"2.0", "0.9"} {
 			l.firmware(v)
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			notes := l.until(n, "register ")
 			if got := short(notes); got != upgraded {
 				t.Errorf("got %s, want %s", got, upgraded)

@@ -68,7 +68,7 @@ func TestBootsProvisionsAndUpgradesWithOneReboot(t *testing.T) {
 	l.firmware("2.0")
 	h := l.handset(nil)
 	first := l.until(0, "register ")
-	same(t, first,
+	same(t, slices.Compact(first), // on a busy machine there are retries
 		"boot 00:00:5e:00:53:0a",
 		"tftp "+global, "tftp "+own, "tftp "+own+"/"+verFile, "tftp "+verFile, "tftp a.bin", "tftp a.xml",
 		"boot 00:00:5e:00:53:0a",
@@ -82,8 +82,7 @@ func TestBootsProvisionsAndUpgradesWithOneReboot(t *testing.T) {
 	// A power cycle is quiet, and what was transferred to memory holds.
 	l.publish(global, "")
 	l.publish(own, "")
-	n := l.count()
-	l.cycle(h)
+	n := l.cycle(h)
 	again := l.until(n, "register ")
 	if got := again[len(again)-1]; !strings.HasPrefix(got, "register <sip:202 LG-Ericsson IP8830 v2.0") {
 		t.Errorf("got %s", got)
@@ -255,8 +254,7 @@ func TestSettingsVolatileLosesWhatFilesSet(t *testing.T) {
 		l.publish(own, "[VOIP]\nline1_name 201")
 		h := registered(t, l, with(tc.defects...))
 		l.publish(own, "")
-		n := l.count()
-		l.cycle(h)
+		n := l.cycle(h)
 		if got := short(l.until(n, "register ")); got != tc.want {
 			t.Errorf("%v: got %s, want %s", tc.defects, got, tc.want)
 		}
@@ -305,7 +303,8 @@ func TestCheckSyncAppliesAPlainFieldWithoutReboot(t *testing.T) {
 	l.publish(own, "[VOIP]\nline1_name 201")
 	n := l.count()
 	l.notify("check-sync")
-	if got, want := short(l.until(n, "register ")), "G O F V R201"; got != want {
+	// The registration before may be noted again, late.
+	if got, want := strings.ReplaceAll(short(l.until(n, "register <sip:201 ")), "R100 ", ""), "G O F V R201"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -577,8 +576,7 @@ func TestAuthorities(t *testing.T) {
 			if got := short(l.until(n, "register ")); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
-			n = l.count()
-			l.cycle(h)
+			n = l.cycle(h)
 			if got := short(l.until(n, "register ")); got != tc.after {
 				t.Errorf("after a power cycle: got %s, want %s", got, tc.after)
 			}

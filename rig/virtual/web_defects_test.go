@@ -122,8 +122,7 @@ func TestMalformedURLHangs(t *testing.T) {
 		t.Errorf("got %s, want it to hang", got)
 	}
 	l.options[160] = []byte("http://192.0.2.1")
-	n := l.count()
-	l.cycle(h)
+	n := l.cycle(h)
 	if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -154,8 +153,7 @@ func TestAfterAMalformedOptionTheNextBootAsksAgain(t *testing.T) {
 			l.mu.Lock()
 			l.options[160] = []byte("http://192.0.2.1")
 			l.mu.Unlock()
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
 				t.Errorf("next boot: got %s, want %s", got, want)
 			}
@@ -262,8 +260,7 @@ func TestAnOfferedURLIsRememberedWhereToldSo(t *testing.T) {
 			l.mu.Lock()
 			delete(l.options, 160)
 			l.mu.Unlock()
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			if got := short(l.until(n, "register ")); got != tc.want {
 				t.Errorf("withheld: got %s, want %s", got, tc.want)
 			}
@@ -460,8 +457,7 @@ func TestACertificateIsJudgedAtEveryConnection(t *testing.T) {
 			if got := strings.Join(downloads(l.since(n)), " "); (got == "") != (tc.want == "") {
 				t.Errorf("next cycle: got %s, want %s", got, tc.want)
 			}
-			n = l.count()
-			l.cycle(h)
+			n = l.cycle(h)
 			if got := short(l.until(n, "register ")); got != tc.power {
 				t.Errorf("after power: got %s, want %s", got, tc.power)
 			}
@@ -494,8 +490,7 @@ func TestAWrongClockLocksNobodyOut(t *testing.T) {
 			l.mu.Lock()
 			l.late = tc.then
 			l.mu.Unlock()
-			n := l.count()
-			l.cycle(h)
+			n := l.cycle(h)
 			if got := short(l.until(n, "register ")); got != tc.after {
 				t.Errorf("after power: got %s, want %s", got, tc.after)
 			}

@@ -20,6 +20,7 @@ import (
 	"ip88rig/rig/model"
 	"ip88rig/rig/sipd"
 	"ip88rig/rig/virtual"
+	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/virtual/flash"
 	"ip88rig/rig/wire"
 )
@@ -88,6 +89,10 @@ func (l *Lane) simulate() (control.Power, error) {
 	cfg := virtual.Config{
 		Model: h.Model, Facts: h.Facts, MAC: h.MAC, Module: h.Module, Port: l.phone, Supply: supply, Factor: h.Factor,
 		Defects: l.Defects, Seed: l.seed("handset"), Flash: mem,
+	}
+	if len(h.Module) > 0 {
+		l.air = air.New(airPassphrase)
+		cfg.Air, cfg.Passphrase = l.air, airPassphrase
 	}
 	if c := l.Bench.PublicChain; c != nil && c.Embedded {
 		cfg.PublicAuthorities = []*x509.Certificate{l.Authorities.P.Cert()}

@@ -98,7 +98,7 @@ func (p *Phone) wirePoints() []point {
 		point{"bursts", both.Do(impair.Burst{Enter: 20, Leave: 40, Bad: 80, Seed: seed})},
 		point{"every frame twice", both.Do(impair.Duplicate{Copies: 1})},
 		point{"each 5th frame late", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)})},
-		point{"5 % damaged", both.Do(impair.Corrupt{Percent: 5, Seed: seed})},
+		point{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed})},
 		point{"64 kB/s", both.Do(impair.Limit{BytesPerSecond: 64_000})},
 	)
 	for _, stage := range []struct{ name, file string }{
@@ -158,36 +158,6 @@ var _ = scenario("takes its time from power to registered",
 			phone.Observe(ctx, "NET-04", pt.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
 			phone.Calm()
 		}
-	})
-
-// WIF: the WiFi module. An access point of the lab is asked to misbehave; for a
-// simulated handset the air is its link.
-
-var _ = scenario("comes back to its access point, whatever that does, in every stage of the cycle",
-	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(12),
-	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimExactly(ctx)
-		var points []point
-		for _, stage := range []struct{ name, file string }{
-			{"before the global file", phone.Global().Files[0]},
-			{"in its own file", phone.Own().Files[0]},
-			{"at the version file", phone.Version().Files[0]},
-		} {
-			points = append(points, point{"de-authenticated " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(100 * time.Millisecond)}).Once()})
-			points = append(points, point{"access point restarts " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()})
-		}
-		if phone.over != timeline.TFTP {
-			points = every(points, 3)
-		}
-		phone.Sweep(ctx, "WIF-02", points)
-	})
-
-var _ = scenario("associates in its own time",
-	covers("WIF-03"), over(timeline.TFTP), onWiFi(), takes(1),
-	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimExactly(ctx)
-		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
-		phone.Observe(ctx, "WIF-03", "", boot, Took("power to the first frame", timeline.Fact{}, timeline.FactBooted()))
 	})
 
 // silences are the points of the scenario below. They lie so far apart that a
@@ -335,20 +305,6 @@ var _ = scenario("provisions once its link is back, without being powered",
 		cycle := phone.CheckSync(ctx)
 
 		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("NET-03", Ask(phone.Global())))
-		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
-		phone.Calm()
-	})
-
-var _ = scenario("provisions once it is back at its access point, without being powered",
-	covers("WIF-02"), anyTransport(), onWiFi(), needsAir(), takes(1), standsOn("RSY-01"),
-	func(ctx SpecContext, phone *Phone) {
-		phone.ClaimExactly(ctx)
-		phone.Finish(ctx, phone.PowerCycle(ctx))
-		phone.Inject(fault.On("NOTIFY").In("sipd").Do(impair.LinkDown{For: phone.scaled(time.Second)}).Once())
-
-		cycle := phone.CheckSync(ctx)
-
-		Eventually(ctx, cycle.Within(phone.Patience.Cycle)).Should(Show("WIF-02", Ask(phone.Global())))
 		phone.quiesce(ctx, cycle.Within(phone.Patience.Cycle), false)
 		phone.Calm()
 	})

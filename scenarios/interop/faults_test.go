@@ -29,6 +29,7 @@ import (
 // sentence stands in the evidence, the rig's own witnesses agree, and no frame is
 // malformed but those that are meant to be.
 func TestFaultsAreSeenByForeignEyes(t *testing.T) {
+	t.Parallel()
 	need(t, "bash", "ip", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "chronyd", "dig", "sipp", "sipsak", "tshark")
 	var wg sync.WaitGroup
 	// Lanes wait more than they work: all at once, also on two cores.

@@ -75,7 +75,7 @@ func need(t *testing.T, programs ...string) {
 	if os.Geteuid() != 0 {
 		t.Fatal("network namespaces need root")
 	}
-	probe := fmt.Sprintf("ip88-probe-%d", os.Getpid())
+	probe := fmt.Sprintf("ip88-probe-%d-%x", os.Getpid(), sha256.Sum256([]byte(t.Name()))) // tests run side by side
 	for _, verb := range []string{"add", "delete"} {
 		if out, err := exec.CommandContext(t.Context(), "ip", "netns", verb, probe).CombinedOutput(); err != nil {
 			t.Fatalf("ip netns %s: %v: %s", verb, err, out)

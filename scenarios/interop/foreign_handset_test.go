@@ -16,6 +16,7 @@ import (
 // passes what its declared capabilities cover, over each transport and through a
 // tagging relay; and of each altered version just the rows fail that it breaks.
 func TestForeignHandset(t *testing.T) {
+	t.Parallel()
 	need(t, "bash", "ip", "setsid", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "sipp", "xxd", "iconv", "tshark")
 	bin := command(t)
 	var wg sync.WaitGroup

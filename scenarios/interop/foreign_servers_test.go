@@ -31,7 +31,8 @@ type chapter struct {
 // TestForeignServers leads one simulated handset through its life among servers
 // that nobody here wrote, all of them up at once. The servers' logs are the
 // judges, and a capture of tcpdump for the order on the wire.
-func TestForeignServers(t *testing.T) {
+func TestForeignServers(t *testing.T) { //nolint:tparallel // beside other tests; each step rests on the one before
+	t.Parallel()
 	need(t, "dnsmasq", "nginx", "lighttpd", "chronyd", "chronyc", "kamailio", "sipsak", "tcpdump", "tshark", "openssl", "curl")
 	l := &life{servers: newServers(t)}
 	l.certificates(t)

@@ -272,10 +272,10 @@ type broken struct {
 }
 
 // begin starts a run of one handset and returns when some specs are done.
-func begin(ctx context.Context, t *testing.T, bin string, specs int) *broken {
+func begin(ctx context.Context, t *testing.T, bin string, lanes, specs int) *broken {
 	t.Helper()
 	folder := t.TempDir()
-	b := &broken{t: t, cmd: exec.CommandContext(ctx, bin, "run", "--handset", "ip8830", "--out", folder, "--seed", "1")}
+	b := &broken{t: t, cmd: exec.CommandContext(ctx, bin, "run", "--handset", "ip8830", "--out", folder, "--seed", "1", "--lanes", strconv.Itoa(lanes))}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := b.cmd.StdoutPipe()
 	if err != nil {
@@ -319,8 +319,8 @@ func (b *broken) end() (int, report.Run) {
 	return code, run
 }
 
-// lane is the process of the run's one handset.
-func (b *broken) lane() int {
+// lanes are the processes of the run's one handset.
+func (b *broken) lanes(want int) []int {
 	b.t.Helper()
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.cmd.Process.Pid))
 	if err != nil {
@@ -340,10 +340,10 @@ func (b *broken) lane() int {
 			lanes = append(lanes, pid)
 		}
 	}
-	if len(lanes) != 1 {
-		b.t.Fatalf("the run has the processes %v, want one lane", lanes)
+	if len(lanes) != want {
+		b.t.Fatalf("the run has the processes %v, want %d lanes", lanes, want)
 	}
-	return lanes[0]
+	return lanes
 }
 
 // open returns the folder of a spec whose recording is open and holds something,
@@ -369,8 +369,8 @@ func killed(t *testing.T, bin string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	b := begin(ctx, t, bin, 3)
-	lane := b.lane()
+	b := begin(ctx, t, bin, 1, 3)
+	lane := b.lanes(1)[0]
 	signal := func(s syscall.Signal) {
 		if err := syscall.Kill(lane, s); err != nil {
 			t.Fatalf("lane %d: %v: %v", lane, s, err)
@@ -428,8 +428,8 @@ func interrupted(t *testing.T, bin string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	b := begin(ctx, t, bin, 3)
-	lane := b.lane()
+	b := begin(ctx, t, bin, 2, 3)
+	lanes := b.lanes(2)
 	began := time.Now()
 	if err := b.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -439,8 +439,10 @@ func interrupted(t *testing.T, bin string) {
 	if code != report.ExitInterrupted || !run.Interrupted {
 		t.Errorf("exit code %d, interrupted %v in run.json; want %d, true", code, run.Interrupted, report.ExitInterrupted)
 	}
-	if err := syscall.Kill(lane, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("lane %d is still there (%v)", lane, err)
+	for _, lane := range lanes {
+		if err := syscall.Kill(lane, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("lane %d is still there (%v)", lane, err)
+		}
 	}
 	b.readable(bin, "")
 }

@@ -167,6 +167,7 @@ func TestWhatBecomesOfFrames(t *testing.T) {
 		{"late", []fault.Rule{to.Do(impair.Delay{D: 20 * ms}).Once()}, "[20ms].....", "......", "on frame to handset in wire: delays it by 20ms, once"},
 		{"each third goes out of order", []fault.Rule{to.Do(impair.Reorder{Every: 3, By: ms})}, "..[1ms]..[1ms]", "......", "on frame to handset in wire: holds each 3. back by 1ms, past those behind it"},
 		{"doubled", []fault.Rule{to.Do(impair.Duplicate{Copies: 2}).Times(2)}, "(2)(2)....", "......", "on frame to handset in wire: sends it 3 times, 2 times"},
+		{"damaged by a pattern", []fault.Rule{to.Do(impair.Corrupt{Pattern: "..x"})}, "..!..!", "......", ""},
 		{"damaged", []fault.Rule{to.Do(impair.Corrupt{}).From(6)}, ".....!", "......", "on frame to handset in wire from occasion 6: turns over a bit of it (seed 0)"},
 		{
 			"rules add up, and what is lost is lost",
@@ -374,6 +375,9 @@ func TestEveryEffectPrintsAndIsChecked(t *testing.T) {
 		{impair.Reorder{Every: 2}, "", "by more than 0"},
 		{impair.Corrupt{Mend: true}, "turns over a bit of its payload and mends the checksums (seed 0)", ""},
 		{impair.Corrupt{Percent: 5, Seed: 1}, "turns over a bit of it with a chance of 5 % (seed 1)", ""},
+		{impair.Corrupt{Pattern: ".x"}, "turns over a bit of it by the pattern .x (seed 0)", ""},
+		{impair.Corrupt{Pattern: "xyz"}, "", "is not made of . and x"},
+		{impair.Corrupt{Percent: 5, Pattern: "x"}, "", "not both"},
 		{impair.Corrupt{Percent: 500}, "", "not 0 to 100"},
 		{impair.Limit{BytesPerSecond: 1000}, "lets 1000 bytes a second through, 65536 wait", ""},
 		{impair.Limit{}, "", "at least 1 a second"},

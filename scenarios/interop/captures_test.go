@@ -172,7 +172,9 @@ func theirs(ctx context.Context, path string, more ...string) (listing, error) {
 		if kind := first("dhcp.option.dhcp"); kind != "" {
 			add(dhcpMessages, kind, first("dhcp.id"))
 		}
-		if op := first("tftp.opcode"); op != "" {
+		// An opcode that there is not: tshark takes a port that is used again for one
+		// of the transfer that had it before.
+		if op := first("tftp.opcode"); op != "" && len(op) == 1 && op >= "1" && op <= "6" {
 			file := strings.TrimPrefix(first("tftp.source_file")+first("tftp.destination_file"), "/")
 			if op != "1" && op != "2" {
 				file = "" // tshark's own guess by ports

@@ -17,7 +17,7 @@ import (
 // line's name that of the phone-specific one.
 
 var _ = scenario("applies unencrypted files although a key is stored",
-	covers("CFG-01"), anyTransport(), takes(1), first(6),
+	covers("CFG-01"), anyTransport(), takes(1), first(6), standsOn("ORD-02"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimAsItIs(ctx)
 		phone.HoldKey(ctx)

@@ -141,7 +141,7 @@ func (p *Phone) upgradesLater(ctx context.Context, row string, golden, next firm
 }
 
 var _ = scenario("keeps the old version when a listed file is missing, and upgrades later",
-	covers("FWU-05"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	covers("FWU-05"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -155,7 +155,7 @@ var _ = scenario("keeps the old version when a listed file is missing, and upgra
 	})
 
 var _ = scenario("keeps the old version when a listed file is damaged, and upgrades later",
-	covers("FWU-06"), anyTransport(), takes(8), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	covers("FWU-06"), anyTransport(), takes(8), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -186,7 +186,7 @@ var _ = scenario("keeps the old version when a listed file is damaged, and upgra
 	})
 
 var _ = scenario("keeps the old version when a transfer breaks off, and upgrades later",
-	covers("FWU-07"), anyTransport(), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	covers("FWU-07"), anyTransport(), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -206,7 +206,7 @@ var _ = scenario("keeps the old version when a transfer breaks off, and upgrades
 	})
 
 var _ = scenario("comes through a link that goes down during the download",
-	covers("FWU-07"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	covers("FWU-07"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -220,7 +220,7 @@ var _ = scenario("comes through a link that goes down during the download",
 	})
 
 var _ = scenario("comes back when the power is cut during the download or the flash write",
-	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01"),
+	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -239,7 +239,7 @@ var _ = scenario("comes back when the power is cut during the download or the fl
 	})
 
 var _ = scenario("goes up and down again and again",
-	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "FWU-03"),
+	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "ORD-05", "FWU-03"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -307,7 +307,7 @@ var _ = scenario("takes a damaged version file for none: no download, no reboot,
 	})
 
 var _ = scenario("keeps its settings over an upgrade and a downgrade",
-	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "FWU-03", "CFG-11"),
+	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "ORD-05", "FWU-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -326,7 +326,7 @@ var _ = scenario("keeps its settings over an upgrade and a downgrade",
 	})
 
 var _ = scenario("downloads software in its own way",
-	covers("FWU-13"), anyTransport(), takes(1), needsFirmware(), standsOn("FWU-01"),
+	covers("FWU-13"), anyTransport(), takes(1), needsFirmware(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		next := phone.Publish(phone.Firmware("next"))

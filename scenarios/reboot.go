@@ -92,7 +92,7 @@ var _ = scenario("is quiet in the cycles after the reboot for an asterisked fiel
 	})
 
 var _ = scenario("is quiet in the cycles after an upgrade: no reboot loop, no second download",
-	covers("RBT-06"), anyTransport(), takes(2), needsFirmware(), standsOn("FWU-01"),
+	covers("RBT-06"), anyTransport(), takes(2), needsFirmware(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		next := phone.Publish(phone.Firmware("next"))

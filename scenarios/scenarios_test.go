@@ -105,7 +105,7 @@ func TestScenarios(t *testing.T) {
 
 // dealing is how this process comes to its specs and what it does with them.
 type dealing struct {
-	take  func(ctx context.Context, spec string, priority int, broken map[string]string) (bool, map[string]string, error)
+	take  func(ctx context.Context, t pipe.Take) (bool, map[string]string, error)
 	done  func(s report.Spec)
 	specs func() []report.Spec
 }
@@ -139,8 +139,8 @@ func dealt(t *testing.T, dir string) dealing {
 		})
 	}
 	return dealing{
-		take: func(ctx context.Context, spec string, priority int, broken map[string]string) (bool, map[string]string, error) {
-			a, err := dealer.Deal(ctx, 1, pipe.Take{Spec: spec, Priority: priority, Broken: broken})
+		take: func(ctx context.Context, t pipe.Take) (bool, map[string]string, error) {
+			a, err := dealer.Deal(ctx, 1, t)
 			return a.Taken, a.Broken, err
 		},
 		done: done,

@@ -19,6 +19,7 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/impair"
+	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 )
 
@@ -128,7 +129,9 @@ func (r *run) take(ctx context.Context) {
 		return
 	}
 	spec := r.spec
-	mine, others, err := r.Take(ctx, spec.result.ID, spec.story.turn(), r.broken)
+	mine, others, err := r.Take(ctx, pipe.Take{
+		Spec: spec.result.ID, Rows: spec.story.rows, Stands: spec.story.stands(spec.over), Broken: r.broken,
+	})
 	if err != nil || !mine {
 		r.spec = nil
 		if err != nil {

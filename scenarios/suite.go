@@ -29,6 +29,7 @@ import (
 	"ip88rig/rig/deviation"
 	"ip88rig/rig/golden"
 	"ip88rig/rig/impair"
+	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 )
 
@@ -57,10 +58,10 @@ type Options struct {
 	// blank: none.
 	Points int
 	Whole  string
-	// Take asks for a spec, by its ID and priority, where several lanes share those
-	// of one handset: it tells what this lane has failed, by row and transport, and
-	// hears what all have. Nil: all specs are this lane's.
-	Take func(ctx context.Context, spec string, priority int, broken map[string]string) (mine bool, others map[string]string, err error)
+	// Take asks for a spec where several lanes share those of one handset, and hears
+	// what all of them have failed, by row and transport. Nil: all specs are this
+	// lane's.
+	Take func(ctx context.Context, t pipe.Take) (mine bool, others map[string]string, err error)
 	// Part tells the lanes of one handset apart, from 1; 0 is its only one.
 	Part int
 	// OperatorMax bounds how often a person must act; below 0 is no bound.
@@ -274,10 +275,16 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 	})
 }
 
-// turn is the story's priority: larger runs earlier.
+// turn is the story's priority: larger runs earlier. Who stands on a row that no
+// earlier story judges comes after those that do.
 func (s *story) turn() int {
-	if s.hands > 0 {
-		return s.priority - 1 // hand work comes together, at the end
+	switch {
+	case s.hands > 0:
+		return s.priority - 2 // hand work comes together, at the end
+	case s.priority == 0 && slices.ContainsFunc(registry, func(other *story) bool {
+		return other != s && other.priority <= 0 && other.hands == 0 && slices.ContainsFunc(s.on, func(row string) bool { return slices.Contains(other.rows, row) })
+	}):
+		return -1
 	}
 	return s.priority
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 )
 
@@ -12,19 +13,21 @@ import (
 type Take struct {
 	// Number counts with a lane's questions.
 	Number int `json:"number"`
-	// Spec is its ID, Priority where it stands: those of a larger one come first.
-	Spec     string `json:"spec"`
-	Priority int    `json:"priority"`
+	// Spec is its ID, Rows are those that it judges, Stands those that it takes for
+	// given.
+	Spec   string   `json:"spec"`
+	Rows   []string `json:"rows,omitempty"`
+	Stands []string `json:"stands,omitempty"`
 	// Broken is what the lane's specs have failed so far: the reason by row and
 	// transport.
 	Broken map[string]string `json:"broken,omitempty"`
 }
 
-// Take asks the parent for a spec. It is false where another lane has it. What
-// other lanes have failed so far comes with the answer.
-func (l *Lane) Take(ctx context.Context, spec string, priority int, broken map[string]string) (mine bool, others map[string]string, err error) {
-	number := l.number()
-	d, err := l.answer(ctx, number, Up{Take: &Take{Number: number, Spec: spec, Priority: priority, Broken: broken}})
+// Take asks the parent for a spec; the number is filled in. It is false where
+// another lane has it. What other lanes have failed so far comes with the answer.
+func (l *Lane) Take(ctx context.Context, t Take) (mine bool, others map[string]string, err error) {
+	t.Number = l.number()
+	d, err := l.answer(ctx, t.Number, Up{Take: &t})
 	if err != nil {
 		return false, nil, err
 	}
@@ -32,12 +35,12 @@ func (l *Lane) Take(ctx context.Context, spec string, priority int, broken map[s
 }
 
 // Dealer deals the specs of one handset to the lanes that ask for them, each to
-// the first one. A spec waits until none of a larger priority runs, since what
-// those fail may block it. It is safe for concurrent use.
+// the first one. A spec waits while one runs that judges a row it stands on: if
+// that fails, it is blocked. It is safe for concurrent use.
 type Dealer struct {
 	mu     sync.Mutex
 	taken  map[string]bool
-	runs   map[int]int // priority by lane
+	runs   map[int][]string // rows by lane
 	broken map[string]string
 	// turned is closed, and made anew, whenever a lane has come to an end of a spec.
 	turned chan struct{}
@@ -45,7 +48,7 @@ type Dealer struct {
 
 // NewDealer makes a dealer of which nothing is taken yet.
 func NewDealer() *Dealer {
-	return &Dealer{taken: map[string]bool{}, runs: map[int]int{}, broken: map[string]string{}, turned: make(chan struct{})}
+	return &Dealer{taken: map[string]bool{}, runs: map[int][]string{}, broken: map[string]string{}, turned: make(chan struct{})}
 }
 
 // Deal answers one lane, once the spec's turn has come. By asking, the lane says
@@ -60,8 +63,8 @@ func (d *Dealer) Deal(ctx context.Context, lane int, t Take) (Down, error) {
 			d.mu.Unlock()
 			return answer, nil
 		}
-		if !d.waits(t.Priority) {
-			d.taken[t.Spec], d.runs[lane] = true, t.Priority
+		if !d.waits(t.Stands) {
+			d.taken[t.Spec], d.runs[lane] = true, t.Rows
 			answer.Taken, answer.Broken = true, maps.Clone(d.broken)
 			d.mu.Unlock()
 			return answer, nil
@@ -76,10 +79,10 @@ func (d *Dealer) Deal(ctx context.Context, lane int, t Take) (Down, error) {
 	}
 }
 
-// waits tells whether a spec of larger priority runs; the lock is held.
-func (d *Dealer) waits(priority int) bool {
-	for _, p := range d.runs {
-		if p > priority {
+// waits tells whether a spec runs that judges one of the rows; the lock is held.
+func (d *Dealer) waits(stands []string) bool {
+	for _, rows := range d.runs {
+		if slices.ContainsFunc(rows, func(row string) bool { return slices.Contains(stands, row) }) {
 			return true
 		}
 	}

@@ -24,7 +24,7 @@ func TestEachSpecIsDealtOnce(t *testing.T) {
 		wg.Go(func() {
 			for n := range 50 {
 				spec := fmt.Sprintf("spec %02d", n)
-				a, err := d.Deal(t.Context(), lane, pipe.Take{Number: n + 1, Spec: spec, Priority: -n})
+				a, err := d.Deal(t.Context(), lane, pipe.Take{Number: n + 1, Spec: spec, Rows: []string{"ORD-01"}})
 				if err != nil || a.Number != n+1 {
 					t.Errorf("lane %d: %+v, %v", lane, a, err)
 				}
@@ -56,28 +56,28 @@ func deal(ctx context.Context, d *pipe.Dealer, lane int, t pipe.Take) <-chan pip
 	return out
 }
 
-func TestASpecWaitsForThoseOfLargerPriority(t *testing.T) {
+func TestASpecWaitsWhileARowThatItStandsOnIsJudged(t *testing.T) {
 	for name, over := range map[string]func(d *pipe.Dealer){
 		"until that lane asks for another": func(d *pipe.Dealer) {
-			deal(t.Context(), d, 1, pipe.Take{Spec: "next", Priority: 1, Broken: map[string]string{"XPT-05 https": "no TLS"}})
+			deal(t.Context(), d, 1, pipe.Take{Spec: "next", Broken: map[string]string{"XPT-05 https": "no TLS"}})
 		},
 		"until that lane has ended": func(d *pipe.Dealer) { d.Over(1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := pipe.NewDealer()
-				if a := <-deal(t.Context(), d, 1, pipe.Take{Spec: "first", Priority: 9}); !a.Taken {
+				if a := <-deal(t.Context(), d, 1, pipe.Take{Spec: "first", Rows: []string{"ORD-01", "XPT-05"}}); !a.Taken {
 					t.Fatal("the first one was not dealt")
 				}
-				same := deal(t.Context(), d, 2, pipe.Take{Spec: "beside it", Priority: 9})
+				same := deal(t.Context(), d, 2, pipe.Take{Spec: "beside it", Stands: []string{"TLS-08"}})
 				if a := <-same; !a.Taken {
-					t.Error("one of the same priority was not dealt beside it")
+					t.Error("one that stands on other rows was not dealt beside it")
 				}
-				later := deal(t.Context(), d, 2, pipe.Take{Spec: "later", Priority: 1})
+				later := deal(t.Context(), d, 2, pipe.Take{Spec: "later", Stands: []string{"XPT-05"}})
 				synctest.Wait()
 				select {
 				case a := <-later:
-					t.Fatalf("dealt while a spec of larger priority runs: %+v", a)
+					t.Fatalf("dealt while the row is judged: %+v", a)
 				default:
 				}
 				over(d)
@@ -96,10 +96,10 @@ func TestASpecWaitsForThoseOfLargerPriority(t *testing.T) {
 func TestADealEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pipe.NewDealer()
-		<-deal(t.Context(), d, 1, pipe.Take{Spec: "first", Priority: 9})
+		<-deal(t.Context(), d, 1, pipe.Take{Spec: "first", Rows: []string{"ORD-01", "XPT-05"}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if a, err := d.Deal(ctx, 2, pipe.Take{Spec: "second"}); !errors.Is(err, context.DeadlineExceeded) || a.Taken {
+		if a, err := d.Deal(ctx, 2, pipe.Take{Spec: "second", Stands: []string{"ORD-01"}}); !errors.Is(err, context.DeadlineExceeded) || a.Taken {
 			t.Errorf("%+v, %v", a, err)
 		}
 		d.Over(1)
@@ -124,7 +124,7 @@ func TestALaneTakesASpec(t *testing.T) {
 		})
 	}()
 	for n, want := range []bool{true, false} {
-		mine, others, err := lane.Take(t.Context(), "a spec", 3, map[string]string{"ORD-01 tftp": "why"})
+		mine, others, err := lane.Take(t.Context(), pipe.Take{Spec: "a spec", Broken: map[string]string{"ORD-01 tftp": "why"}})
 		if err != nil || mine != want || want && others["ORD-01 tftp"] != "why" {
 			t.Errorf("time %d: %t, %v, %v", n+1, mine, others, err)
 		}

@@ -3,7 +3,7 @@ package tftpd
 import (
 	"testing"
 
-	"ip88rig/internal/waiting"
+	"ip88rig/rig/waiting"
 )
 
 func TestMain(m *testing.M) { waiting.Tests(m, 12) }

@@ -5,7 +5,7 @@ package interop
 import (
 	"testing"
 
-	"ip88rig/internal/waiting"
+	"ip88rig/rig/waiting"
 )
 
 func TestMain(m *testing.M) { waiting.Tests(m, 2) }

@@ -1,0 +1,284 @@
+package virtual
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/air"
+	"ip88rig/rig/virtual/defect"
+)
+
+const labPassphrase = "right"
+
+var (
+	home  = air.Beacon{AccessPoint: 1, Channel: 1}
+	moved = air.Beacon{AccessPoint: 1, Channel: 6}
+	other = air.Beacon{AccessPoint: 2, Channel: 6}
+)
+
+// onAir gives a handset a module, a network that it knows the passphrase of, and
+// a time server to be asked once a boot.
+func onAir(l *lab, a *air.Air, change func(*Config)) func(*Config) {
+	l.clockAt(labServer)
+	return func(c *Config) {
+		logged(l, c)
+		c.Module, c.Air, c.Passphrase = moduleMAC, a, labPassphrase
+		if change != nil {
+			change(c)
+		}
+	}
+}
+
+// deed is what an access point does to a handset in operation.
+type deed struct {
+	do func(*air.Air)
+	// seen is what the handset notes of it, after which it is undone.
+	seen string
+	undo func(*air.Air)
+	// at is where the handset is to be found afterwards.
+	at air.Beacon
+}
+
+func deeds() map[string]deed {
+	return map[string]deed{
+		"de-authentication": {(*air.Air).Deauthenticate, "log link lost", nil, home},
+		"restart":           {(*air.Air).Off, "log link lost", (*air.Air).On, home},
+		"wrong passphrase":  {func(a *air.Air) { a.Wrong(true) }, "log not associated", func(a *air.Air) { a.Wrong(false) }, home},
+		"roam":              {(*air.Air).Roam, "log link lost", nil, other},
+		"channel":           {(*air.Air).Retune, "log link lost", nil, moved},
+	}
+}
+
+// suffer has the deed done to a handset, and undone. Meanwhile the handset hears
+// nothing. It returns where the notes of that begin.
+func (l *lab) suffer(a *air.Air, d deed) (from int) {
+	l.t.Helper()
+	from = l.count()
+	d.do(a)
+	l.until(from, d.seen)
+	if d.undo != nil {
+		l.lost(from)
+		d.undo(a)
+	}
+	return from
+}
+
+// lost fails when the handset hears or says something.
+func (l *lab) lost(from int) {
+	l.t.Helper()
+	l.notify("check-sync")
+	l.quiet(from, "sip ")
+	l.none(from, "renew ", "boot ", "tftp ")
+}
+
+func (l *lab) none(from int, prefixes ...string) {
+	l.t.Helper()
+	notes := l.since(from)
+	for _, prefix := range prefixes {
+		if slices.ContainsFunc(notes, func(s string) bool { return strings.HasPrefix(s, prefix) }) {
+			l.t.Errorf("%q among\n%s", prefix, strings.Join(notes, "\n"))
+		}
+	}
+}
+
+// associated fails unless the handset is at an access point, by an association
+// that holds.
+func associated(t *testing.T, h *Handset, want air.Beacon) {
+	t.Helper()
+	if joined := h.cord.joined.Load(); joined == nil || !joined.Alive() || joined.Beacon != want {
+		t.Errorf("associated as %+v, want an association that holds with %+v", joined, want)
+	}
+}
+
+// TestComesBackOnTheAir has an access point do all that it can to handsets of
+// every defect. One that does not come back does when it is powered again.
+func TestComesBackOnTheAir(t *testing.T) {
+	t.Parallel()
+	for name, d := range deeds() {
+		for _, tc := range []struct {
+			defect defect.Name
+			sticks bool
+		}{
+			{"", false},
+			{defect.DeauthSticks, true},
+			{defect.RoamSticks, name == "roam"},
+			{defect.WrongPassphraseSticks, name == "wrong passphrase"},
+		} {
+			d := d
+			if tc.defect == defect.DeauthSticks {
+				d.seen = "log link lost" // and it does not try
+			}
+			t.Run(name+" "+string(tc.defect), func(t *testing.T) {
+				t.Parallel()
+				l, a := newLab(t), air.New(labPassphrase)
+				h := registered(t, l, onAir(l, a, with(tc.defect)))
+				l.until(0, "sntp")
+				associated(t, h, home)
+				n := l.suffer(a, d)
+				if tc.sticks {
+					l.lost(n)
+					n = l.cycle(h)
+					if got, want := short(l.until(n, "register ")), "B G W E V R100"; got != want {
+						t.Errorf("powered again: got %s, want %s", got, want)
+					}
+					associated(t, h, d.at)
+					return
+				}
+				l.until(n, "renew ")
+				associated(t, h, d.at)
+				l.quiet(n, "tftp ") // no cycle
+				l.none(n, "boot ", "sntp", "log boot", "log reboot")
+				n = l.count()
+				l.notify("check-sync")
+				if got, want := short(l.until(n, "tftp "+verFile)), "G W E V"; strings.ReplaceAll(got, "R100 ", "") != want {
+					t.Errorf("check-sync: got %s, want %s", got, want)
+				}
+			})
+		}
+	}
+}
+
+func TestTheLeaseAfterAnAssociation(t *testing.T) {
+	t.Parallel()
+	for fact, wants := range map[string]string{"renew": "renew ", "init-reboot": "boot ", "nothing": ""} {
+		for name, d := range deeds() {
+			t.Run(fact+" "+name, func(t *testing.T) {
+				t.Parallel()
+				l, a := newLab(t), air.New(labPassphrase)
+				registered(t, l, onAir(l, a, func(c *Config) { withFact(t, c, model.LinkUpDHCP, fact) }))
+				n := l.suffer(a, d)
+				l.until(n, "log link back")
+				for _, asked := range []string{"renew ", "boot "} {
+					if asked == wants {
+						l.until(n, asked)
+					}
+				}
+				l.quiet(n, "tftp ")
+				for _, asked := range []string{"renew ", "boot "} {
+					if asked != wants {
+						l.none(n, asked)
+					}
+				}
+				l.none(n, "sntp", "log boot", "log reboot")
+			})
+		}
+	}
+}
+
+// TestHowLongTheModuleStaysAway has what a module may have to wait for last
+// longer than any test: who waits for it does not come back.
+func TestHowLongTheModuleStaysAway(t *testing.T) {
+	t.Parallel()
+	waits := map[string]string{"roam": model.WiFiScanTime, "channel": model.WiFiScanTime, "wrong passphrase": model.WiFiRetryTime}
+	for _, fact := range []string{model.WiFiScanTime, model.WiFiRetryTime} {
+		for name, d := range deeds() {
+			t.Run(fact+" "+name, func(t *testing.T) {
+				t.Parallel()
+				l, a := newLab(t), air.New(labPassphrase)
+				h := registered(t, l, onAir(l, a, func(c *Config) { withFact(t, c, fact, "10h") }))
+				n := l.suffer(a, d)
+				if waits[name] != fact {
+					l.until(n, "renew ")
+					return
+				}
+				l.lost(n)
+				l.cycle(h) // neither scan nor passphrase outlives power
+				associated(t, h, d.at)
+			})
+		}
+	}
+}
+
+func TestAWrongPassphraseIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, defects := range []defect.Set{nil, {defect.WrongPassphraseSticks}} {
+		l, a := newLab(t), air.New(labPassphrase)
+		registered(t, l, onAir(l, a, with(defects...)))
+		n := l.count()
+		a.Wrong(true)
+		n += len(l.until(n, "log not associated"))
+		if len(defects) > 0 {
+			l.quiet(n, "log not associated")
+			continue
+		}
+		l.until(n, "log not associated")
+	}
+}
+
+func TestBootsOnceItMayAssociate(t *testing.T) {
+	t.Parallel()
+	const waits, tries = "log boot", "log not associated"
+	right := func(a *air.Air) { a.Wrong(false) }
+	for _, tc := range []struct {
+		name       string
+		before     func(*air.Air)
+		passphrase string
+		seen       string
+		after      func(*air.Air)
+		defects    defect.Set
+		boots      bool
+	}{
+		{"no access point", (*air.Air).Off, labPassphrase, waits, (*air.Air).On, nil, true},
+		{"it stays away", (*air.Air).Off, labPassphrase, waits, (*air.Air).Roam, nil, false},
+		{"wrong passphrase, right again", func(a *air.Air) { a.Wrong(true) }, labPassphrase, tries, right, nil, true},
+		{"wrong passphrase, with the defect", func(a *air.Air) { a.Wrong(true) }, labPassphrase, tries, right, defect.Set{defect.WrongPassphraseSticks}, false},
+		{"another passphrase", right, "another", tries, right, nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l, a := newLab(t), air.New(labPassphrase)
+			tc.before(a)
+			h := l.handset(onAir(l, a, func(c *Config) { c.Passphrase, c.Defects = tc.passphrase, tc.defects }))
+			l.until(0, tc.seen)
+			l.quiet(0, "boot ")
+			tc.after(a)
+			if tc.boots {
+				l.until(0, "tftp "+verFile)
+				return
+			}
+			l.quiet(0, "boot ")
+			if len(tc.defects) > 0 {
+				l.cycle(h)
+				associated(t, h, home)
+			}
+		})
+	}
+}
+
+func TestAWireNeedsNoAir(t *testing.T) {
+	t.Parallel()
+	l, a := newLab(t), air.New("another")
+	a.Off()
+	registered(t, l, onAir(l, a, func(c *Config) { c.Module = nil }))
+	n := l.count()
+	a.Deauthenticate()
+	l.quiet(n, "log link lost")
+	l.notify("check-sync")
+	l.until(n, "sip 200")
+}
+
+func TestAModuleThatIsGoneNeedsNoAir(t *testing.T) {
+	t.Parallel()
+	l, a := newLab(t), air.New(labPassphrase)
+	h := registered(t, l, onAir(l, a, nil))
+	h.RemoveModule()
+	a.Off()
+	n := l.cycle(h)
+	if got, want := short(l.until(n, "register ")), "B G O F V R100"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHearsAnAccessPointAtOnce has the next try of a refused module last longer
+// than any test: one that waits for an access point has not been refused.
+func TestHearsAnAccessPointAtOnce(t *testing.T) {
+	t.Parallel()
+	l, a := newLab(t), air.New(labPassphrase)
+	a.Off()
+	l.handset(onAir(l, a, func(c *Config) { withFact(t, c, model.WiFiRetryTime, "10h") }))
+	l.quiet(0, "boot ")
+	a.On()
+	l.until(0, "boot ")
+}

@@ -115,7 +115,7 @@ var _ = scenario("takes no credentials along to another host",
 	})
 
 var _ = scenario("answers challenges of every kind in its own way",
-	covers("AUT-05"), over(timeline.HTTP, timeline.HTTPS), takes(9), needsField(model.CredentialFields), standsOn("AUT-02", "CFG-11"),
+	covers("AUT-05"), over(timeline.HTTP, timeline.HTTPS), takes(9), needsField(model.CredentialFields), standsOn("AUT-02", "AUT-04", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Challenge(rig.DigestQOP)

@@ -234,10 +234,14 @@ func standsOn(rows ...string) option { return func(s *story) { s.on = rows } }
 // open TLS to an https URL has no certificate to judge.
 func (s *story) stands(over timeline.Transport) []string {
 	on := slices.Clone(s.on)
-	for _, row := range []string{"XPT-05", "TLS-08"} {
-		// Who has lost the authorities that were there before has no chain to accept.
-		if over == timeline.HTTPS && !slices.Contains(s.rows, row) {
-			on = append(on, row)
+	if over != timeline.HTTPS {
+		return on
+	}
+	// Who has lost the authorities that were there before has no chain to accept,
+	// who goes by a wrong clock for good none that is valid.
+	for _, rows := range [][]string{{"XPT-05"}, {"TLS-08"}, {"TIM-02", "TLS-13"}} {
+		if !slices.ContainsFunc(s.rows, func(row string) bool { return slices.Contains(rows, row) }) {
+			on = append(on, rows...)
 		}
 	}
 	return on
@@ -280,7 +284,7 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 func (s *story) turn() int {
 	switch {
 	case s.hands > 0:
-		return s.priority - 2 // hand work comes together, at the end
+		return s.priority - 3 // hand work comes together, at the end
 	case s.priority == 0 && slices.ContainsFunc(registry, func(other *story) bool {
 		return other != s && other.priority <= 0 && other.hands == 0 && slices.ContainsFunc(s.on, func(row string) bool { return slices.Contains(other.rows, row) })
 	}):

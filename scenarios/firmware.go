@@ -307,7 +307,7 @@ var _ = scenario("takes a damaged version file for none: no download, no reboot,
 	})
 
 var _ = scenario("keeps its settings over an upgrade and a downgrade",
-	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "ORD-05", "FWU-03", "CFG-11"),
+	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "ORD-05", "ORD-08", "ORD-09", "FWU-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -318,6 +318,7 @@ var _ = scenario("keeps its settings over an upgrade and a downgrade",
 			phone.Withhold(Global)
 			phone.Withhold(Own)
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+			phone.Reach(ctx, boot, timeline.FactRebooted(), "FWU-01")
 			up := boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot)
 			Eventually(ctx, up).Should(ShowCase("FWU-12", "to "+label(to, golden), RegisterAs(user)))
 			phone.Reach(ctx, up, timeline.Fact{Name: "runs " + label(to, golden), Kinds: []timeline.Kind{timeline.Registered}}, "FWU-01")

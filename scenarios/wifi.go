@@ -54,12 +54,14 @@ func (p *Phone) air(deed impair.AirDeed) impair.Air {
 
 // airPoints is a deed in every stage of the cycle.
 func (p *Phone) airPoints(deed impair.AirDeed) []point {
-	on := func(file string) fault.Rule { return fault.On(file).Do(p.air(deed)).Once() }
-	return []point{
-		{"before the global file", on(p.Global().Files[0])},
-		{"in its own file", on(p.Own().Files[0])},
-		{"at the version file", on(p.Version().Files[0])},
+	on := func(file string, behind int64) point {
+		return point{rule: fault.On(file).Behind(behind).Do(p.air(deed)).Once()}
 	}
+	points := []point{on(p.Global().Files[0], 0), on(p.Own().Files[0], 16<<10), on(p.Version().Files[0], 0)}
+	for i, name := range []string{"before the global file", "in its own file", "at the version file"} {
+		points[i].name = name
+	}
+	return points
 }
 
 // Disturb has the access point do a deed, and goes on when that is over.
@@ -76,6 +78,7 @@ func (p *Phone) Disturb(ctx context.Context, deed impair.AirDeed) {
 func inEveryStage(deed impair.AirDeed) func(SpecContext, *Phone) {
 	return func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
+		phone.Pad(Own, 32<<10)
 		points := phone.airPoints(deed)
 		if phone.over != timeline.TFTP {
 			points = points[1:2] // TFTP is the most delicate

@@ -14,7 +14,7 @@ func Expectations() []Expectation {
 		{Defect: defect.OwnFileFirst, Fails: []string{"ORD-01", "ORD-04", "ORD-08", "XPT-06"}, Drifts: []string{"ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}, Blocks: []string{"ORD-02"}},
 		{Defect: defect.SkipsOwnFile, Fails: []string{"ORD-02", "ORD-04", "XPT-06"}, Blocks: []string{"*"}},
 		{Defect: defect.ModuleKeepsPhoneName, Fails: []string{"ORD-02", "ORD-03", "ORD-04", "XPT-06"}, Blocks: []string{"*"}, WiFi: true},
-		{Defect: defect.VersionFileFirst, Fails: []string{"CFG-04", "ORD-04", "ORD-09", "XPT-06"}, Drifts: []string{"ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}},
+		{Defect: defect.VersionFileFirst, Fails: []string{"CFG-04", "ORD-04", "ORD-09", "XPT-06"}, Drifts: []string{"ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}, Blocks: []string{"FWU-12"}},
 		{Defect: defect.SkipsXML, Fails: []string{"ORD-05"}, Blocks: []string{"FWU-01", "FWU-03", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-12", "FWU-13", "RBT-04"}},
 		{Defect: defect.AsksSibling, Fails: []string{"ORD-07"}, Drifts: []string{"ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}},
 		{Defect: defect.DecryptsAll, Fails: []string{"CFG-01"}, Blocks: []string{"*"}},

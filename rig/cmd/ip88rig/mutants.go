@@ -194,7 +194,7 @@ func unmoved(found map[defect.Name]report.Handset) []string {
 	for _, h := range found {
 		for _, s := range h.Specs {
 			if s.Verdict != report.Skip {
-				red[s.Name] = red[s.Name] || s.Verdict == report.Fail
+				red[s.Name] = red[s.Name] || s.Verdict == report.Fail || s.Verdict == report.Drift
 			}
 		}
 	}

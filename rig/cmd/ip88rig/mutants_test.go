@@ -14,7 +14,7 @@ import (
 func TestSpecsThatNoDefectTurnsRedAreListed(t *testing.T) {
 	spec := func(name string, v report.Verdict) report.Spec { return report.Spec{Name: name, Verdict: v} }
 	got := unmoved(map[defect.Name]report.Handset{
-		"one":   {Specs: []report.Spec{spec("d", report.Blocked), spec("a", report.Pass), spec("b", report.Fail), spec("c", report.Skip)}},
+		"one":   {Specs: []report.Spec{spec("d", report.Blocked), spec("a", report.Pass), spec("b", report.Fail), spec("e", report.Drift), spec("c", report.Skip)}},
 		"other": {Specs: []report.Spec{spec("d", report.Pass), spec("a", report.Pass), spec("b", report.Pass), spec("c", report.Skip)}},
 	})
 	if want := []string{"a", "d"}; !slices.Equal(got, want) {

@@ -18,6 +18,10 @@ type pulse struct {
 	late time.Duration
 }
 
+// StarvedOfCPU begins the reason of what is inconclusive because the rig did not
+// get to run.
+const StarvedOfCPU = "the rig was starved of CPU"
+
 // What is the rig's own unrest, and what no handset waits for in vain.
 const (
 	leastStall = 100 * time.Millisecond
@@ -55,5 +59,5 @@ func (p *pulse) trouble() string {
 	if p.late == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the rig was starved of CPU for %.1f s", p.late.Seconds())
+	return fmt.Sprintf(StarvedOfCPU+" for %.1f s", p.late.Seconds())
 }

@@ -14,6 +14,7 @@ import (
 	"ip88rig/capture"
 	"ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig"
 	"ip88rig/rig/report"
 )
 
@@ -269,7 +270,7 @@ func (r recording) trouble(reason string, interrupted bool) string {
 	// The rig's own parts, the kernel's counters, its faults; the time after the
 	// spec has a recording of its own.
 	known := []string{
-		" died: ", "frames were lost on the way in", "the recording is not whole", "a declared fault never fired", "it rebooted after the spec", "the rig was starved",
+		" died: ", "frames were lost on the way in", "the recording is not whole", "a declared fault never fired", "it rebooted after the spec", rig.StarvedOfCPU,
 	}
 	if interrupted {
 		// Then it was not waited for both of them.

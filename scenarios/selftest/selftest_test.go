@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"ip88rig/rig"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios/selftest"
@@ -37,6 +38,8 @@ func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
 		{"another row drifts", e, "RBT-01 fail, ORD-06 drift, TLS-11 drift", "TLS-11 drifted and is not declared"},
 		{"another row is blocked", e, "RBT-01 fail, ORD-06 drift, TLS-01 blocked", "TLS-01 was blocked and is not declared"},
 		{"nobody knows", e, "RBT-01 fail, ORD-06 drift, TLS-01 inconclusive", `TLS-01 is inconclusive in "a spec": why`},
+		{"the machine had too much to do", e, "RBT-01 fail, ORD-06 drift, TLS-01 starved", ""},
+		{"a declared row that nobody could judge", e, "RBT-01 starved, ORD-06 drift", "RBT-01 was to fail and did not"},
 		{"a lane that died", e, "RBT-01 fail, ORD-06 drift, dead", "the lane died: of it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,7 +50,14 @@ func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
 					h.Died = "of it"
 					continue
 				}
-				h.Specs[0].Judgements = append(h.Specs[0].Judgements, report.Judgement{Row: row, Verdict: report.Verdict(verdict), Reason: "why"})
+				j := report.Judgement{Row: row, Verdict: report.Verdict(verdict), Reason: "why"}
+				if verdict == "starved" {
+					j.Verdict, j.Reason = report.Inconclusive, "inconclusive: "+rig.StarvedOfCPU+" for 0.3 s"
+				}
+				h.Specs[0].Judgements = append(h.Specs[0].Judgements, j)
+			}
+			if n := len(selftest.Starved(h)); (n > 0) != strings.Contains(tt.found, "starved") {
+				t.Errorf("%d specs were starved", n)
 			}
 			if got := strings.Join(tt.expect.Compare(h), ", "); got != tt.want {
 				t.Errorf("got  %q\nwant %q", got, tt.want)

@@ -109,6 +109,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				verdict = "NOT AS DECLARED:\n    " + strings.Join(bad, "\n    ")
 				wrong = append(wrong, string(e.Defect))
 			}
+			if n := len(selftest.Starved(got)); n > 0 {
+				verdict += fmt.Sprintf("\n    %d specs were not judged: %s", n, rig.StarvedOfCPU)
+			}
 			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Defect, declared(e), verdict))
 			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: c.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Defect))); err != nil {
 				wrong = append(wrong, err.Error())

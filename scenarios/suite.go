@@ -15,6 +15,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"regexp"
 	"slices"
 	"strings"
@@ -110,7 +111,7 @@ func Configure(o Options) error {
 // Ginkgo's own (one hour for the suite, 30 s of grace).
 func Arguments(o Options, jsonReport string) []any {
 	suite, reporter := GinkgoConfiguration()
-	suite.RandomSeed = o.Seed
+	suite.RandomSeed = o.order()
 	suite.FailOnPending = true
 	suite.FailOnEmpty = false
 	suite.Timeout = 72 * time.Hour
@@ -119,6 +120,14 @@ func Arguments(o Options, jsonReport string) []any {
 	reporter.NoColor = true
 	reporter.JSONReport = jsonReport
 	return []any{suite, reporter}
+}
+
+// order is the seed of the order of specs. Each handset has its own: lanes side by
+// side do not all come to what takes the machine most at the same time.
+func (o Options) order() int64 {
+	sum := fnv.New32a()
+	_, _ = fmt.Fprintf(sum, "%d/%s", o.Seed, o.Lane.Handset.Name)
+	return int64(sum.Sum32())
 }
 
 // Declared describes one spec of the tree, for plans and for the list of rows.

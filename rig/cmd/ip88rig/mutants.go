@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,7 +92,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				return
 			}
 			from := time.Now()
-			run := &runCmd{Defect: string(e.Defect), Seed: c.Seed, Points: c.Points, Lanes: c.Lanes, Out: c.Out, Quiet: true, OperatorMax: -1}
+			run := &runCmd{Defect: string(e.Defect), Seed: c.seed(e.Defect), Points: c.Points, Lanes: c.Lanes, Out: c.Out, Quiet: true, OperatorMax: -1}
 			// Its own rows are tried whole: only one value of a sweep may show it.
 			if own {
 				e = e.Own()
@@ -138,6 +139,14 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 		return exitError{report.ExitFailed, errors.New(strings.Join(wrong, ", "))}
 	}
 	return nil
+}
+
+// seed is one for each defect, so that not all come to what takes the machine most
+// at the same time.
+func (c *mutantsCmd) seed(n defect.Name) int64 {
+	sum := fnv.New32a()
+	_, _ = fmt.Fprintf(sum, "%d/%s", c.Seed, n)
+	return int64(sum.Sum32())
 }
 
 // ownRows is the filter that lets the specs of a defect's own rows through.

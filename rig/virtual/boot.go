@@ -33,8 +33,9 @@ type boot struct {
 	// one waits for that, disregarding the flags as the first did.
 	failed, broken, forcedAgain bool
 	retries                     int
-	// resyncing says that a cycle runs because of a check-sync.
-	resyncing atomic.Bool
+	// resyncing says that a cycle runs because of a check-sync, cycling that one
+	// runs.
+	resyncing, cycling atomic.Bool
 
 	tasks sync.WaitGroup // all end when the boot's context does
 	voice *voice
@@ -155,6 +156,8 @@ func (b *boot) cycle(ctx context.Context, force bool) (reason string) {
 		b.cycled = time.Now()
 		return ""
 	}
+	b.cycling.Store(true)
+	defer b.cycling.Store(false)
 	b.failed = false
 	_, before, _ := b.link.state()
 	reason = b.provision(ctx, force)

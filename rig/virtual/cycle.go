@@ -329,7 +329,7 @@ func (c *cycle) open(data []byte, own bool) ([]byte, error) {
 // is a fact.
 func (c *cycle) key(own bool) string {
 	switch {
-	case own && c.has(defect.OwnFileNotDecrypted):
+	case own && c.has(defect.OwnFileNotDecrypted), !own && c.has(defect.GlobalNotDecrypted):
 		return ""
 	case own && (c.has(defect.LateKey) || !c.h.cfg.Facts.Yes(model.KeyInCycle)):
 		return c.before.text(decryptKey)

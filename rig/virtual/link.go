@@ -76,6 +76,10 @@ func (l *link) state() (up bool, losses int, change <-chan struct{}) {
 func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err error) {
 	c := h.cable()
 	h.begin()
+	if h.module() != nil && h.hung.Load() > 0 {
+		h.log.Info("the module hangs (defect)")
+		return nil, h.rest(ctx, 0, make(chan struct{})) // until power goes
+	}
 	for {
 		if c != nil {
 			change = c.Watch()
@@ -137,7 +141,7 @@ func (b *boot) watchLink(ctx context.Context, change <-chan struct{}) {
 			}
 			up = false
 			b.linkLost()
-			if h.module() != nil && (h.cfg.Defects.Has(defect.DeauthSticks) || h.staysBehind()) {
+			if h.module() != nil && (h.cfg.Defects.Has(defect.DeauthSticks) || h.staysBehind() || h.hangs(b.cycling.Load())) {
 				return
 			}
 		}

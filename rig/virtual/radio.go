@@ -79,6 +79,16 @@ func (h *Handset) staysBehind() bool {
 	return found.AccessPoint != h.radio.here.AccessPoint
 }
 
+// hangs tells a module that has lost its access point and hangs by that
+// (defect).
+func (h *Handset) hangs(cycling bool) bool {
+	if !cycling || !h.cfg.Defects.Has(defect.ModuleHangs) {
+		return false
+	}
+	h.hung.Store(2) // the first power-on after this finds it hung still
+	return true
+}
+
 // givesUp tells a module that does not try again (defect).
 func (h *Handset) givesUp() bool {
 	return h.radio.refused && h.cfg.Defects.Has(defect.WrongPassphraseSticks)

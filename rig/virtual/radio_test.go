@@ -282,3 +282,90 @@ func TestHearsAnAccessPointAtOnce(t *testing.T) {
 	a.On()
 	l.until(0, "boot ")
 }
+
+// TestTheModuleHangs takes the access point, or the link where there is none,
+// from handsets in the middle of a cycle, of which the own file breaks off, and
+// outside of one.
+func TestTheModuleHangs(t *testing.T) {
+	t.Parallel()
+	const whole = "B G W E V R100"
+	for _, tc := range []struct {
+		name           string
+		defects        defect.Set
+		noAir, resync  bool
+		wired, outside bool
+		hangs          bool
+	}{
+		{name: "healthy"},
+		{name: "healthy, the link", noAir: true},
+		{name: "defect", defects: defect.Set{defect.ModuleHangs}, hangs: true},
+		{name: "defect, the link", defects: defect.Set{defect.ModuleHangs}, noAir: true, hangs: true},
+		{name: "defect, in a cycle by check-sync", defects: defect.Set{defect.ModuleHangs}, resync: true, hangs: true},
+		{name: "defect, outside of a cycle", defects: defect.Set{defect.ModuleHangs}, outside: true},
+		{name: "defect, wired", defects: defect.Set{defect.ModuleHangs}, noAir: true, wired: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l, a := newLab(t), air.New(labPassphrase)
+			name := ownWiFi
+			if tc.wired {
+				name = own
+			}
+			breaks := func() { l.publish(name, breakOff) }
+			if !tc.resync && !tc.outside {
+				breaks()
+			}
+			h := l.handset(onAir(l, a, func(c *Config) {
+				c.Defects = tc.defects
+				c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
+				if tc.noAir {
+					c.Air = nil
+				}
+				if tc.wired {
+					c.Module = nil
+				}
+			}))
+			n := 0
+			if tc.resync || tc.outside {
+				n += len(l.until(0, "register "))
+			}
+			if tc.resync {
+				breaks()
+				l.notify("check-sync")
+			}
+			if !tc.outside {
+				n += len(l.until(n, "tftp "+name))
+			}
+			if tc.noAir {
+				l.flap()
+			} else {
+				a.Deauthenticate()
+			}
+			n += len(l.until(n, "log link lost"))
+			l.publish(name, "")
+			if !tc.hangs {
+				l.until(n, "log link back")
+				l.until(n, "renew ")
+				n = l.cycle(h)
+				if got := short(l.until(n, "register ")); !tc.wired && got != whole {
+					t.Errorf("powered again: got %s, want %s", got, whole)
+				}
+				return
+			}
+			l.quiet(n, "log link back")
+			l.none(n, "renew ", "boot ", "register ")
+			n = l.count()
+			l.port.SetPower(false)
+			n += len(l.until(n, "log power off"))
+			l.port.SetPower(true)
+			n += len(l.until(n, "log the module hangs"))
+			l.quiet(n, "boot ")
+			l.port.SetPower(false)
+			n += len(l.until(n, "log power off"))
+			l.port.SetPower(true)
+			if got := short(l.until(n, "register ")); got != whole {
+				t.Errorf("powered twice: got %s, want %s", got, whole)
+			}
+		})
+	}
+}

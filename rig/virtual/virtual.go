@@ -136,6 +136,10 @@ type Handset struct {
 	// fitted is the WiFi module since power came, next the one from the next
 	// power on; nil for none.
 	fitted, next atomic.Pointer[net.HardwareAddr]
+
+	// hung is how often power must still come until the module works again, for
+	// the defect module-hangs.
+	hung atomic.Int32
 }
 
 // volatile is what is lost without power, and survives a reboot.
@@ -317,6 +321,9 @@ func (h *Handset) watch(ctx context.Context, seen uint64, cut context.CancelCaus
 
 func (h *Handset) powerOn() {
 	h.fit()
+	if n := h.hung.Load(); n > 0 {
+		h.hung.Store(n - 1) // nobody else has it yet
+	}
 	if m := h.module(); m != nil && h.cfg.Defects.Has(defect.ModuleNameSticks) {
 		h.store(func(s *flash.State) { s.Marks[markModule] = h.hex(m) })
 	}

@@ -510,3 +510,67 @@ func TestAWrongClockLocksNobodyOut(t *testing.T) {
 		}
 	})
 }
+
+// TestTLSToAnHTTPURL sees what comes to the port of an http URL, from a server
+// that knows no TLS and from one that knows nothing else.
+func TestTLSToAnHTTPURL(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		defects defect.Set
+		hello   bool
+	}{
+		"healthy": {nil, false},
+		"defect":  {defect.Set{defect.TLSToHTTPURL}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			inner, err := l.host.ListenTCP(netip.MustParseAddrPort("0.0.0.0:8080"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			const handshake = 0x16
+			var task sync.WaitGroup
+			task.Go(func() { // ends when inner is closed
+				for {
+					c, err := inner.Accept()
+					if err != nil {
+						return
+					}
+					first := make([]byte, 1)
+					if _, err := io.ReadFull(c, first); err == nil {
+						l.note("hello %v", first[0] == handshake)
+						_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+					}
+					_ = c.Close()
+				}
+			})
+			t.Cleanup(func() {
+				_ = inner.Close()
+				task.Wait()
+			})
+			l.given(populate("http://"+labServer+":8080"), sick(tc.defects...))
+			var hellos, inClear int
+			for _, n := range l.since(0) {
+				switch n {
+				case "hello true":
+					hellos++
+				case "hello false":
+					inClear++
+				}
+			}
+			if want := map[bool]int{true: 1}[tc.hello]; hellos != want || inClear < 4 {
+				t.Errorf("%d handshakes and %d requests in clear, want %d and one for each file", hellos, inClear, want)
+			}
+		})
+	}
+	t.Run("a server of nothing else", func(t *testing.T) {
+		t.Parallel()
+		a := newAuthority(t, "A")
+		for want, defects := range map[string]defect.Set{"B R100": nil, "B hG hO hF hV R100": {defect.TLSToHTTPURL}} {
+			if _, got := newLab(t).given(trusting(a), serving(a.leaf(t, nil)), populate("http://"+labServer+":443"), sick(defects...)); got != want {
+				t.Errorf("%v: got %s, want %s", defects, got, want)
+			}
+		}
+	})
+}

@@ -144,6 +144,8 @@ func Doc(n Name) string {
 		return "does not come back when only another access point of its network is within reach (WIF-02)."
 	case WrongPassphraseSticks:
 		return "gives its network up for good once the access point has wanted another passphrase, until it is powered again (WIF-02)."
+	case ModuleHangs:
+		return "hangs when its WiFi module loses the access point in the middle of a cycle: it stays away until power is cut, and over the next power-on too, as the module is fed on over the cut (WIF-02)."
 	case ModuleNameSticks:
 		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
 	case AssociatesSlowly:
@@ -152,6 +154,8 @@ func Doc(n Name) string {
 		return "takes the TFTP server of option 66 although option 150 names one too (XPT-07)."
 	case MalformedURLHangs:
 		return "stops before it registers when option 160 holds no URL that it can read (XPT-08)."
+	case TLSToHTTPURL:
+		return "tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05)."
 	case NoFallback:
 		return "does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09)."
 	case DropsURLPath:
@@ -164,6 +168,8 @@ func Doc(n Name) string {
 		return "goes on without the time when the answer is late, and takes an expired certificate then (TLS-04)."
 	case NameCheckedOnce:
 		return "checks the server name on the first connection after power only (TLS-03)."
+	case AlwaysChecksName:
+		return "checks the server name whatever the mask says (TLS-06)."
 	case TrustsSeenLeaf:
 		return "trusts whatever certificate comes from a server that it has accepted once since power (TLS-02)."
 	case TFTPAfterRefusal:
@@ -182,6 +188,8 @@ func Doc(n Name) string {
 		return "never sets its clock back: a time that was too late once stays, over power cycles (TLS-13)."
 	case AuthenticatesForever:
 		return "answers each 401 anew without end (AUT-03)."
+	case DigestNeedsQOP:
+		return "takes a Digest challenge without qop for one that it cannot answer (AUT-02)."
 	case IgnoresStale:
 		return "gives up when a nonce is stale (AUT-05)."
 	case CredentialsToRefused:
@@ -204,6 +212,8 @@ func Doc(n Name) string {
 		return "reboots after a cycle without version file, but not after two running (ORD-10)."
 	case IgnoresMacForm:
 		return "names the phone-specific file by its MAC whatever https_macform says (ORD-12)."
+	case GlobalNotDecrypted:
+		return "decrypts the phone-specific file only (CFG-03)."
 	case WrongKeyWipes:
 		return "forgets its lines' settings when a file cannot be decrypted (CFG-04)."
 	case ResetsUnmentioned:

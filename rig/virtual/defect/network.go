@@ -48,6 +48,8 @@ const (
 	RoamSticks Name = "roam-sticks"
 	// WrongPassphraseSticks gives its network up for good once the access point has wanted another passphrase, until it is powered again (WIF-02).
 	WrongPassphraseSticks Name = "wrong-passphrase-sticks"
+	// ModuleHangs hangs when its WiFi module loses the access point in the middle of a cycle: it stays away until power is cut, and over the next power-on too, as the module is fed on over the cut (WIF-02).
+	ModuleHangs Name = "module-hangs"
 	// ModuleNameSticks keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02).
 	ModuleNameSticks Name = "module-name-sticks"
 	// AssociatesSlowly takes forty times as long as it should to associate (WIF-03).
@@ -56,6 +58,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -12,6 +12,8 @@ const (
 	MissingVersionReboots Name = "missing-version-reboots"
 	// IgnoresMacForm names the phone-specific file by its MAC whatever https_macform says (ORD-12).
 	IgnoresMacForm Name = "ignores-mac-form"
+	// GlobalNotDecrypted decrypts the phone-specific file only (CFG-03).
+	GlobalNotDecrypted Name = "global-not-decrypted"
 	// WrongKeyWipes forgets its lines' settings when a file cannot be decrypted (CFG-04).
 	WrongKeyWipes Name = "wrong-key-wipes"
 	// ResetsUnmentioned returns what neither file mentions to its factory value, once the phone-specific one was read (CFG-05).
@@ -56,6 +58,6 @@ const (
 
 func provisionDefects() []Name {
 	return []Name{
-		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, FlashWearsOut, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
+		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, FlashWearsOut, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
 	}
 }

@@ -6,6 +6,8 @@ const (
 	Option66Wins Name = "option-66-wins"
 	// MalformedURLHangs stops before it registers when option 160 holds no URL that it can read (XPT-08).
 	MalformedURLHangs Name = "malformed-url-hangs"
+	// TLSToHTTPURL tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05).
+	TLSToHTTPURL Name = "tls-to-http-url"
 	// NoFallback does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09).
 	NoFallback Name = "no-fallback"
 	// DropsURLPath leaves out the path of the URL (XPT-10).
@@ -18,6 +20,8 @@ const (
 	LateTimeAcceptsExpired Name = "late-time-accepts-expired"
 	// NameCheckedOnce checks the server name on the first connection after power only (TLS-03).
 	NameCheckedOnce Name = "name-checked-once"
+	// AlwaysChecksName checks the server name whatever the mask says (TLS-06).
+	AlwaysChecksName Name = "always-checks-name"
 	// TrustsSeenLeaf trusts whatever certificate comes from a server that it has accepted once since power (TLS-02).
 	TrustsSeenLeaf Name = "trusts-seen-leaf"
 	// TFTPAfterRefusal provisions over TFTP after it has refused a certificate, and takes what it gets there (XPT-02).
@@ -36,6 +40,8 @@ const (
 	ClockSticks Name = "clock-sticks"
 	// AuthenticatesForever answers each 401 anew without end (AUT-03).
 	AuthenticatesForever Name = "authenticates-forever"
+	// DigestNeedsQOP takes a Digest challenge without qop for one that it cannot answer (AUT-02).
+	DigestNeedsQOP Name = "digest-needs-qop"
 	// IgnoresStale gives up when a nonce is stale (AUT-05).
 	IgnoresStale Name = "ignores-stale"
 	// CredentialsToRefused comes again to a server whose certificate it has just refused, over another connection, and sends a request with its credentials (AUT-04).
@@ -52,6 +58,6 @@ const (
 
 func webDefects() []Name {
 	return []Name{
-		Option66Wins, MalformedURLHangs, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, IgnoresStale, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
+		Option66Wins, MalformedURLHangs, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
 	}
 }

@@ -96,6 +96,9 @@ func (c *Client) canDigest(challenge *digest.Challenge) bool {
 		known = []string{"MD5", "auth"}
 	}
 	asked := len(challenge.QOP)
+	if asked == 0 && c.Defects.Has(defect.DigestNeedsQOP) {
+		return false
+	}
 	challenge.QOP = slices.DeleteFunc(challenge.QOP, func(qop string) bool { return !slices.Contains(known, qop) })
 	algorithm := strings.ToUpper(challenge.Algorithm)
 	if algorithm == "" {

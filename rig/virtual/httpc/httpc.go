@@ -95,6 +95,8 @@ type Client struct {
 	mu     sync.Mutex
 	conns  map[origin]*conn
 	spaces []*space
+	// inClear says that a server has not understood the defect tls-to-http-url.
+	inClear bool
 }
 
 // origin is a server as RFC 2617, 1.2 sees it: scheme and authority.
@@ -340,7 +342,7 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 	}
 	below := &patient{Conn: raw, timeout: c.timeout()}
 	var stream net.Conn = below
-	if u.Scheme == "https" && !c.Defects.Has(defect.ClearForHTTPS) {
+	if c.secures(u) {
 		if c.Defects.Has(defect.HandshakeHangs) {
 			dialCtx, below.endless = ctx, true
 		}
@@ -348,6 +350,10 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 		policy.Defects = append(slices.Clip(policy.Defects), c.Defects...)
 		if stream, err = c.handshake(dialCtx, below, u, policy); err != nil {
 			err = errors.Join(err, raw.Close())
+			if u.Scheme == "http" { // tls-to-http-url: once more, in clear
+				c.inClear = true
+				return c.connect(ctx, u)
+			}
 			if _, refused := errors.AsType[*trust.Refusal](err); refused && c.Defects.Has(defect.CredentialsToRefused) {
 				c.betray(dialCtx, addr, u)
 			}
@@ -363,6 +369,14 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 	}
 	c.conns[key] = kept
 	return kept, nil
+}
+
+// secures tells whether TLS is spoken to a URL's server.
+func (c *Client) secures(u *url.URL) bool {
+	if u.Scheme == "https" {
+		return !c.Defects.Has(defect.ClearForHTTPS)
+	}
+	return c.Defects.Has(defect.TLSToHTTPURL) && !c.inClear
 }
 
 func (c *Client) drop(u *url.URL) {

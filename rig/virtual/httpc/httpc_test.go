@@ -243,6 +243,8 @@ const digestChallenge = `WWW-Authenticate: Digest realm="rig", nonce="n1", qop="
 func TestAuthentication(t *testing.T) {
 	basic := status("401 Unauthorized", `WWW-Authenticate: Basic realm="rig"`)
 	digest := status("401 Unauthorized", digestChallenge)
+	bare := status("401 Unauthorized", `WWW-Authenticate: Digest realm="rig", nonce="n"`)
+	bareAndBasic := status("401 Unauthorized", `WWW-Authenticate: Digest realm="rig", nonce="n"`, `WWW-Authenticate: Basic realm="rig"`)
 	get := []string{"/dir/a", "/dir/b", "/c"}
 	for _, test := range []struct {
 		name    string
@@ -266,7 +268,7 @@ func TestAuthentication(t *testing.T) {
 		},
 		{
 			"answers Digest without qop", nil, get[:1],
-			[]string{status("401 Unauthorized", `WWW-Authenticate: Digest realm="rig", nonce="n"`), ok("")},
+			[]string{bare, ok("")},
 			// H(H(201:rig:secret):n:H(GET:/dir/a)), by md5sum
 			[]string{"GET /dir/a ", `response="` + plainResponse + `"`},
 			200,
@@ -327,6 +329,30 @@ func TestAuthentication(t *testing.T) {
 			get,
 			[]string{digest, ok(""), ok(""), ok("")},
 			[]string{"GET /dir/a ", "nc=00000001", "nc=00000001", "nc=00000001"},
+			200,
+		},
+		{
+			"defect: Digest without qop not answered",
+			defect.Set{defect.DigestNeedsQOP},
+			get[:1],
+			[]string{bare},
+			[]string{"GET /dir/a "},
+			401,
+		},
+		{
+			"defect: Digest without qop not answered, but Basic",
+			defect.Set{defect.DigestNeedsQOP},
+			get[:1],
+			[]string{bareAndBasic, ok("")},
+			[]string{"GET /dir/a ", "Basic"},
+			200,
+		},
+		{
+			"defect: Digest with qop answered all the same",
+			defect.Set{defect.DigestNeedsQOP},
+			get[:1],
+			[]string{digest, ok("")},
+			[]string{"GET /dir/a ", "qop=auth"},
 			200,
 		},
 		{

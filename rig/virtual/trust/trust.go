@@ -126,6 +126,9 @@ func (p Policy) Verify(chain []*x509.Certificate, serverName string) error {
 	if p.Defects.Has(defect.RefusesUnderMask6) && mask == ServerName|Expiry {
 		return &Refusal{Failed: mask, Reason: "mask 6 (defect " + string(defect.RefusesUnderMask6) + ")", alerts: p.Alerts}
 	}
+	if p.Defects.Has(defect.AlwaysChecksName) {
+		mask |= ServerName
+	}
 	if p.Defects.Has(defect.NameNeedsAuthority) && mask&Authority == 0 {
 		mask &^= ServerName
 	}

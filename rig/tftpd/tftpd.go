@@ -269,7 +269,7 @@ func (s *Server) again(raw string, from, to netip.AddrPort, file string) bool {
 		return true
 	}
 	if old != nil {
-		old.stop("the client sent another request from the same port")
+		old.overtaken("the client sent another request from the same port")
 	}
 	return false
 }

@@ -763,6 +763,47 @@ func TestRequestSentAgain(t *testing.T) {
 	})
 }
 
+// The last ACK and the next request go to two sockets of the server, which may
+// read the request first.
+func TestTheNextRequestOvertakesTheLastACK(t *testing.T) {
+	for name, tt := range map[string]struct {
+		late     time.Duration
+		complete bool
+	}{
+		"by a little":                 {25 * time.Millisecond, true},
+		"so far that it is not heard": {100 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.files["own"], b.files["next"] = []byte("own"), []byte("next")
+				b.start()
+				c := b.client(handset)
+				c.ask(rrq("own", "octet"))
+				c.expect("all of it", data(1, []byte("own")))
+				old := c.peer
+				c.ask(rrq("next", "octet"))
+				c.expect("the next file", data(1, []byte("next")))
+				next := c.peer
+				<-time.After(tt.late)
+				c.peer = old
+				c.send(ack(1))
+				c.peer = next
+				c.send(ack(1))
+				c.expectNothing(time.Minute)
+				for _, e := range b.of(timeline.Served) {
+					if want := e.File == "next" || tt.complete; e.Complete != want {
+						t.Errorf("%s complete %t, want %t", e.File, e.Complete, want)
+					}
+				}
+				if n := len(b.of(timeline.Served)); n != 2 {
+					t.Errorf("%d files served, want 2", n)
+				}
+			})
+		})
+	}
+}
+
 func TestNetascii(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

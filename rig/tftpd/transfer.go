@@ -68,6 +68,7 @@ type transfer struct {
 	lastWrite error // of the last packet that could not be sent
 
 	stopped chan string // holds one reason once somebody ended it
+	over    *time.Timer // closes sock, once the client has gone on; srv.mu guards it
 
 	silent bool // guarded by srv.mu
 }
@@ -157,10 +158,40 @@ func (t *transfer) stop(why string) {
 	_ = t.sock.Close() // wakes its read
 }
 
+// overtakes is how long a transfer that a new request ended still hears what was
+// sent to it before.
+const overtakes = 50 * time.Millisecond
+
+// overtaken is stop for a client that goes on from the same port. Its last ACK
+// went to another socket than its new request, which may be read first.
+func (t *transfer) overtaken(why string) {
+	t.srv.mu.Lock()
+	defer t.srv.mu.Unlock()
+	if t.silent {
+		t.stop(why)
+		return
+	}
+	if t.over != nil {
+		return
+	}
+	select {
+	case t.stopped <- why:
+	default: // somebody else was first
+	}
+	t.over = time.AfterFunc(overtakes, func() { _ = t.sock.Close() })
+}
+
 // run sends the file and journals the outcome. It returns when the transfer
 // has ended or ctx has.
 func (t *transfer) run(ctx context.Context) {
 	defer t.srv.leave(t)
+	defer func() {
+		t.srv.mu.Lock()
+		defer t.srv.mu.Unlock()
+		if t.over != nil {
+			t.over.Stop()
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() { t.stop("the server was stopped") })
 	defer stop()
 	defer func() {

@@ -77,12 +77,8 @@ func (r *run) prove(ctx context.Context) {
 	res := &r.spec.result
 	for i := range res.Judgements {
 		j := &res.Judgements[i]
-		was := j.Verdict
 		if !excuse(j, all) {
 			continue
-		}
-		if was == report.Fail || was == report.Known {
-			delete(r.broken, j.Row+" "+j.Transport)
 		}
 		r.Lane.Note(j.Row + " is " + j.Reason)
 	}
@@ -99,7 +95,6 @@ func (r *run) retract(why string) {
 	for i := range js[r.spec.calmed:] {
 		j := &js[r.spec.calmed+i]
 		j.Verdict, j.Reason, j.BlockedBy = report.Inconclusive, "inconclusive: "+why, ""
-		delete(r.broken, j.Row+" "+j.Transport)
 	}
 }
 

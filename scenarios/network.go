@@ -120,7 +120,7 @@ func (p *Phone) timeFaults() []stress {
 }
 
 var _ = scenario("survives whatever the time server does, and provisions at the next good cycle",
-	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(12), first(-2),
+	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(12), first(-6),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Survive(ctx, "TIM-02", phone.timeFaults())

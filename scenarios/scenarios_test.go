@@ -83,6 +83,7 @@ func TestScenarios(t *testing.T) {
 	if err := scenarios.Configure(o); err != nil {
 		t.Fatal(err)
 	}
+	deal.start()
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "ip88rig on "+h.Name, scenarios.Arguments(o, filepath.Join(dir, fmt.Sprintf("ginkgo-%d.json", o.Part)))...)
 	if err := lane.Close(); err != nil {
@@ -98,6 +99,15 @@ func TestScenarios(t *testing.T) {
 	if _, err := os.Stdout.WriteString(r.Summary()); err != nil {
 		t.Error(err)
 	}
+	told := map[string]bool{}
+	for _, s := range r.Handsets[0].Specs {
+		told[s.ID] = true
+	}
+	for _, d := range scenarios.Declarations(o) {
+		if !told[d.ID] {
+			t.Errorf("nothing is told of %q", d.Name)
+		}
+	}
 	if code := r.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -107,16 +117,17 @@ func TestScenarios(t *testing.T) {
 type dealing struct {
 	take  func(ctx context.Context, t pipe.Take) (bool, map[string]string, error)
 	done  func(s report.Spec)
+	start func()
 	specs func() []report.Spec
 }
 
 // dealt makes this process one of the lanes. The first one starts the others and
-// hears of their specs; it ends after them.
+// hears of their specs, and ends after them.
 func dealt(t *testing.T, dir string) dealing {
 	t.Helper()
 	if *part > 1 {
 		up := pipe.NewLane(os.NewFile(3, "up"), os.NewFile(4, "down"))
-		return dealing{take: up.Take, done: func(s report.Spec) { up.Send(pipe.Up{Done: &s}) }}
+		return dealing{take: up.Take, done: func(s report.Spec) { up.Send(pipe.Up{Done: &s}) }, start: func() {}}
 	}
 	var (
 		mu     sync.Mutex
@@ -129,21 +140,23 @@ func dealt(t *testing.T, dir string) dealing {
 		defer mu.Unlock()
 		specs = append(specs, s)
 	}
-	for n := 2; n <= *lanes; n++ {
-		// Ends with its process.
-		wg.Go(func() {
-			defer dealer.Over(n)
-			if err := follow(t.Context(), n, dir, dealer, done); err != nil {
-				t.Errorf("lane %d: %v", n, err)
-			}
-		})
-	}
 	return dealing{
 		take: func(ctx context.Context, t pipe.Take) (bool, map[string]string, error) {
 			a, err := dealer.Deal(ctx, 1, t)
 			return a.Taken, a.Broken, err
 		},
 		done: done,
+		start: func() {
+			for n := 2; n <= *lanes; n++ {
+				// Ends with its process.
+				wg.Go(func() {
+					defer dealer.Over(n)
+					if err := follow(t.Context(), n, dir, dealer, done); err != nil {
+						t.Errorf("lane %d: %v", n, err)
+					}
+				})
+			}
+		},
 		specs: func() []report.Spec {
 			dealer.Over(1)
 			wg.Wait()

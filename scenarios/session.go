@@ -40,8 +40,8 @@ type run struct {
 	// handset did in between may spoil it.
 	held  *report.Spec
 	known known
-	// broken are rows that a spec of this lane has failed, with their transport:
-	// what stands on them is blocked, not failed.
+	// broken are rows that a spec has failed, with their transport: what stands on
+	// them is blocked, not failed. Lanes that share their specs share it.
 	broken map[string]string
 	// wayBack: NOTIFY was proven to bring the handset to provision.
 	wayBack bool
@@ -130,10 +130,11 @@ func (r *run) take(ctx context.Context) {
 	}
 	spec := r.spec
 	mine, others, err := r.Take(ctx, pipe.Take{
-		Spec: spec.result.ID, Rows: spec.story.rows, Stands: spec.story.stands(spec.over), Broken: r.broken,
+		Spec: spec.result.ID, Name: spec.result.Name, Rows: spec.story.rows, Stands: spec.story.stands(spec.over), Broken: r.broken,
 	})
 	if err != nil || !mine {
 		r.spec = nil
+		r.interrupted = r.interrupted || ctx.Err() != nil
 		if err != nil {
 			Skip("not dealt: " + err.Error())
 		}
@@ -263,12 +264,6 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	}
 	if n := len(s.view.Events); n > 0 {
 		j.Frame = s.view.Events[n-1].Frame
-	}
-	if j.Row == "RSY-01" && j.Verdict == report.Pass {
-		r.wayBack = true
-	}
-	if j.Verdict == report.Fail || j.Verdict == report.Known {
-		r.broken[j.Row+" "+j.Transport] = j.Reason
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
 	r.Lane.Judged(j)
@@ -410,6 +405,15 @@ func (r *run) finish(g SpecReport) {
 		}
 		r.known.spoil(why)
 		r.known.rig = strings.Join(spec.troubles, "; ")
+	}
+	for _, j := range res.Judgements {
+		switch j.Verdict {
+		case report.Fail, report.Known:
+			r.broken[j.Row+" "+j.Transport] = j.Reason
+		case report.Pass:
+			r.wayBack = r.wayBack || j.Row == "RSY-01"
+		case report.Blocked, report.Inconclusive, report.Drift, report.Skip:
+		}
 	}
 	// Rows not reached, or not judged to their end, are blocked.
 	for _, row := range res.Rows {

@@ -279,7 +279,7 @@ var _ = scenario("comes through a handshake that goes wrong, and provisions at t
 	})
 
 var _ = scenario("is not locked out by a wrong clock",
-	covers("TLS-13"), over(timeline.HTTPS), takes(6), first(-2),
+	covers("TLS-13"), over(timeline.HTTPS), takes(6), first(-6),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		set := func(year int) fault.Effect {

@@ -236,7 +236,7 @@ func riskBrick() option   { return func(s *story) { s.brick = true } }
 func first(priority int) option { return func(s *story) { s.priority = priority } }
 
 // standsOn names rows that this story takes for given: where one of them was
-// failed over the same transport in this lane, the story is blocked by it.
+// failed over the same transport, the story is blocked by it.
 func standsOn(rows ...string) option { return func(s *story) { s.on = rows } }
 
 // stands lists the rows that the story stands on over a transport: who does not
@@ -288,18 +288,30 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 	})
 }
 
-// turn is the story's priority: larger runs earlier. Who stands on a row that no
-// earlier story judges comes after those that do.
+// turn is the story's priority: larger runs earlier. Who stands on a row comes
+// after those that judge it.
 func (s *story) turn() int {
-	switch {
-	case s.hands > 0:
-		return s.priority - 3 // hand work comes together, at the end
-	case s.priority == 0 && slices.ContainsFunc(registry, func(other *story) bool {
-		return other != s && other.priority <= 0 && other.hands == 0 && slices.ContainsFunc(s.on, func(row string) bool { return slices.Contains(other.rows, row) })
-	}):
-		return -1
+	if s.hands > 0 {
+		return s.priority - 10 // hand work comes together, at the end
 	}
-	return s.priority
+	if s.priority != 0 {
+		return s.priority
+	}
+	return -s.depth(nil)
+}
+
+// depth is how many stories stand on one another below this one, of those that
+// have no priority of their own. Stories that stand in a circle count once.
+func (s *story) depth(above []*story) int {
+	deepest := 0
+	for _, other := range registry {
+		if other == s || other.priority != 0 || other.hands > 0 || slices.Contains(above, other) ||
+			!slices.ContainsFunc(s.on, func(row string) bool { return slices.Contains(other.rows, row) }) {
+			continue
+		}
+		deepest = max(deepest, 1+other.depth(append(slices.Clone(above), s)))
+	}
+	return deepest
 }
 
 func (s *story) text(over timeline.Transport) string {

@@ -93,6 +93,21 @@ func TestASpecWaitsWhileARowThatItStandsOnIsJudged(t *testing.T) {
 	}
 }
 
+func TestASpecThatWasTakenAndNeverToldIsLost(t *testing.T) {
+	d := pipe.NewDealer()
+	for _, spec := range []string{"b", "told", "a"} {
+		if a, err := d.Deal(t.Context(), 1, pipe.Take{Spec: spec, Rows: []string{"ORD-01"}}); err != nil || !a.Taken {
+			t.Fatalf("%s: %+v, %v", spec, a, err)
+		}
+	}
+	d.Told("told")
+	d.Over(1)
+	got := d.Lost()
+	if len(got) != 2 || got[0].Spec != "a" || got[1].Spec != "b" || !slices.Equal(got[0].Rows, []string{"ORD-01"}) {
+		t.Errorf("lost %+v, want a and b", got)
+	}
+}
+
 func TestADealEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pipe.NewDealer()

@@ -134,8 +134,10 @@ func Starved(h report.Handset) []string {
 	return out
 }
 
+// starved tells a judgement that is inconclusive for that reason alone: further
+// ones would stand beside it.
 func starved(j report.Judgement) bool {
-	return j.Verdict == report.Inconclusive && strings.Contains(j.Reason, rig.StarvedOfCPU)
+	return j.Verdict == report.Inconclusive && strings.HasPrefix(j.Reason, "inconclusive: "+rig.StarvedOfCPU) && !strings.Contains(j.Reason, "; ")
 }
 
 // Matrix prints rows × defects: F a row failed, D it drifted, b it was blocked in part or

@@ -112,9 +112,12 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			}
 			if n := len(selftest.Starved(got)); n > 0 {
 				verdict += fmt.Sprintf("\n    %d specs were not judged: %s", n, rig.StarvedOfCPU)
+				if len(bad) == 0 && n > len(got.Specs)/20 {
+					wrong = append(wrong, fmt.Sprintf("%s: %d of %d specs were not judged", e.Defect, n, len(got.Specs)))
+				}
 			}
 			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Defect, declared(e), verdict))
-			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: c.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Defect))); err != nil {
+			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: run.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Defect))); err != nil {
 				wrong = append(wrong, err.Error())
 			}
 		})

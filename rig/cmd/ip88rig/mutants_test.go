@@ -2,10 +2,12 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"ip88rig/rig/bench"
+	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios/selftest"
@@ -46,6 +48,13 @@ func TestWhatTheLanesOfAHandsetFoundIsJoined(t *testing.T) {
 	}
 }
 
+func TestASpecOfALaneThatDiedIsInconclusive(t *testing.T) {
+	got := lost([]pipe.Take{{Spec: "ord-01-tftp", Name: "asks", Rows: []string{"ORD-01", "ORD-02"}}}, "signal: killed")
+	if len(got) != 1 || got[0].Name != "asks" || got[0].Verdict != report.Inconclusive || len(got[0].Judgements) != 2 || !strings.Contains(got[0].Reason, "signal: killed") {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestOnlySimulatedHandsetsOnAWireInMemoryHaveCopies(t *testing.T) {
 	memory := bench.Bench{Wire: bench.Wire{Memory: true}}
 	phone := bench.Handset{Simulated: true, Power: bench.Power{Kind: "simulated"}}
@@ -61,7 +70,7 @@ func TestOnlySimulatedHandsetsOnAWireInMemoryHaveCopies(t *testing.T) {
 		"a hand's power":    {memory, byHand, 1},
 		"a handset of iron": {memory, iron, 1},
 	} {
-		if got := (&parent{cmd: &runCmd{Lanes: 3}, bench: tt.bench}).lanes(tt.handset); got != tt.want {
+		if got := (&parent{cmd: &runCmd{Lanes: 3, OperatorMax: -1}, bench: tt.bench}).lanes(tt.handset); got != tt.want {
 			t.Errorf("%s: %d lanes, want %d", name, got, tt.want)
 		}
 	}

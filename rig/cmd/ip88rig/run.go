@@ -290,11 +290,15 @@ func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
 	for _, h := range handsets {
 		run.Patience[h.Name] = fmt.Sprintf("%+v", h.Patience)
 	}
-	// Entries of one phone never run at the same time.
-	phones := map[string]*sync.Mutex{}
+	// Entries of one phone never run at the same time, nor do modules at one access
+	// point that the rig asks to misbehave: it does to all of them.
+	phones, airs := map[string]*sync.Mutex{}, map[bench.AccessPoint]*sync.Mutex{{}: nil}
 	for _, h := range handsets {
 		if phones[h.Phone] == nil {
 			phones[h.Phone] = &sync.Mutex{}
+		}
+		if _, ok := airs[h.AccessPoint]; !ok {
+			airs[h.AccessPoint] = &sync.Mutex{}
 		}
 	}
 	var wg sync.WaitGroup
@@ -303,6 +307,10 @@ func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
 		wg.Go(func() {
 			phones[h.Phone].Lock()
 			defer phones[h.Phone].Unlock()
+			if air := airs[h.AccessPoint]; air != nil && h.Link == bench.WiFi {
+				air.Lock()
+				defer air.Unlock()
+			}
 			run.Handsets[i] = p.lane(ctx, h)
 		})
 	}
@@ -331,7 +339,7 @@ const maxLanes = 16
 // lanes tells how many lanes share a handset's specs: only of a simulated one on a
 // wire of its own are there copies.
 func (p *parent) lanes(h bench.Handset) int {
-	if !h.Simulated || !p.bench.Wire.Memory || h.Power.Kind != "simulated" {
+	if !h.Simulated || !p.bench.Wire.Memory || h.Power.Kind != "simulated" || p.cmd.OperatorMax >= 0 {
 		return 1
 	}
 	return max(p.cmd.Lanes, 1)
@@ -354,7 +362,28 @@ func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 		})
 	}
 	wg.Wait()
-	return joined(parts...)
+	out := joined(parts...)
+	if ctx.Err() == nil {
+		out.Specs = append(out.Specs, lost(dealer.Lost(), out.Died)...)
+	}
+	return out
+}
+
+// lost are the specs that a lane took with it when it died.
+func lost(taken []pipe.Take, died string) []report.Spec {
+	var out []report.Spec
+	for _, t := range taken {
+		why := "inconclusive: its lane ended before it told what came of it"
+		if died != "" {
+			why += ": " + died
+		}
+		s := report.Spec{ID: t.Spec, Name: t.Name, Rows: t.Rows, Verdict: report.Inconclusive, Reason: why}
+		for _, row := range t.Rows {
+			s.Judgements = append(s.Judgements, report.Judgement{Row: row, Verdict: report.Inconclusive, Reason: why})
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // joined is what the lanes of one handset found together, in the order of time.
@@ -364,8 +393,11 @@ func joined(parts ...report.Handset) report.Handset {
 		out.Specs = append(out.Specs, part.Specs...)
 		out.CPU += part.CPU
 		out.MaxRSS += part.MaxRSS // they run side by side
-		if out.Died == "" {
+		switch {
+		case out.Died == "":
 			out.Died = part.Died
+		case part.Died != "" && part.Died != out.Died:
+			out.Died += "; " + part.Died
 		}
 		if out.Left == "" {
 			out.Left = part.Left
@@ -520,6 +552,9 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.say(h, "now      %s", u.Waiting)
 	case u.Done != nil:
 		result.Specs = append(result.Specs, *u.Done)
+		if l.dealer != nil {
+			l.dealer.Told(u.Done.ID)
+		}
 		l.say(h, "%s", progress(*u.Done))
 	case u.Ask != nil:
 		l.withdraw()

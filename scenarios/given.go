@@ -300,9 +300,22 @@ func (p *Phone) UploadRoot(ctx context.Context, what string, root *pki.Authority
 // nothing was copied.
 func (p *Phone) copyTo(ctx context.Context, what string, text []byte) {
 	GinkgoHelper()
-	file := filepath.Join(p.run.spec.result.Folder, strings.ReplaceAll(what, " ", "-")+".pem")
+	r, err := p.copying(what, text)
+	if err != nil {
+		p.run.inconclusive(err.Error())
+	}
+	p.ByHand(ctx, r)
+}
+
+// copying is the request for copyTo.
+func (p *Phone) copying(what string, text []byte) (control.Request, error) {
+	folder := p.run.spec.result.Folder
+	if folder == "" {
+		folder = filepath.Join(p.run.Folder, p.run.between()) // on the way home after the last spec
+	}
+	file := filepath.Join(folder, strings.ReplaceAll(what, " ", "-")+".pem")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
-		p.run.inconclusive("the file to be copied to the handset: " + err.Error())
+		return control.Request{}, fmt.Errorf("the file to be copied to the handset: %w", err)
 	}
 	r := control.Request{Verb: control.UploadAuthority, PEM: text, Text: "copy " + what + " to the handset with its Web Manager, from " + file}
 	if block, _ := pem.Decode(text); block != nil {
@@ -310,7 +323,7 @@ func (p *Phone) copyTo(ctx context.Context, what string, text []byte) {
 			r.ReadBack = fmt.Sprintf("its Web Manager lists %q", c.Subject.CommonName)
 		}
 	}
-	p.ByHand(ctx, r)
+	return r, nil
 }
 
 // Forget has the handset returned to factory state, in which it no longer holds
@@ -318,7 +331,6 @@ func (p *Phone) copyTo(ctx context.Context, what string, text []byte) {
 func (p *Phone) Forget(ctx context.Context) {
 	GinkgoHelper()
 	p.run.passPending()
-	p.run.hands++
 	err := p.serveGolden()
 	p.OfferOver(timeline.TFTP)
 	if err == nil {

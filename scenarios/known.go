@@ -1,9 +1,12 @@
 package scenarios
 
 import (
+	"bytes"
 	"strings"
 
+	"ip88rig/rig/control"
 	"ip88rig/rig/model"
+	"ip88rig/rig/pki"
 )
 
 // known is what the handset is known to hold when no spec runs.
@@ -22,6 +25,9 @@ type known struct {
 	riding bool
 	// guest is an authority that was copied to it and is to be forgotten.
 	guest string
+	// missing is what it held on this bench and lacks since a factory reset,
+	// until a look at the handset shows that it was copied to it again.
+	missing string
 	// version is the running one where it is not golden's.
 	version string
 }
@@ -47,9 +53,32 @@ func rides(f model.Field) bool {
 	return f.Section == "VOIP" && (strings.HasPrefix(f.Name, "line1_") || f.Name == "timer_register_expires")
 }
 
+// done notes what an action by hand has made of the handset: authority is A's,
+// held whether the handset was given it before the run.
+func (k *known) done(r control.Request, authority []byte, held bool) {
+	switch {
+	case r.Verb == control.FactoryReset && held:
+		k.missing = "authority " + pki.A
+	case r.Verb == control.UploadAuthority && r.ReadBack != "" && bytes.Equal(r.PEM, authority):
+		k.missing = ""
+	}
+}
+
 // needsHome says why the next claim must spend a cycle of its own; blank when
 // restoring can ride on the next spec's first one.
 func (k *known) needsHome() string {
+	why := k.differs()
+	switch {
+	case k.missing == "":
+		return why
+	case why == "":
+		return "it lacks " + k.missing
+	}
+	return why + "; it lacks " + k.missing
+}
+
+// differs is needsHome but for what is missing.
+func (k *known) differs() string {
 	switch {
 	case k.lost != "":
 		return k.lost
@@ -65,8 +94,9 @@ func (k *known) needsHome() string {
 	return ""
 }
 
-// home notes that the handset holds golden.
-func (k *known) home() { *k = known{} }
+// home notes that the handset holds golden. Settings do not show what was copied
+// to it: that stays as it was.
+func (k *known) home() { *k = known{guest: k.guest, missing: k.missing} }
 
 // restsOn names the facts that a judgement of the row rests on: as long as one
 // of them is an assumption, a real handset does not fail it.

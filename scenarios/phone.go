@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -100,8 +101,8 @@ func (p *Phone) claim(ctx context.Context, why string) {
 	if why != "" {
 		if p.run.known.blocks >= 2 {
 			// Blocked specs end at once: the handset was tried twice.
-			if p.run.known.rig != "" {
-				p.run.inconclusive("the handset did not come home: " + p.run.known.rig)
+			if k := p.run.known; k.rig != "" || k.by == "" {
+				p.run.inconclusive("the handset did not come home: " + cmp.Or(k.rig, k.lost))
 			}
 			p.run.block(p.run.known.by, p.run.known.lost)
 		}
@@ -111,6 +112,9 @@ func (p *Phone) claim(ctx context.Context, why string) {
 			if b, ok := errors.AsType[blockedError](err); ok {
 				p.run.known.by, p.run.known.lost = b.row, b.reason
 				p.run.block(b.row, b.reason)
+			}
+			if ctx.Err() == nil {
+				p.run.known.by, p.run.known.lost = "", err.Error()
 			}
 			p.run.inconclusive(err.Error())
 		}
@@ -126,7 +130,7 @@ func (p *Phone) claim(ctx context.Context, why string) {
 // judged by them. What this run itself has stored is brought home all the same.
 func (p *Phone) ClaimAsItIs(ctx context.Context) {
 	GinkgoHelper()
-	if k := p.run.known; len(k.dirty) > 0 || k.version != "" {
+	if k := p.run.known; len(k.dirty) > 0 || k.version != "" || k.missing != "" {
 		p.claim(ctx, k.needsHome())
 		return
 	}
@@ -156,18 +160,13 @@ func (p *Phone) home(ctx context.Context) error {
 	_, err = bound.Await(ctx, timeline.FactRegistered())
 	view := bound.View()
 	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
-		if guest := p.run.known.guest; guest != "" && !p.comesByReset(ctx, guest+" was copied to it and is to be forgotten") {
-			p.lane.Note("the handset holds " + guest + " for good")
-		}
-		p.run.known.home()
-		return nil
+		return p.arrive(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err == nil && (p.comesByNotify(ctx, golden) || len(p.run.known.dirty) > 0 && p.comesByReset(ctx, "its settings have locked the rig out")) {
-		p.run.known.home()
-		return nil
+		return p.arrive(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -177,6 +176,57 @@ func (p *Phone) home(ctx context.Context) error {
 		err = errors.New("it registered, but does not hold golden")
 	}
 	return blockedError{b, "the handset did not come home to golden: " + firstLine(err.Error())}
+}
+
+// arrive ends the way home of a handset that shows golden: what was copied to it
+// for a while is forgotten, and what a factory reset has taken is given back.
+func (p *Phone) arrive(ctx context.Context) error {
+	k := &p.run.known
+	if k.guest != "" {
+		err := p.toFactory(ctx, k.guest+" was copied to it and is to be forgotten")
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errNotReset):
+			p.lane.Note("the handset holds " + k.guest + " for good: " + err.Error())
+			k.guest = ""
+		case err != nil:
+			return err
+		}
+	}
+	if k.missing != "" {
+		if err := p.giveBack(ctx); err != nil {
+			return fmt.Errorf("the handset lacks %s since a factory reset: %w", k.missing, err)
+		}
+	}
+	k.home()
+	return nil
+}
+
+// giveBack has authority A copied to the handset again.
+func (p *Phone) giveBack(ctx context.Context) error {
+	h := p.lane.Handset
+	if !slices.Contains(h.Verbs, string(control.UploadAuthority)) {
+		return fmt.Errorf("the bench file's verbs lack %s: somebody who copies it", control.UploadAuthority)
+	}
+	r, err := p.copying("authority "+pki.A, p.lane.AuthorityPEM(pki.A))
+	if err != nil {
+		return err
+	}
+	p.run.verb("by hand: "+string(r.Verb), r.Text)
+	p.run.hands++
+	return p.do(ctx, r)
+}
+
+// do has something done by hand and keeps what that makes of the handset.
+func (p *Phone) do(ctx context.Context, r control.Request) error {
+	h := p.lane.Handset
+	r.Handset = h.Name
+	if err := p.lane.Do(ctx, r); err != nil {
+		return err
+	}
+	p.run.known.done(r, p.lane.AuthorityPEM(pki.A), h.KnowsAuthority)
+	return nil
 }
 
 // holdsGolden tells whether the last REGISTER of the recording shows golden's
@@ -209,36 +259,36 @@ func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
 }
 
 // comesByReset is the last way home: factory state, by hand, where settings have
-// closed every other way. Authority A is copied to it again.
+// closed every other way.
 func (p *Phone) comesByReset(ctx context.Context, why string) bool {
-	h := p.lane.Handset
-	if !slices.Contains(h.Verbs, string(control.FactoryReset)) || (!h.Simulated && !p.run.AllowLockout) {
-		return false
-	}
 	if err := p.toFactory(ctx, why); err != nil {
 		p.lane.Note(err.Error())
 		return false
 	}
-	if slices.Contains(h.Verbs, string(control.UploadAuthority)) {
-		if err := p.lane.Do(ctx, control.Request{Handset: h.Name, Verb: control.UploadAuthority, PEM: p.lane.AuthorityPEM(pki.A), Text: "copy authority A to the handset again"}); err != nil {
-			p.lane.Note(err.Error())
-			return false
-		}
-	}
 	return true
 }
 
+// errNotReset: the handset was not returned to factory state and is as it was.
+var errNotReset = errors.New("not reset")
+
 // toFactory has the handset returned to factory state by hand; that it reboots is
-// the witness. It then takes golden, which must be served already.
+// the witness. It then takes golden, which must be served already, and holds
+// nothing that was copied to it.
 func (p *Phone) toFactory(ctx context.Context, why string) error {
+	h := p.lane.Handset
+	if !slices.Contains(h.Verbs, string(control.FactoryReset)) || (!h.Simulated && !p.run.AllowLockout) {
+		return fmt.Errorf("%w: it needs the verb %s in the bench file and --allow-risk lockout", errNotReset, control.FactoryReset)
+	}
 	w := p.run.verb("factory reset", why)
-	if err := p.lane.Do(ctx, control.Request{Handset: p.lane.Handset.Name, Verb: control.FactoryReset, Text: "return the handset to factory state: " + why}); err != nil {
-		return err
+	p.run.hands++
+	if err := p.do(ctx, control.Request{Verb: control.FactoryReset, Text: "return the handset to factory state: " + why}); err != nil {
+		return fmt.Errorf("%w: %w", errNotReset, err)
 	}
 	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
 	if !p.comes(ctx, w.Within(p.Patience.Boot).After(timeline.FactKind(timeline.Rebooted)).Within(p.Patience.Boot), golden) {
 		return errors.New("after a factory reset by hand it did not reboot and take golden")
 	}
+	p.run.known.guest = ""
 	return nil
 }
 
@@ -660,8 +710,7 @@ func (p *Phone) ByHand(ctx context.Context, r control.Request) *timeline.Window 
 	GinkgoHelper()
 	w := p.run.verb("by hand: "+string(r.Verb), r.Text)
 	p.run.hands++
-	r.Handset = p.lane.Handset.Name
-	if err := p.lane.Do(ctx, r); err != nil {
+	if err := p.do(ctx, r); err != nil {
 		p.run.inconclusive(err.Error())
 	}
 	return w

@@ -255,8 +255,9 @@ var _ = scenario("decides about certificates of every kind",
 		}
 	})
 
-// Its roots differ in nothing but their end, and stand for one another: the
-// handset forgets the one before it gets the other.
+// Its roots differ in their end and their name: the look at what the handset lists
+// tells them apart, and one that a factory reset left behind says nothing of the
+// other.
 var _ = scenario("decides about a root that has expired, which was copied to it",
 	covers("TLS-10"), over(timeline.HTTPS), takes(3), byHand("upload-authority", "factory-reset", "upload-authority", "factory-reset", "upload-authority"), riskLockout(), first(-1),
 	func(ctx SpecContext, phone *Phone) {

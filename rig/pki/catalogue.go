@@ -385,15 +385,17 @@ func (r *recipe) sized(parent *x509.Certificate, key, parentKey crypto.Signer) (
 }
 
 // ownRoot is an authority that ends when it is told; two of one server differ in
-// nothing else.
+// that and in their name, which tells it: a list of names shows which one is held,
+// and neither vouches for what the other has signed.
 func (m *Mint) ownRoot(r *recipe, id string) (*Authority, error) {
 	key, err := m.rootKey()
 	if err != nil {
 		return nil, err
 	}
+	name := "E until " + r.rootEnd.UTC().Format(time.DateOnly)
 	t := &x509.Certificate{
 		SerialNumber: serial(m.seed, "own root", id),
-		Subject:      subject("E", m.seed),
+		Subject:      subject(name, m.seed),
 		NotBefore:    r.at.Add(-24 * margin), NotAfter: r.rootEnd,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
@@ -404,7 +406,7 @@ func (m *Mint) ownRoot(r *recipe, id string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authority of its own: %w", err)
 	}
-	return &Authority{name: "E", cert: cert, key: key}, nil
+	return &Authority{name: name, cert: cert, key: key}, nil
 }
 
 func (m *Mint) rootKey() (crypto.Signer, error) {

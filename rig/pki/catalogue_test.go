@@ -144,6 +144,17 @@ func TestEachCertificateOfTheCatalogueIsJudgedForItsOneReason(t *testing.T) {
 			if own := leaf.Root != s.Known; own != e.OwnRoot || (good.Root != s.Known) != e.OwnRoot {
 				t.Errorf("signed by an authority of its own: %t, want %t", own, e.OwnRoot)
 			}
+			if e.OwnRoot {
+				// The other root alone must not do, nor look like it where they are listed.
+				if bytes.Equal(leaf.Root.cert.RawSubject, good.Root.cert.RawSubject) {
+					t.Errorf("its root and that of the mended one are both called %q", leaf.Root.cert.Subject.CommonName)
+				}
+				other := *leaf
+				other.Root = good.Root
+				if got := goTakes(t, s, &other, e.ByAddress); !strings.Contains(got, "unknown authority") {
+					t.Errorf("under the root of the mended one: %q, want unknown authority", got)
+				}
+			}
 			for _, v := range []struct {
 				by, takes, want string
 				ask             func(*testing.T, Server, *Leaf, bool) string

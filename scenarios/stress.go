@@ -255,8 +255,8 @@ func (p *Phone) awaits(ctx context.Context, w *timeline.Window, m Matcher) bool 
 type Bisection struct {
 	// From is the outcome at the low end, To that at the high one.
 	From, To Outcome
-	// Last is the highest point that is known to leave it unharmed, the lowest of
-	// all where none does; First the lowest that is known not to, -1 where none is.
+	// Last is the highest point that is known to leave it unharmed, First the lowest
+	// that is known not to; -1 where there is none.
 	Last, First int
 	// Wide says that --points ended it before the two were next to each other.
 	Wide bool
@@ -274,8 +274,15 @@ func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisectio
 		names, out = append(names, points[i]), append(out, o)
 		return o
 	}
-	high := len(points) - 1
-	b := Bisection{First: -1}
+	b := bisection(len(points)-1, middles(p.run.Points), try)
+	p.table(row, names, out)
+	p.Good(ctx, row, "the next good cycle")
+	return b
+}
+
+// bisection is Bisect of the points from 0 to high.
+func bisection(high, tries int, try func(int) Outcome) Bisection {
+	b := Bisection{Last: -1, First: -1}
 	b.From, b.To = try(0), try(high)
 	switch {
 	case b.From != Unharmed:
@@ -283,11 +290,9 @@ func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisectio
 	case b.To == Unharmed:
 		b.Last = high
 	default:
-		b.Last, b.First = bisect(0, high, middles(p.run.Points), func(i int) bool { return try(i) == Unharmed })
+		b.Last, b.First = bisect(0, high, tries, func(i int) bool { return try(i) == Unharmed })
 		b.Wide = b.First-b.Last > 1
 	}
-	p.table(row, names, out)
-	p.Good(ctx, row, "the next good cycle")
 	return b
 }
 

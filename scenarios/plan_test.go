@@ -399,6 +399,8 @@ func (s source) option(out *story, a *ast.CallExpr) {
 	case "needsAir":
 		deeds := strings.NewReplacer("impair.WrongPassphrase", "passphrase-wrong, passphrase-right", "impair.", "").Replace(strings.Join(words, ", "))
 		out.terms = append(out.terms, "needs of a real handset's access-point: "+strings.ToLower(deeds))
+	case "heavy":
+		out.terms = append(out.terms, "only where all values are tried")
 	case "fullDepth":
 		out.terms = append(out.terms, "full depth only")
 	case "first":

@@ -58,9 +58,12 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	only := *filter
-	if only == "" && testing.Short() {
-		only = "over tftp" // what differs over HTTP is the transport's own tests'
+	only, whole := *filter, "more than 65,535 blocks"
+	if testing.Short() {
+		whole = ""
+		if only == "" {
+			only = "over tftp" // what differs over HTTP is the transport's own tests'
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -74,7 +77,7 @@ func TestScenarios(t *testing.T) {
 	}
 	deal := dealt(t, dir)
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Golden: record,
+		Lane: lane, Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Whole: whole, Golden: record,
 		Rerun: "go test ./scenarios -args -handset " + h.Name + " -filter '%s'",
 		Done:  deal.done,
 		Take:  deal.take,

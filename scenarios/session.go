@@ -349,7 +349,7 @@ func (r *run) end(ctx SpecContext) {
 
 // points is how many values of a range the spec at hand tries; 0: all.
 func (r *run) points() int {
-	if whole, err := regexp.MatchString(r.Whole, r.spec.result.Name); r.Whole != "" && err == nil && whole {
+	if r.whole(r.spec.result.Name) {
 		return 0
 	}
 	return r.Points

@@ -66,7 +66,7 @@ var _ = scenario("gets its files over a bad TFTP transfer, whole or not at all",
 	})
 
 var _ = scenario("gets a file of more than 65,535 blocks over TFTP",
-	covers("NET-01"), over(timeline.TFTP), takes(2),
+	covers("NET-01"), over(timeline.TFTP), takes(2), heavy(),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		user := phone.SetUser()

@@ -122,6 +122,15 @@ func Arguments(o Options, jsonReport string) []any {
 	return []any{suite, reporter}
 }
 
+// whole tells whether all values are tried in the spec of this text.
+func (o Options) whole(text string) bool {
+	if o.Points == 0 {
+		return true
+	}
+	whole, err := regexp.MatchString(o.Whole, text)
+	return o.Whole != "" && err == nil && whole
+}
+
 // order is the seed of the order of specs. Each handset has its own: lanes side by
 // side do not all come to what takes the machine most at the same time.
 func (o Options) order() int64 {
@@ -180,6 +189,7 @@ type story struct {
 	firmware bool
 	public   bool
 	long     bool
+	heavy    bool
 	air      []impair.AirDeed
 	verbs    []string
 	facts    []string
@@ -215,6 +225,10 @@ func byHand(verbs ...string) option {
 // needsAir names what the access point is asked for: what a rig on the cable can
 // lose are frames, not an association.
 func needsAir(deeds ...impair.AirDeed) option { return func(s *story) { s.air = deeds } }
+
+// heavy marks stories that take the machine more than all others together. Where
+// only some values are tried they are skipped, unless Options.Whole names them.
+func heavy() option { return func(s *story) { s.heavy = true } }
 
 // fullDepth marks stories that take an hour of a real handset.
 func fullDepth() option { return func(s *story) { s.long = true } }
@@ -360,6 +374,9 @@ func (s *story) skipReason(o Options, over timeline.Transport) string {
 		case s.firmware && (h.GoldenFirmware == nil || h.NextFirmware == nil):
 			return "needs firmware bundles golden and next in the bench file"
 		}
+	}
+	if s.heavy && o.Points > 0 && !o.whole(s.text(over)) {
+		return "needs all values (--points 0, or --whole NET-01): it is a transfer of 130,000 frames"
 	}
 	if over == timeline.HTTPS && !h.KnowsAuthority && !s.public && !slices.Contains(s.verbs, "factory-reset") {
 		return "needs authority: uploaded in the bench file, once authority A was copied to the handset (ip88rig authority export)"

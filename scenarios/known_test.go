@@ -1,8 +1,11 @@
 package scenarios
 
 import (
+	"strings"
 	"testing"
 
+	"ip88rig/rig"
+	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
 )
 
@@ -34,6 +37,20 @@ func TestWhatAFactoryResetTookIsMissingUntilItIsSeenAgain(t *testing.T) {
 		if step.do(); k.needsHome() != step.want {
 			t.Fatalf("after %s: %q, want %q", step.name, k.needsHome(), step.want)
 		}
+	}
+}
+
+func TestWithoutAuthorityItIsNotHome(t *testing.T) {
+	p := &Phone{
+		run:  &run{known: known{missing: "authority A"}},
+		lane: &rig.Lane{Config: rig.Config{Handset: bench.Handset{Verbs: []string{string(control.FactoryReset)}}}},
+	}
+	err := p.arrive(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "lacks authority A") || !strings.Contains(err.Error(), "upload-authority") {
+		t.Errorf("nobody copies it: %v, want what it lacks and the verb", err)
+	}
+	if left := p.run.known.needsHome(); left != "it lacks authority A" {
+		t.Errorf("left with %q", left)
 	}
 }
 

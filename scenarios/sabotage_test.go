@@ -68,7 +68,8 @@ func TestUnderSabotage(t *testing.T) {
 	got := report.Handset{Name: h.Name, Model: h.Model.String(), Simulated: true}
 	o := scenarios.Options{
 		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: *points,
-		Done: func(s report.Spec) { got.Specs = append(got.Specs, s) },
+		Done:  func(s report.Spec) { got.Specs = append(got.Specs, s) },
+		Ended: func(left string) { got.Left = left },
 	}
 	if err := scenarios.Configure(o); err != nil {
 		t.Fatal(err)
@@ -257,6 +258,40 @@ func TestTheLongestSilenceIsTheHandsets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A reset that was said to be done and was not seen leaves in doubt whether the
+// handset still holds authority A.
+func TestTheWayHomeGivesBackWhatAResetMayHaveTaken(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs a lane")
+	}
+	dir := t.TempDir()
+	if _, err := under(t.Context(), dir, rig.HandsIdle, factory, ""); err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Read(filepath.Join(dir, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := r.Handsets[0].Left; left != "" {
+		t.Errorf("left with %q", left)
+	}
+	journals, err := filepath.Glob(filepath.Join(dir, "*", "between*", "*", "journal.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range journals {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`"operator done","message":"upload-authority","reason":"its Web Manager lists [^}]*authority A`).Match(text) {
+			return
+		}
+	}
+	t.Errorf("no upload of authority A was looked at in %d journals after the spec", len(journals))
 }
 
 // under runs one lane of a broken rig in a process of its own.

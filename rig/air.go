@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"ip88rig/rig/bench"
@@ -79,37 +78,23 @@ var _ fault.Deed = disturbance{}
 // disturb has the access point misbehave. One in memory does so at once, a
 // command in its own time.
 func (l *Lane) disturb(ctx context.Context, d impair.Air, over chan<- struct{}) {
-	ap, deed := l.accessPoint(), control.AirDeed(d.Does)
 	l.deeds.mu.Lock()
 	l.goesAway("access point: " + string(d.Does))
 	l.deeds.mu.Unlock()
-	var done error
-	if l.air != nil {
-		done = ap.Do(ctx, deed)
-	}
-	l.deeds.start(ctx, func(ctx context.Context) {
-		if l.air == nil && ctx.Err() == nil {
-			done = ap.Do(ctx, deed)
-		}
-		if done == nil {
-			pause(ctx, d.For)
-		}
-		// Whatever came in between, and even if the command said that it failed: no
-		// network is left that the module cannot join.
-		undone := ap.Undo(context.WithoutCancel(ctx), deed)
-		if ctx.Err() != nil {
-			done = nil // it was broken off
-		}
-		if err := errors.Join(done, undone); err != nil {
-			l.deeds.trouble("what the access point was asked for went wrong: " + strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
-		pause(ctx, d.Back)
-		l.deeds.mu.Lock()
-		l.comesBack()
-		l.deeds.mu.Unlock()
-		if over != nil {
-			close(over)
-		}
+	l.deeds.ask(ctx, request{
+		Air: d, of: l.accessPoint(), prompt: l.air != nil,
+		tell: func(trouble string) {
+			l.deeds.trouble(trouble)
+			l.Note(trouble) // who closes the lane reads no troubles any more
+		},
+		over: func() {
+			l.deeds.mu.Lock()
+			l.comesBack()
+			l.deeds.mu.Unlock()
+			if over != nil {
+				close(over)
+			}
+		},
 	})
 }
 

@@ -127,7 +127,10 @@ func TestACommandOfTheBenchFileDoesTheDeedAndUndoesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// One that is broken off is undone all the same.
+	if got := l.Troubles(); len(got) > 0 {
+		t.Errorf("troubles %q", got)
+	}
+	// One that is broken off is undone all the same; it was not done, and says so.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := l.Disturb(ctx, lastsFor(impair.WrongPassphrase, time.Hour)); err != nil && !errors.Is(err, context.Canceled) {
@@ -139,8 +142,12 @@ func TestACommandOfTheBenchFileDoesTheDeedAndUndoesIt(t *testing.T) {
 	if want := "deauth" + mac + "wrong" + mac + "right" + mac + "right" + mac; err != nil || string(got) != want {
 		t.Errorf("ran %q, %v; want %q", got, err, want)
 	}
-	if got := l.Troubles(); len(got) > 0 {
-		t.Errorf("troubles %q", got)
+	const late = "the access point had not yet done passphrase-wrong when the cycle was over"
+	if got := l.Troubles(); !slices.Equal(got, []string{late}) {
+		t.Errorf("troubles %q, want %q", got, late)
+	}
+	if got := kinds(l, timeline.Note); len(got) != 1 || got[0].Reason != late {
+		t.Errorf("the journal notes %+v, want %q", got, late)
 	}
 	if got := kinds(l, timeline.LinkDown, timeline.LinkUp); len(got) != 6 {
 		t.Errorf("away: %+v", got)
@@ -182,5 +189,22 @@ func TestADeedThatNothingCanDoIsRefusedAtOnce(t *testing.T) {
 	}
 	if err := l.Disturb(t.Context(), impair.Air{Does: impair.Roam}); err == nil {
 		t.Error("a module without time to come back was accepted")
+	}
+}
+
+// What the wire's faults call a deed is what its command is called: all of them,
+// but the passphrase made right, which undoes one.
+func TestTheDeedsOfTheFaultsAreThoseOfTheAccessPoint(t *testing.T) {
+	var faults, commands []string
+	for _, d := range impair.AirDeeds() {
+		faults = append(faults, string(d))
+	}
+	for _, d := range control.AirDeeds() {
+		if d != control.RightPassphrase {
+			commands = append(commands, string(d))
+		}
+	}
+	if !slices.Equal(faults, commands) {
+		t.Errorf("faults know %q, access points %q", faults, commands)
 	}
 }

@@ -19,9 +19,12 @@ type deeds struct {
 	// acting is held while a deed begins, so that what ends all knows of it.
 	acting sync.Mutex
 
-	mu     sync.Mutex
-	batch  *batch
-	closed bool
+	mu    sync.Mutex
+	batch *batch
+	// closed says that no deed lasts from now on, and so does closing to who waits;
+	// nil: nobody has.
+	closed  bool
+	closing chan struct{}
 	// downs is how many hold the link down, and away how many hold the handset to
 	// be away, be it for its link or for its access point.
 	downs, away int
@@ -35,7 +38,8 @@ type batch struct {
 }
 
 // start runs a deed that lasts. It is over when do returns, and do returns, with
-// everything as it was before, soon after its context has ended.
+// everything as it was before, soon after its context has ended; an access point's
+// in its own time, see ask.
 func (d *deeds) start(ctx context.Context, do func(context.Context)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -72,12 +76,33 @@ func (d *deeds) end() {
 	b.running.Wait()
 }
 
-// close is end, after which no deed lasts.
+// close is end, after which no deed lasts. What takes its time is in a hurry from
+// now on.
 func (d *deeds) close() {
+	closing := d.closes()
 	d.mu.Lock()
-	d.closed = true
+	if !d.closed {
+		d.closed = true
+		close(closing)
+	}
 	d.mu.Unlock()
 	d.end()
+}
+
+// closes is closed once close begins.
+func (d *deeds) closes() chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing == nil {
+		d.closing = make(chan struct{})
+	}
+	return d.closing
+}
+
+func (d *deeds) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 func (d *deeds) trouble(text string) {

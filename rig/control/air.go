@@ -33,7 +33,8 @@ func AirDeeds() []AirDeed {
 	return []AirDeed{Deauth, Restart, WrongPassphrase, RightPassphrase, Roam, Channel}
 }
 
-// AccessPoint misbehaves as told.
+// AccessPoint misbehaves as told. What is under way is broken off when its context
+// ends, and may be left half-way: who only wants it undone waits for it first.
 type AccessPoint interface {
 	// Can says whether the access point is able to do a deed and to undo it.
 	Can(deed AirDeed) error
@@ -96,8 +97,8 @@ func (h AirHook) Do(ctx context.Context, deed AirDeed) error {
 		"IP88RIG_HANDSET="+h.Handset, "IP88RIG_MODULE="+h.Module.String())
 }
 
-// Undo implements AccessPoint. It tries twice: a network that nobody can join
-// any more spoils the night.
+// Undo implements AccessPoint. It tries twice, unless ctx ends: a network that
+// nobody can join any more spoils the night.
 func (h AirHook) Undo(ctx context.Context, deed AirDeed) error {
 	end := undoes(deed)
 	if end == "" {

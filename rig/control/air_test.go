@@ -1,11 +1,13 @@
 package control_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +58,32 @@ func TestTheRightPassphraseIsTriedTwice(t *testing.T) {
 	h.Commands[control.RightPassphrase] = "echo no such radio >&2; exit 4"
 	err := h.Undo(t.Context(), control.WrongPassphrase)
 	for _, want := range []string{"access-point.passphrase-right", "exit status 4", "no such radio"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+func TestAnUndoThatIsCutOffIsNotTriedAgain(t *testing.T) {
+	began := filepath.Join(t.TempDir(), "began")
+	if err := syscall.Mkfifo(began, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := control.AirHook{
+		Commands: map[control.AirDeed]string{control.WrongPassphrase: "true", control.RightPassphrase: "echo x > " + began + "; exec tail -f /dev/null"},
+		Timeout:  time.Minute,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	undone := make(chan error, 1)
+	go func() { undone <- h.Undo(ctx, control.WrongPassphrase) }() // ends with ctx
+	if _, err := os.ReadFile(began); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	// The first try was killed, a second one would not have begun.
+	err := <-undone
+	for _, want := range []string{"access-point.passphrase-right", "signal: killed"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}

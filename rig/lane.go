@@ -576,8 +576,13 @@ func (l *Lane) tick(ctx context.Context, every time.Duration) error {
 // says that it was not.
 func (l *Lane) Close() error {
 	var errs []error
-	l.deeds.close()
+	// What the deeds take to be undone, an access point's a minute, the power does
+	// not wait for; a power cut among them has an end of its own.
 	if l.restore != nil {
+		errs = append(errs, l.restore())
+	}
+	l.deeds.close()
+	if l.restore != nil && l.supply.off.Load() {
 		errs = append(errs, l.restore())
 	}
 	if l.sw != nil {

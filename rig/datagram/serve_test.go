@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ func TestServeAnswersInOrderAndLateOnesBesides(t *testing.T) {
 		network := memnet.New()
 		conn, client := network.MustListen(t, asked), network.MustListen(t, handset)
 		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
 		var did []string
 		served := make(chan error, 1)
 		go func() { // ends with ctx
@@ -27,7 +29,11 @@ func TestServeAnswersInOrderAndLateOnesBesides(t *testing.T) {
 					t.Errorf("from %v to %v", from, to)
 				}
 				word := string(b)
-				send := func(context.Context) { did = append(did, word) }
+				send := func(context.Context) {
+					mu.Lock()
+					defer mu.Unlock()
+					did = append(did, word)
+				}
 				switch word {
 				case "nothing":
 					return datagram.Reply{}

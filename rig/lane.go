@@ -578,13 +578,15 @@ func (l *Lane) Close() error {
 	var errs []error
 	// What the deeds take to be undone, an access point's a minute, the power does
 	// not wait for; a power cut among them has an end of its own.
+	var back error
 	if l.restore != nil {
-		errs = append(errs, l.restore())
+		back = l.restore()
 	}
 	l.deeds.close()
-	if l.restore != nil && l.supply.off.Load() {
-		errs = append(errs, l.restore())
+	if l.restore != nil && back == nil {
+		back = l.restore()
 	}
+	errs = append(errs, back)
 	if l.sw != nil {
 		l.sw.SetPower(true)
 	}

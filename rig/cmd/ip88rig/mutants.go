@@ -101,6 +101,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			run.Whole = ownRows(e)
 			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
 			got := p.lane(ctx, h)
+			if ctx.Err() != nil {
+				return // broken off, it says nothing
+			}
 			bad := slices.Compact(e.Compare(got)) // what spoils a spec stands at each of its judgements
 			mu.Lock()
 			defer mu.Unlock()

@@ -226,7 +226,7 @@ func byHand(verbs ...string) option {
 // lose are frames, not an association.
 func needsAir(deeds ...impair.AirDeed) option { return func(s *story) { s.air = deeds } }
 
-// heavy marks stories that take the machine more than all others together. Where
+// heavy marks stories that take the machine more than any other. Where
 // only some values are tried they are skipped, unless Options.Whole names them.
 func heavy() option { return func(s *story) { s.heavy = true } }
 

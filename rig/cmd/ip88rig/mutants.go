@@ -22,12 +22,12 @@ import (
 type mutantsCmd struct {
 	Only     []string `help:"Only these defects." sep:","`
 	Shard    string   `help:"The n-th of m parts, as 3/10: a rotating sample." default:"1/1"`
-	Own      bool     `help:"Only the specs of the rows that the defect declares: quick, but blind to what else it breaks."`
+	Own      bool     `help:"Only the specs of the row that the defect is made for: quick, but blind to what else it breaks."`
 	Changed  string   `help:"Only the defects whose code or expectation changed since this git revision, with --own." placeholder:"REVISION"`
 	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
-	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"8"`
+	Parallel int      `help:"How many defects at once; most of their time is waiting." default:"10"`
 	Lanes    int      `help:"How many copies of a handset share its specs." default:"2"`
 }
 

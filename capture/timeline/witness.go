@@ -19,9 +19,9 @@ type flow struct {
 // cable show. Each transfer and request of the journal must have its frames,
 // each flow to a service its entry, and the bytes must be the same. The result
 // is empty when they agree; it is a pure function of the events. Transfers that
-// still run count for neither side. Of a flow that the rig itself impaired a
-// service may know less than the cable had, and other things where frames were
-// altered on their way.
+// still run count for neither side. Of a flow that the rig itself impaired, or
+// of which it was told not to hear an ACK, a service may know less than the
+// cable had, and other things where frames were altered on their way.
 func Disagreements(events []Event) []string {
 	var out []string
 	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
@@ -45,6 +45,8 @@ func Disagreements(events []Event) []string {
 		case "httpd", "tftpd":
 			if e.Src.IsValid() {
 				named[e.Src] = true
+				// Told not to have heard this ACK, maybe the last.
+				impaired[e.Src] = impaired[e.Src] || e.Kind == FaultFired && e.By == "tftpd" && e.Message == string(TFTPAck)
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
 				// A fault may be told before the first frame of its flow.
 				if e.Frame == 0 && e.Kind != FaultFired && !brokenOff(e) && e.At.Sub(events[0].At) > inFlight {

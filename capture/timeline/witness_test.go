@@ -24,6 +24,9 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 	lossy := func(src netip.AddrPort, did string) timeline.Event {
 		return timeline.Event{By: timeline.Impair, Kind: timeline.FaultFired, Src: src, Frame: 2, Fields: map[string]string{timeline.ImpairDid: did}}
 	}
+	unheard := func(message string) timeline.Event {
+		return timeline.Event{By: "tftpd", Kind: timeline.FaultFired, Src: phone, File: "a", Message: message, Frame: 4}
+	}
 	with := func(e timeline.Event, change func(*timeline.Event)) timeline.Event { change(&e); return e }
 	tests := map[string]struct {
 		events []timeline.Event
@@ -47,6 +50,9 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a connection from the time past":      {[]timeline.Event{heard}, ""},
 		"a last ACK that the rig lost":         {[]timeline.Event{rrq, lossy(phone, "lost"), last}, ""},
 		"a last ACK, and another flow's loss":  {[]timeline.Event{rrq, lossy(other, "lost"), last}, "the wire shows 1, the journal 0"},
+		"a last ACK told not to be heard":      {[]timeline.Event{rrq, unheard("ACK"), last}, ""},
+		"a last ACK, and a fault of the DATA":  {[]timeline.Event{rrq, unheard("DATA"), last}, "the wire shows 1, the journal 0"},
+		"unheard, and other bytes":             {[]timeline.Event{rrq, unheard("ACK"), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
 		"a loss and an invented transfer":      {[]timeline.Event{rrq, lossy(phone, "lost"), served}, "the journal speaks of 1, the wire of none"},
 		"a loss and a request too many":        {[]timeline.Event{open, lossy(other, "lost"), get, said, said}, "the wire shows 1, the journal 2"},
 		"a connection that the rig lost":       {[]timeline.Event{open, lossy(other, "lost"), get}, ""},

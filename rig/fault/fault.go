@@ -60,6 +60,9 @@ type Point struct {
 	// bytes, find it. So From and Times of a rule on a file count files, not
 	// their parts.
 	Within bool
+	// Named says that only rules on this very message find this place, not those
+	// on its file or phase.
+	Named bool
 }
 
 // Rule is one declared fault.
@@ -150,6 +153,9 @@ func (r Rule) matches(p Point) bool {
 		return false
 	}
 	if p.Within && r.phase == "" && r.behind == 0 && r.target != p.Message {
+		return false
+	}
+	if p.Named && r.target != p.Message {
 		return false
 	}
 	return r.target == "*" || r.target == p.Message || strings.EqualFold(r.target, p.File)

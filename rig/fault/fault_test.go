@@ -176,3 +176,24 @@ func TestPlacesWithinAnExchangeAreFoundOnlyByWhoLooksForThem(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlaceMayBeFoundOnlyByItsMessage(t *testing.T) {
+	named := fault.Point{Service: "tftpd", Message: "ACK", Phase: "block 17", File: "image.rom", Bytes: 17 << 9, Named: true}
+	for _, c := range []struct {
+		rule  fault.Rule
+		fires bool
+	}{
+		{fault.On("ACK"), true},
+		{fault.On("ACK").Of("image.rom").During("block 17").Behind(17 << 9), true},
+		{fault.On("ACK").During("block 18"), false},
+		{fault.On("*").In("tftpd"), false},
+		{fault.On("image.rom").During("block 17"), false},
+		{fault.On("image.rom").Behind(1), false},
+	} {
+		var p fault.Plan
+		p.Add(c.rule.Do(drop{}))
+		if _, _, ok := p.At(named); ok != c.fires {
+			t.Errorf("%s: fires %t, want %t", c.rule, ok, c.fires)
+		}
+	}
+}

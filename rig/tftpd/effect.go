@@ -15,6 +15,10 @@ import (
 //   - with Message "OACK", "DATA" (Phase "block N", counted on past 65535, Bytes
 //     those of the file before it) and "ERROR" before that packet is sent or sent
 //     again,
+//   - with Message "ACK" (Phase "block N", "block 0" for that of an OACK, Bytes
+//     those that it acknowledges) after an ACK came that takes the transfer
+//     further; with windows not every block has one, so wait for bytes there. Only
+//     rules on "ACK" find it,
 //   - with Message "done" (Bytes those of the file) after the last ACK, where
 //     only deeds find something to do.
 //
@@ -72,8 +76,11 @@ func (at stand) request() bool { return at.message == "RRQ" }
 // packet tells a point before a packet of a transfer.
 func (at stand) packet() bool { return at.message == "OACK" || at.message == "DATA" }
 
-// Drop ignores the request, or does not send the packet: it is as if lost on
-// the way, so it is sent again at the next timeout.
+// sends tells a point before the server says something.
+func (at stand) sends() bool { return at.message != "done" && at.message != "ACK" }
+
+// Drop ignores the request or the ACK, or does not send the packet: it is as if
+// lost on the way, so the packet is sent again at the next timeout.
 type Drop struct{}
 
 // Fail sends an ERROR instead, and ends the transfer. Before an ERROR it takes
@@ -119,8 +126,8 @@ func (e FallSilent) check() error {
 }
 
 func (Drop) fits(at stand) bool       { return at.message != "done" }
-func (Fail) fits(at stand) bool       { return at.message != "done" }
-func (FallSilent) fits(at stand) bool { return at.message != "done" }
+func (Fail) fits(at stand) bool       { return at.sends() }
+func (FallSilent) fits(at stand) bool { return at.sends() }
 
 func (Drop) act(*transfer, packet) {}
 

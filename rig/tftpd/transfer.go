@@ -491,8 +491,12 @@ func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *e
 			if a.op == opError {
 				return 0, &ending{reason: fmt.Sprintf("%s: the client sent ERROR %d %q", t.name(first), a.code, a.text)}
 			}
+			ahead, around := t.ahead(a.block, first)
+			if ahead <= last-first && !t.hears(first+ahead) {
+				break
+			}
 			t.heard = true
-			switch ahead, around := t.ahead(a.block, first); {
+			switch {
 			case ahead <= last-first:
 				return first + ahead, nil
 			case ahead < around/2:
@@ -523,6 +527,23 @@ func (t *transfer) ahead(number uint16, block int) (ahead, around int) {
 		return (int(number) - int(t.number(block)) + 65535) % 65535, 65535
 	}
 	return int(number - uint16(block)), 1 << 16 //nolint:gosec // both wrap
+}
+
+// hears tells whether an ACK that takes the transfer further is to be one that
+// came.
+func (t *transfer) hears(n int) bool {
+	if t.srv.cfg.Faults.Empty() {
+		return true
+	}
+	pt := fault.Point{
+		Message: "ACK", File: t.file, Phase: "block " + strconv.Itoa(n), Named: true,
+		Bytes: int64(n) * int64(t.terms.blockSize),
+	}
+	if t.whole == 0 {
+		pt.Bytes = min(pt.Bytes, int64(len(t.content)))
+	}
+	_, lost := t.srv.fault(pt, t.peer, t.local, stand{n: n}).(Drop)
+	return !lost
 }
 
 // broken says why the socket failed: somebody closed it, or the network did.

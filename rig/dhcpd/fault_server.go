@@ -22,8 +22,8 @@ func secondServerMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0x00, 0x
 type WrongServerID struct{ ID netip.Addr }
 
 // SecondServer has another server answer a DISCOVER too: one with the address
-// ID and the MAC SecondServerMAC, which offers Addr and otherwise what the
-// handset's lease says. It keeps its word: a handset that selects it is given
+// ID and the MAC SecondServerMAC, which offers Addr, what Says says and otherwise
+// what the handset's lease says. It keeps its word: a handset that selects it is given
 // the address, and may have it again by INIT-REBOOT and REBINDING until its
 // lease is set anew; only for RENEWING nobody answers at ID unless the lane's
 // host has that address. Its own answers have points too, a REQUEST to it in
@@ -33,9 +33,16 @@ type SecondServer struct {
 	// First sends its OFFER before the right one, not after.
 	First bool
 	// Bare has it offer an address, mask and router, and nothing to provision
-	// from.
+	// from but what Says says.
 	Bare bool
+	// Says is where it disagrees: these options stand in its OFFER and its ACK
+	// in place of those of the lease, where the handset asks for them.
+	Says Options
 }
+
+// Options are some options with their values; those without a number are none.
+// It is an array, so that effects compare.
+type Options [8]SetOption
 
 // otherLease is what a made-up server has for a handset.
 type otherLease struct {
@@ -76,21 +83,52 @@ func (e WrongServerID) act(o *outgoing) bool {
 
 // String is the predicate of the fault's sentence.
 func (e SecondServer) String() string {
-	when, bare := "after", ""
+	when, what := "after", ""
 	if e.First {
 		when = "before"
 	}
-	if e.Bare {
-		bare = ", without anything else,"
+	for _, o := range e.Says.all() {
+		what += fmt.Sprintf(", option %d as %s", o.Code, show(o.Value))
 	}
-	return fmt.Sprintf("has another server, %v, offer %v%s %s it", e.ID, e.Addr, bare, when)
+	if e.Bare {
+		what += ", without anything else"
+	}
+	if what != "" {
+		what += ","
+	}
+	return fmt.Sprintf("has another server, %v, offer %v%s %s it", e.ID, e.Addr, what, when)
 }
 
 func (e SecondServer) check() error {
 	if err := isAddr("ID", e.ID); err != nil {
 		return err
 	}
-	return isAddr("Addr", e.Addr)
+	if err := isAddr("Addr", e.Addr); err != nil {
+		return err
+	}
+	return e.Says.check()
+}
+
+// all returns those that have a number.
+func (o Options) all() []SetOption {
+	return slices.DeleteFunc(o[:], func(s SetOption) bool { return s == SetOption{} })
+}
+
+func (o Options) check() error {
+	seen := map[uint8]bool{}
+	for _, s := range o.all() {
+		switch {
+		case slices.Contains([]uint8{optOverload, optMessageType, optServerID, optRelayAgent}, s.Code):
+			return fmt.Errorf("option %d is the server's own", s.Code)
+		case seen[s.Code]:
+			return fmt.Errorf("option %d stands in Says twice", s.Code)
+		}
+		seen[s.Code] = true
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e SecondServer) act(o *outgoing) bool {
@@ -100,7 +138,10 @@ func (e SecondServer) act(o *outgoing) bool {
 	other := &otherLease{from: identity{mac: secondServerMAC(), ip: e.ID}, lease: o.lease.clone()}
 	other.lease.Addr, other.lease.Spare = netip.PrefixFrom(e.Addr, o.lease.Addr.Bits()), nil
 	if e.Bare {
-		other.lease.DNS, other.lease.NTP, other.lease.Options = nil, nil, nil
+		other.lease.DNS, other.lease.NTP, other.lease.Options = nil, nil, map[uint8][]byte{}
+	}
+	for _, o := range e.Says.all() {
+		other.lease.Options[o.Code] = []byte(o.Value)
 	}
 	s := o.s
 	s.mu.Lock()

@@ -90,6 +90,80 @@ func TestASecondServerMayHaveNothingToProvisionFrom(t *testing.T) {
 	}
 }
 
+// TestTheSecondServerDisagrees has each server say in OFFER and ACK where it would
+// have the handset provision from.
+func TestTheSecondServerDisagrees(t *testing.T) {
+	says := Options{{Code: 66, Value: "198.51.100.9"}, {Code: 150, Value: "\xc6\x33\x64\x09"}, {Code: 160, Value: "http://198.51.100.9/"}, {Code: 12, Value: "unasked"}}
+	disagrees, bare := second(), second()
+	disagrees.Says = says
+	bare.Says, bare.Bare, bare.First = says, true, true
+	for _, tt := range []struct {
+		effect SecondServer
+		want   string // numbers of the options of its OFFER
+	}{
+		{disagrees, "53,54,51,58,59,1,2,3,6,42,66,150,160"},
+		{bare, "53,54,51,58,59,1,3,66,150,160"},
+	} {
+		s, c, j, plan := bench(t, lease())
+		if err := s.Can(tt.effect); err != nil {
+			t.Fatal(err)
+		}
+		plan.Add(fault.On("OFFER").Do(tt.effect).Once())
+		s.handle(frameOf(t, kind(1, phoneList())))
+		frames := c.all()
+		s.handle(frameOf(t, kind(3, opt(54, 192, 0, 2, 7), opt(50, 192, 0, 2, 77), phoneList())))
+		frames = append(frames, c.all()...)
+		s.handle(frameOf(t, selects()))
+		frames = append(frames, c.all()...)
+		if len(frames) != 4 {
+			t.Fatalf("%d answers, want 2 OFFER and 2 ACK: %v", len(frames), j.take())
+		}
+		seconds := 0
+		for _, f := range frames {
+			_, got := carried(bootp(t, f))
+			_, want := carried(bootp(t, frames[3])) // the right one's
+			if strings.HasPrefix(sender(t, f), SecondServerMAC) {
+				seconds++
+				for _, o := range says[:3] {
+					want[o.Code] = []byte(o.Value)
+				}
+				if n := codes(numbersIn(bootp(t, f))); n != tt.want {
+					t.Errorf("%s: it sends the options %s, want %s", sender(t, f), n, tt.want)
+				}
+			}
+			for _, code := range []uint8{66, 150, 160} {
+				if string(got[code]) != string(want[code]) {
+					t.Errorf("%s: option %d is %q, want %q", sender(t, f), code, got[code], want[code])
+				}
+			}
+		}
+		if _, own := carried(bootp(t, frames[3])); string(own[66]) == says[0].Value || string(own[160]) == says[2].Value {
+			t.Error("the right server says the same: they do not disagree")
+		}
+		if seconds != 2 {
+			t.Errorf("%d answers of the second server, want OFFER and ACK", seconds)
+		}
+	}
+}
+
+func TestTheSecondServerSaysWhatItSays(t *testing.T) {
+	e := second()
+	e.Says, e.Bare = Options{{Code: 66, Value: "198.51.100.9"}, {}, {Code: 160}}, true
+	if got, want := e.String(), `has another server, 192.0.2.7, offer 192.0.2.77, option 66 as "198.51.100.9", option 160 as nothing, without anything else, after it`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for want, says := range map[string]Options{
+		"option 54 is the server's own":  {{Code: 54, Value: "abcd"}},
+		"option 66 stands in Says twice": {{Code: 66, Value: "a"}, {Code: 66, Value: "b"}},
+		"0 is not an option":             {{Value: "no number"}},
+	} {
+		e.Says = says
+		if err := e.check(); err == nil || err.Error() != want {
+			t.Errorf("%v: %v, want %s", says, err, want)
+		}
+	}
+}
+
 // TestTheSecondServerKeepsItsWord is one exchange after another with one server.
 func TestTheSecondServerKeepsItsWord(t *testing.T) {
 	s, c, j, plan := bench(t, lease())

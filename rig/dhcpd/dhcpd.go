@@ -342,7 +342,7 @@ func (s *Server) heard(x *exchange) bool {
 	}
 	_, sentence, dropped := s.faults.Try(fault.Point{Service: name, Message: word(m.kind)}, func(e fault.Effect) bool {
 		return e == fault.Effect(Drop{})
-	})
+	}, nil)
 	if dropped {
 		s.record(x.event(timeline.FaultFired, sentence))
 	}
@@ -365,8 +365,8 @@ type outgoing struct {
 	copies     int
 	// before and after are answers of other servers around it.
 	before, after []*answer
-	// done is the effect that acted at the first of the two points.
-	done fault.Effect
+	// turn is the message with its answer, for who counts.
+	turn fault.Exchange
 }
 
 // note adds to what the journal says.
@@ -519,21 +519,22 @@ func (s *Server) reply(x *exchange, o *outgoing) {
 // second of the two points from the first.
 func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, last bool) {
 	var unknown fault.Effect
-	effect, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: word(kind), Phase: string(o.phase)}, func(e fault.Effect) bool {
-		mine, ok := e.(answering)
-		if !ok {
-			if _, known := e.(Effect); !known && last {
-				unknown = e
-			}
-			return false
+	o.turn.Phase = string(o.phase)
+	pt := fault.Point{Service: name, Message: word(kind), Phase: o.turn.Phase, Exchange: &o.turn}
+	_, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
+		_, ok := e.(answering)
+		if _, known := e.(Effect); !known && last {
+			unknown = e
 		}
-		return mine != o.done && mine.act(o)
+		return ok
+	}, func(e fault.Effect) bool {
+		mine, ok := e.(answering)
+		return ok && mine.act(o)
 	})
 	if unknown != nil {
 		s.oddity(x, "fault not known here, ignored: %s", unknown)
 	}
 	if ok {
-		o.done = effect
 		s.record(x.event(timeline.FaultFired, sentence))
 	}
 }

@@ -121,7 +121,7 @@ func (s *Server) handleARP(f wire.Frame) {
 	}
 	_, sentence, fired := s.faults.Try(fault.Point{Service: name, Message: message}, func(e fault.Effect) bool {
 		return e == fault.Effect(InUse{})
-	})
+	}, nil)
 	if !fired {
 		return
 	}

@@ -233,7 +233,7 @@ func (s *Server) fault(asked string, a *answer, from, to netip.AddrPort) Effect 
 	effect, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && own.check() == nil && own.fits(a)
-	})
+	}, nil)
 	if !ok {
 		return nil
 	}

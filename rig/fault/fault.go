@@ -9,6 +9,22 @@
 // Faults are values and counted, never callbacks, and random only
 // from a seed, so that they print, compare and go into reports, and so that a run
 // can be repeated.
+//
+// # What is counted
+//
+// It is the same for every service. An occasion of a rule is a point that the
+// rule names and that its effect fits, whatever then becomes of it: a point
+// counts also where another rule took it before, where a seeded chance spared it,
+// and where a rule is not due yet. A point that the effect does not fit is none.
+//
+// A rule that names a message, a phase or a number of bytes has an occasion at
+// each such point: each DATA packet, sent again or not, each frame. A rule that
+// names only a file, or "*", has one in each [Exchange]: a file that is asked for,
+// a question with its answer. It acts in it at most once, at the first of its
+// points that the effect fits and that no other rule took.
+//
+// From lets the first occasions pass; Times bounds how often the rule fires,
+// which is how often it really did something.
 package fault
 
 import (
@@ -55,14 +71,32 @@ type Point struct {
 	// Bytes is how much of the file was handed over before, where the service
 	// is in the middle of one.
 	Bytes int64
+	// Exchange is what the point is a part of; nil where it is all of it.
+	Exchange *Exchange
 	// Within says that this is a place inside of an exchange that was asked
 	// about before: only rules that name its phase or its message, or wait for
-	// bytes, find it. So From and Times of a rule on a file count files, not
-	// their parts.
+	// bytes, find it.
 	Within bool
 	// Named says that only rules on this very message find this place, not those
 	// on its file or phase.
 	Named bool
+}
+
+// Exchange is what belongs together for who counts: one transfer with its
+// request, one message with its answer. A service has one for each and names it at
+// each of its points; it must not be copied then.
+type Exchange struct {
+	// Phase is that of the Points, where all have the same: a rule that names it
+	// names the exchange, not a place in it.
+	Phase string
+
+	met map[*entry]*meeting // guarded by the plan's lock
+}
+
+// meeting is what a rule has to do with an exchange.
+type meeting struct {
+	occasion int // its number
+	acted    bool
 }
 
 // Rule is one declared fault.
@@ -96,7 +130,7 @@ func (r Rule) Behind(bytes int64) Rule { r.behind = bytes; return r }
 // Do names the effect.
 func (r Rule) Do(e Effect) Rule { r.effect = e; return r }
 
-// From lets the first n-1 occasions pass.
+// From lets the first n-1 occasions pass; see the package for what is one.
 func (r Rule) From(n int) Rule { r.nth = n; return r }
 
 // Times bounds how often the rule fires.
@@ -206,24 +240,27 @@ func (p *Plan) Act(do func(d Deed, sentence string)) {
 // tried besides. A nil plan misbehaves
 // never.
 func (p *Plan) At(pt Point) (effect Effect, sentence string, ok bool) {
-	return p.Try(pt, func(Effect) bool { return true })
+	return p.Try(pt, func(Effect) bool { return true }, nil)
 }
 
-// Try is At for services of which an effect may spare the occasion, as a lossy
-// wire spares most frames: a rule fires only if apply says that it did something.
-// apply must not call the plan.
-func (p *Plan) Try(pt Point, apply func(Effect) bool) (effect Effect, sentence string, ok bool) {
+// Try is At for services whose effects do not fit everywhere. fits tells whether
+// an effect finds something to do here; it changes nothing, and is asked also for
+// a rule that is not due or comes too late. act does it, and tells whether it did:
+// where it did not, as a lossy wire spares most frames, the rule has not fired.
+// A nil act is for a service that does at once what it is told. Neither may call the
+// plan.
+func (p *Plan) Try(pt Point, fits, act func(Effect) bool) (effect Effect, sentence string, ok bool) {
 	if p == nil {
 		return nil, "", false
 	}
-	deeds, effect, sentence, ok := p.due(pt, apply)
+	deeds, effect, sentence, ok := p.due(pt, fits, act)
 	for _, d := range deeds {
 		d()
 	}
 	return effect, sentence, ok
 }
 
-func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Effect, sentence string, ok bool) {
+func (p *Plan) due(pt Point, fits, apply func(Effect) bool) (deeds []func(), effect Effect, sentence string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.rules {
@@ -232,27 +269,54 @@ func (p *Plan) due(pt Point, apply func(Effect) bool) (deeds []func(), effect Ef
 		}
 		deed, isDeed := e.rule.effect.(Deed)
 		_, joint := e.rule.effect.(Joint)
-		if isDeed && p.act == nil || !isDeed && !joint && ok {
+		if isDeed && p.act == nil || !isDeed && !fits(e.rule.effect) {
 			continue
 		}
-		e.seen++
-		if e.seen < e.rule.nth || (e.rule.times > 0 && e.fired >= e.rule.times) {
+		m := e.meet(pt)
+		if m.acted || m.occasion < e.rule.nth || (e.rule.times > 0 && e.fired >= e.rule.times) {
 			continue
 		}
-		if isDeed {
-			e.fired++
+		switch {
+		case isDeed:
 			act, text := p.act, e.rule.String()
 			deeds = append(deeds, func() { act(deed, text) })
+		case ok && !joint: // taken by another rule
 			continue
+		case apply != nil && !apply(e.rule.effect):
+			continue
+		case !ok:
+			effect, sentence, ok = e.rule.effect, e.rule.String(), true
 		}
-		if apply(e.rule.effect) {
-			e.fired++
-			if !ok {
-				effect, sentence, ok = e.rule.effect, e.rule.String(), true
-			}
-		}
+		e.fired++
+		m.acted = true
 	}
 	return deeds, effect, sentence, ok
+}
+
+// meet counts the occasion that a point is.
+func (e *entry) meet(pt Point) *meeting {
+	x := pt.Exchange
+	if x != nil && !e.rule.means(x, pt) {
+		x = nil
+	}
+	if x != nil && x.met[e] != nil {
+		return x.met[e]
+	}
+	e.seen++
+	m := &meeting{occasion: e.seen}
+	if x != nil {
+		if x.met == nil {
+			x.met = map[*entry]*meeting{}
+		}
+		x.met[e] = m
+	}
+	return m
+}
+
+// means tells whether a rule that matches a point means the exchange, and not
+// just this place in it.
+func (r Rule) means(x *Exchange, pt Point) bool {
+	return r.target != pt.Message && r.behind == 0 && (r.phase == "" || r.phase == x.Phase)
 }
 
 // Empty tells whether no rule is in force, so that a service need not even name

@@ -6,6 +6,8 @@ import (
 	"ip88rig/rig/fault"
 )
 
+func everywhere(fault.Effect) bool { return true }
+
 type drop struct{}
 
 func (drop) String() string { return "drops it" }
@@ -103,10 +105,10 @@ func TestADeedIsDoneAndTheServiceGoesOn(t *testing.T) {
 func TestAnEffectThatSparesTheOccasionDoesNotFire(t *testing.T) {
 	var p fault.Plan
 	p.Add(fault.On("*").Do(drop{}).Once())
-	if _, _, ok := p.Try(fault.Point{}, func(fault.Effect) bool { return false }); ok || p.Ledger()[0].Fired != 0 {
+	if _, _, ok := p.Try(fault.Point{}, everywhere, func(fault.Effect) bool { return false }); ok || p.Ledger()[0].Fired != 0 {
 		t.Error("fired although nothing was done")
 	}
-	if _, _, ok := p.Try(fault.Point{}, func(fault.Effect) bool { return true }); !ok || p.Ledger()[0].Fired != 1 {
+	if _, _, ok := p.Try(fault.Point{}, everywhere, func(fault.Effect) bool { return true }); !ok || p.Ledger()[0].Fired != 1 {
 		t.Error("did not fire")
 	}
 }
@@ -138,7 +140,7 @@ func TestJointEffectsApplyTogetherAndOthersDoNot(t *testing.T) {
 		p.Add(fault.On("*").Do(e))
 	}
 	var tried []fault.Effect
-	e, sentence, ok := p.Try(fault.Point{}, func(e fault.Effect) bool {
+	e, sentence, ok := p.Try(fault.Point{}, everywhere, func(e fault.Effect) bool {
 		tried = append(tried, e)
 		return true
 	})

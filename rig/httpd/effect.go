@@ -80,7 +80,7 @@ func (c *conn) fault(p fault.Point, able func(Effect) bool) Effect {
 	f, sentence, ok := plan.Try(p, func(f fault.Effect) bool {
 		own, ok := f.(Effect)
 		return ok && own.check() == nil && able(own)
-	})
+	}, nil)
 	if !ok {
 		return nil
 	}

@@ -180,7 +180,7 @@ func (s *Server) Judge(outbound bool, f wire.Frame) wire.Verdict {
 	if outbound {
 		pt.Message = ToHandset
 	}
-	s.cfg.Faults.Try(pt, j.apply)
+	s.cfg.Faults.Try(pt, fits, j.apply)
 	if why := s.down.Load(); why != nil { // by a deed at this very frame
 		return s.gone(outbound, f, *why)
 	}
@@ -280,6 +280,15 @@ type judgement struct {
 	copies          int
 	data            []byte // nil: as it is
 	sentences, did  []string
+}
+
+// fits tells an effect of this package: it finds something to do with any frame.
+func fits(e fault.Effect) bool {
+	if b, ok := e.(bound); ok {
+		e = b.of
+	}
+	_, ok := e.(Effect)
+	return ok
 }
 
 // apply has one rule do its worst, and tells whether it did anything. It runs

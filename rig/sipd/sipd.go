@@ -271,7 +271,7 @@ func (s *Server) fault(method, phase string, h hop) Effect {
 	effect, sentence, ok := s.cfg.Faults.Try(fault.Point{Service: "sipd", Message: method, Phase: phase}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && own.check() == nil && own.fits(phase)
-	})
+	}, nil)
 	if !ok {
 		return nil
 	}

@@ -140,7 +140,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 
 func TestTimeGoesOnFromWhatWasSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		phone, j := serving(t, fault.On("SNTP").From(2).Do(StepBack{By: time.Hour}).Once())
+		phone, j := serving(t, fault.On("SNTP").Do(StepBack{By: time.Hour}).Once())
 		stamp := func() uint32 {
 			d, ok := ask(t, phone)
 			if !ok {

@@ -220,7 +220,7 @@ func (s *Server) fault(from, to netip.AddrPort, before bool) Effect {
 	effect, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: "SNTP", Phase: "answer"}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && s.Can(own) == nil && own.fits(before)
-	})
+	}, nil)
 	if !ok {
 		return nil
 	}

@@ -358,7 +358,7 @@ func (s *Server) fault(pt fault.Point, from, to netip.AddrPort, at stand) Effect
 	effect, sentence, ok := s.cfg.Faults.Try(pt, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && s.Can(own) == nil && own.fits(at)
-	})
+	}, nil)
 	if !ok {
 		return nil
 	}

@@ -236,8 +236,8 @@ func (f *faultLab) try(t *testing.T, w witness) {
 			t.Errorf("%q fired %d times, want %s", line.Rule, line.Fired, want)
 		}
 	}
-	f.shows(t, dir, w)
-	f.tells(t, dir, w)
+	f.shows(t, dir, w, ledger)
+	f.tells(t, dir, ledger)
 }
 
 // run runs a witness's program to its end.
@@ -272,20 +272,23 @@ func (f *faultLab) run(t *testing.T, work string, w witness) (said string, code 
 	return out.String(), exitCode(t, err)
 }
 
-// shows holds the recording against tshark, and the sentences of the wire's faults,
-// which stand in it as comments.
-func (f *faultLab) shows(t *testing.T, dir string, w witness) {
+// shows holds the recording against tshark, and the sentences of the faults, which
+// stand in it as comments: those of the wire at frames, those of services as notes.
+func (f *faultLab) shows(t *testing.T, dir string, w witness, ledger []fault.Count) {
 	t.Helper()
 	whole := filepath.Join(dir, capture.CaptureFile)
 	// What TCP sends again and overlaps is sound.
 	malformed := shown{"_ws.malformed && !_ws.malformed.reassembly", w.malformed}
 	var told []shown
-	for _, r := range w.rules {
+	for i, r := range w.rules {
 		if _, ok := r.Effect().(impair.Effect); ok {
 			// A comma ends a filter where tshark counts.
 			sentence, _, _ := strings.Cut(r.Effect().String(), ",")
 			told = append(told, shown{fmt.Sprintf("frame.interface_id > 0 && frame.comment contains %q", sentence), atLeast(1)})
+			continue
 		}
+		sentence, _, _ := strings.Cut(ledger[i].Rule.String(), ",")
+		w.shows = append(w.shows, shown{fmt.Sprintf("frame.interface_id == 2 && frame.comment contains %q", sentence), atLeast(1)})
 	}
 	if told == nil {
 		holds(t, whole, append(w.shows, malformed))
@@ -340,16 +343,16 @@ func holds(t *testing.T, path string, shows []shown) {
 	}
 }
 
-// tells looks for the sentence of each rule in the journal.
-func (f *faultLab) tells(t *testing.T, dir string, w witness) {
+// tells looks for the sentence of each rule that fired in the journal.
+func (f *faultLab) tells(t *testing.T, dir string, ledger []fault.Count) {
 	t.Helper()
 	journal, err := os.ReadFile(filepath.Join(dir, capture.JournalFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range w.rules {
-		if sentence := r.Effect().String(); !bytes.Contains(journal, jsonText(sentence)) {
-			t.Errorf("the journal does not say %q", sentence)
+	for _, line := range ledger {
+		if !bytes.Contains(journal, jsonText(line.Rule.String())) {
+			t.Errorf("the journal does not say %q", line.Rule)
 		}
 	}
 }

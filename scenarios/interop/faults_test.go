@@ -641,6 +641,16 @@ func sipWitnesses() []witness {
 		_ = f.lane.Notify(ctx, "check-sync") // nobody need answer
 		return nil
 	}
+	flood := func(ctx context.Context, f *faultLab) error {
+		if err := f.listening(ctx, 5062); err != nil {
+			return err
+		}
+		flood, err := f.lane.Notices(ctx, sipd.Notice{Event: "check-sync"}, 20, 5*time.Millisecond, 3*time.Second)
+		if err == nil && flood.Sent != 20 {
+			err = fmt.Errorf("a flood of 20 notices: %v", flood)
+		}
+		return err
+	}
 	return []witness{
 		{
 			name: "401 in a loop", rules: on(sipd.Challenge{}), fired: []bounds{exactly(2)},
@@ -653,7 +663,12 @@ func sipWitnesses() []witness {
 			shows: []shown{{"sip.Status-Code == 503 && sip.Retry-After", exactly(1)}},
 		},
 		{
-			name: "a flood of NOTIFY", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Duplicate{Copies: 30}).Once()},
+			name: "a flood of NOTIFY, each a request of its own",
+			run:  register + "&& " + strings.Replace(listen, "-m 1 ", "-m 20 ", 1), at: flood,
+			shows: []shown{{"sip.Method == NOTIFY && !icmp", atLeast(20)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(20)}},
+		},
+		{
+			name: "a NOTIFY in many copies", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Duplicate{Copies: 30}).Once()},
 			run: register + "&& " + listen, at: notify,
 			shows: []shown{{"sip.Method == NOTIFY && !icmp", exactly(31)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(1)}},
 		},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -49,10 +50,12 @@ const (
 	TFTPUnsaid      Sabotage = "tftpd-unsaid"
 	SNTPUnsaid      Sabotage = "sntpd-unsaid"
 	DNSUnsaid       Sabotage = "dnsd-unsaid"
+	SIPUnsaid       Sabotage = "sipd-unsaid"
 	RequestUnsaid   Sabotage = "httpd-request-unsaid"
 	HandshakeUnsaid Sabotage = "httpd-handshake-unsaid"
 	// BytesInvented and the others: the journal says what the wire did not carry.
 	BytesInvented   Sabotage = "tftpd-bytes-invented"
+	FilesInvented   Sabotage = "httpd-bytes-invented"
 	RequestInvented Sabotage = "httpd-request-invented"
 	AnswerInvented  Sabotage = "sntpd-answer-invented"
 	// FramesDropped: every tenth frame never reaches the rig, and the port counts it.
@@ -102,8 +105,8 @@ const (
 func Sabotages() []Sabotage {
 	return []Sabotage{
 		DHCPDies, TFTPDies, HTTPDies, HTTPSDies, SNTPDies, DNSDies, SIPDies,
-		DHCPUnsaid, TFTPUnsaid, SNTPUnsaid, DNSUnsaid, RequestUnsaid, HandshakeUnsaid,
-		BytesInvented, RequestInvented, AnswerInvented,
+		DHCPUnsaid, TFTPUnsaid, SNTPUnsaid, DNSUnsaid, SIPUnsaid, RequestUnsaid, HandshakeUnsaid,
+		BytesInvented, FilesInvented, RequestInvented, AnswerInvented,
 		FramesDropped, DiskFull, ClockStepped, StrangeServer, Starved, FaultsUnheard, RestartedBetween, ImpatientWait, CallSilent,
 		OfferWithheld, OfferWrong, OfferSilent, PublishMissing, PublishOld, PublishSilent, PresentOther, PresentLies,
 		ClockSilent, ClockWrong, NamesSilent, NamesWrong, ChallengeNone, ChallengeUnasked, RegistrarSilent, RegistrarOpen, NotifyUnsent, HandsIdle,
@@ -285,6 +288,7 @@ func (s *saboteur) record(record func(timeline.Event)) func(timeline.Event) {
 		TFTPUnsaid:      {"tftpd", []timeline.Kind{timeline.Served}},
 		SNTPUnsaid:      {"sntpd", []timeline.Kind{timeline.SNTPResponse}},
 		DNSUnsaid:       {"dnsd", []timeline.Kind{timeline.DNSResponse}},
+		SIPUnsaid:       {"sipd", []timeline.Kind{timeline.SIPResponse}},
 		RequestUnsaid:   {"httpd", []timeline.Kind{timeline.HTTPRequest}},
 		HandshakeUnsaid: {"httpd", []timeline.Kind{timeline.Handshake, timeline.TLSClientHello}},
 	}
@@ -300,6 +304,17 @@ func (s *saboteur) record(record func(timeline.Event)) func(timeline.Event) {
 		return func(e timeline.Event) {
 			if e.By == "tftpd" && e.Kind == timeline.Served && e.Complete {
 				e.Bytes++
+			}
+			record(e)
+		}
+	case s.is == FilesInvented:
+		return func(e timeline.Event) {
+			switch {
+			case e.By == "httpd" && e.Kind == timeline.Served && e.Complete:
+				e.Bytes++
+			case e.By == "httpd" && e.Kind == timeline.ConnClosed && e.Transport == timeline.HTTPS:
+				e.Fields = maps.Clone(e.Fields)
+				e.Fields["bytes.out"] += "0"
 			}
 			record(e)
 		}

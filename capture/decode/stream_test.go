@@ -428,3 +428,52 @@ func TestDamagedSegmentIsSentAgain(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 }
+
+func TestTheEndOfAConnectionTellsItsBytes(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		play func(c *talk)
+		want string
+	}{
+		{"both ends", func(c *talk) { c.say(0, "abc"); c.say(1, "defgh"); c.close(1); c.close(0) }, "80: 5, 4001: 3"},
+		{"one end", func(c *talk) { c.say(0, get); c.say(1, answer("x")); c.close(1) }, fmt.Sprintf("80: %d", len(answer("x")))},
+		{"nothing said", func(c *talk) { c.close(0) }, "4001: 0"},
+		{"sent again, and the end as well", func(c *talk) {
+			c.say(0, "abc")
+			c.raw(0, ackFlag, c.seq[0]-3, c.seq[1], "abc")
+			c.raw(0, ackFlag, c.seq[0]-1, c.seq[1], "cdef")
+			c.seq[0] += 3
+			c.close(0)
+			c.raw(0, fin|ackFlag, c.seq[0]-1, c.seq[1], "")
+		}, "4001: 6"},
+		{"the end before the rest", func(c *talk) {
+			c.raw(1, fin|ackFlag, c.seq[1]+5, c.seq[0], "")
+			c.raw(1, ackFlag, c.seq[1], c.seq[0], "hello")
+		}, "80: 5"},
+		{"bytes that were never seen", func(c *talk) {
+			c.seq[1] += 7
+			c.heard(0)
+			c.close(1)
+		}, ""},
+		{"a reset", func(c *talk) { c.say(1, "abc"); c.raw(1, rst, c.seq[1], 0, "") }, ""},
+	} {
+		s := newScript(t)
+		tt.play(s.connect(80))
+		var got []string
+		for _, e := range s.of(timeline.TCPClosed) {
+			got = append(got, fmt.Sprintf("%d: %d", e.Src.Port(), e.Bytes))
+		}
+		if strings.Join(got, ", ") != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	s := newScript(t)
+	c := &talk{s: s, ends: s.connect(80).ends}
+	s = newScript(t)
+	c.s = s
+	c.say(0, get)
+	c.close(0)
+	if got := s.of(timeline.TCPClosed); len(got) > 0 {
+		t.Errorf("joined in the middle: %+v", got)
+	}
+}

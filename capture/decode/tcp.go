@@ -46,6 +46,9 @@ type conn struct {
 // stream is one direction of a connection, in order.
 type stream struct {
 	started bool
+	begun   bool   // its SYN was seen
+	torn    bool   // bytes of it were never seen
+	count   int64  // bytes handed over
 	next    uint32 // the sequence number to come
 	ahead   []segment
 	held    int
@@ -90,7 +93,7 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 	if d.tcp.SYN {
 		seq++ // data in a SYN comes behind it
 		if !s.started {
-			s.started, s.next = true, seq
+			s.started, s.begun, s.next = true, true, seq
 		}
 		if i == 0 {
 			c.synced, c.isn = true, d.tcp.Seq
@@ -258,7 +261,7 @@ func (d *Decoder) drain(c *conn, i int) {
 
 func (d *Decoder) gap(c *conn, i int, size uint32) {
 	s := &c.dir[i]
-	s.next += size
+	s.next, s.torn = s.next+size, true
 	e := d.of(c, i, timeline.TCPGap)
 	e.Bytes = int64(size)
 	e.Reason = fmt.Sprintf("%d bytes were never seen", size)
@@ -282,6 +285,11 @@ func (d *Decoder) finish(c *conn, i int, reset bool) {
 	if c.http != nil {
 		c.http.end(d, i, reset)
 	}
+	if !reset && s.begun && !s.torn {
+		e := d.of(c, i, timeline.TCPClosed)
+		e.Bytes = s.count
+		d.emit(e)
+	}
 	if c.dir[1-i].ended {
 		c.over = true
 	}
@@ -290,6 +298,7 @@ func (d *Decoder) finish(c *conn, i int, reset bool) {
 // deliver hands over data in order, and finds out what it is.
 func (d *Decoder) deliver(c *conn, i int, data []byte) {
 	c.dir[i].next += length(data)
+	c.dir[i].count += int64(len(data))
 	if c.protocol == unknown {
 		d.recognise(c, i, data)
 		return

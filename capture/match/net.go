@@ -92,7 +92,8 @@ func (m contactHost) judge(v timeline.View) Verdict {
 	return first(v, "a packet to "+m.Addr, "it did not", func(e *timeline.Event) bool {
 		switch e.Kind {
 		case timeline.ARPRequest, timeline.ARPReply, timeline.ARPProbe, timeline.ARPAnnouncement,
-			timeline.DHCPDiscover, timeline.DHCPRequest, timeline.DHCPDecline, timeline.DHCPRelease, timeline.DHCPInform:
+			timeline.DHCPDiscover, timeline.DHCPRequest, timeline.DHCPDecline, timeline.DHCPRelease, timeline.DHCPInform,
+			timeline.TCPClosed: // the end of a contact is none
 			return false
 		default: // any other kind is contact
 		}

@@ -340,7 +340,7 @@ func (d *deriver) booted(e *Event, reason string) {
 // boot can no longer be blamed on the link.
 func (d *deriver) used(e *Event) {
 	switch e.Kind {
-	case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, Malformed:
+	case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, Malformed, TCPClosed:
 		return
 	default: // anything else is work
 	}

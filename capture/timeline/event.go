@@ -35,9 +35,11 @@ const (
 	TFTPOAck  Kind = "OACK"
 
 	// TCPOpen is a SYN of the handset to a service port that was answered;
-	// TCPGap is a hole in a stream that nothing filled.
-	TCPOpen Kind = "TCP open"
-	TCPGap  Kind = "TCP gap"
+	// TCPGap is a hole in a stream that nothing filled; TCPClosed is the end, by
+	// FIN, of one direction that was seen whole: Bytes are all of it.
+	TCPOpen   Kind = "TCP open"
+	TCPGap    Kind = "TCP gap"
+	TCPClosed Kind = "TCP closed"
 
 	// TLSClientHello to TLSData are records seen in clear (RFC 5246, 8446).
 	// TLSData is the first record of application data in one direction of a

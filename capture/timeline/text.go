@@ -59,7 +59,7 @@ func Ladder(events []Event) string {
 // tells says whether an event belongs into a ladder.
 func tells(e *Event) bool {
 	switch e.Kind {
-	case ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, TCPOpen, TLSServerHello, TLSCertificate, TLSData,
+	case ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, TCPOpen, TCPClosed, TLSServerHello, TLSCertificate, TLSData,
 		ConnClosed, ServiceUp, ServiceDown, Published, CarriedState, Served, Asked, Fetched, Bound:
 		return false
 	case HTTPRequest, HTTPResponse:
@@ -389,6 +389,8 @@ func words(e *Event, line bool) string {
 			s += " not"
 		}
 		s = join(s, f["matcher"], nonEmpty(f["verdict"], "no verdict"), e.Reason)
+	case TCPClosed:
+		s = fmt.Sprintf("TCP closed after %d bytes", e.Bytes)
 	case ConnClosed:
 		s = join("connection", nonEmpty(e.Reason, "closed"))
 	case CarriedState:

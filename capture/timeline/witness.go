@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,8 +17,9 @@ type flow struct {
 
 // Disagreements holds the two witnesses of a recording against each other: what
 // the services wrote into the journal, and what the frames of the handset's
-// cable show. Each transfer and request of the journal must have its frames,
-// each flow to a service its entry, and the bytes must be the same. The result
+// cable show. Each transfer, request and answer of the journal must have its
+// frames, each flow to a service its entry, and the bytes must be the same: of
+// each file and answer in clear, of each connection that ended in order. The result
 // is empty when they agree; it is a pure function of the events. Transfers that
 // still run count for neither side. Of a flow that the rig itself impaired, or
 // of which it was told not to hear an ACK, a service may know less than the
@@ -33,13 +35,15 @@ func Disagreements(events []Event) []string {
 	started := map[flow]bool{}
 	// What a service calls odd (HTTP in clear at the TLS port) it counts as nothing.
 	odd := map[netip.AddrPort]bool{}
+	webs := connections{}
 	impaired, altered := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
 	for i := range events {
 		e := &events[i]
 		switch e.By {
 		case Wire:
 			wire.wire(e, opened, started)
-			if e.Kind != TCPOpen {
+			webs.wire(e)
+			if e.Kind != TCPOpen && e.Kind != TCPClosed {
 				used[e.Src] = true
 			}
 		case "httpd", "tftpd":
@@ -54,6 +58,9 @@ func Disagreements(events []Event) []string {
 				}
 			}
 			journal.journal(e)
+			if e.By == "httpd" {
+				webs.journal(e)
+			}
 		case Impair:
 			if e.Kind == FaultFired && e.Src.IsValid() {
 				impaired[e.Src] = true
@@ -83,16 +90,18 @@ func Disagreements(events []Event) []string {
 			out = append(out, fmt.Sprintf("%s: %d bytes on the wire, %d in the journal", key, n, got))
 		}
 	}
+	out = append(out, webs.quarrels(altered)...)
 	out = append(out, unspoken(events, impaired)...)
 	slices.Sort(out)
 	return out
 }
 
-// unspoken holds answers of one datagram, and requests over TLS, against the
-// journal: each answer on the wire to what was asked in this recording has its
+// unspoken holds answers of one datagram (those to SIP requests among them), and
+// requests over TLS, against the journal: each answer on the wire to what was asked in this recording has its
 // entry, each answer in the journal the request that it is to.
 func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 	var out []string
+	own := handsetMACs(events)
 	type key struct{ by, id string }
 	asked, said, answered := map[key]bool{}, map[key]bool{}, map[key]int{}
 	requests, powered := map[netip.AddrPort]int{}, false
@@ -116,6 +125,14 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 				asked[key{"dnsd", e.Src.String()}] = true
 			case DHCPDiscover, DHCPRequest, DHCPInform:
 				asked[key{"dhcpd", e.Fields["dhcp.id"]}] = true
+			case SIPRequest:
+				if own[e.SrcMAC] {
+					asked[key{"sipd", transaction(e)}] = true
+				}
+			case SIPResponse:
+				if !own[e.SrcMAC] {
+					answered[key{"sipd", transaction(e)}] = e.Frame
+				}
 			case SNTPResponse, DNSResponse:
 				by := "sntpd"
 				if e.Kind == DNSResponse {
@@ -135,6 +152,12 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 			if (e.Kind == SNTPResponse || e.Kind == DNSResponse) && e.Reason == "" && powered && !asked[k] && !impaired[e.Src] {
 				complain(k, "%s speaks of an answer to %s, and the wire shows no request", e.By, e.Src)
 			}
+		case e.By == "sipd" && e.Kind == SIPResponse:
+			said[key{e.By, transaction(e)}] = true
+			// One that is sent again may be to a request of long ago.
+			if e.Reason == "" && powered && !asked[key{e.By, transaction(e)}] && !impaired[e.Src] {
+				complain(k, "sipd speaks of an answer to %s of %s, and the wire shows no request", e.Message, e.Src)
+			}
 		case e.By == "httpd" && e.Kind == HTTPRequest:
 			requests[e.Src]++
 		case e.By == "httpd" && e.Kind == HTTPResponse:
@@ -149,6 +172,12 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 		}
 	}
 	return out
+}
+
+// transaction names a SIP request and its answers: Call-ID, number and method.
+func transaction(e *Event) string {
+	number, method, _ := strings.Cut(strings.TrimSpace(e.Fields["sip.CSeq"]), " ")
+	return fmt.Sprintf("%.256s %s %s", e.Fields["sip.Call-ID"], strings.TrimLeft(number, "0"), strings.TrimSpace(method))
 }
 
 // account is what is counted of a flow.

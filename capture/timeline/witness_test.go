@@ -71,3 +71,107 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		}
 	}
 }
+
+func TestWebServersAreHeldAgainstTheBytesOfTheWire(t *testing.T) {
+	phone, other := netip.MustParseAddrPort("192.0.2.7:2001"), netip.MustParseAddrPort("192.0.2.7:2002")
+	server := netip.MustParseAddrPort("192.0.2.1:80")
+	open := timeline.Event{By: timeline.Wire, Kind: timeline.TCPOpen, Src: phone, Dst: server, Frame: 1}
+	get := timeline.Event{By: timeline.Wire, Kind: timeline.HTTPRequest, Src: phone, Dst: server, File: "a", Message: "GET", Transport: timeline.HTTP, Frame: 2}
+	asked := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Src: phone, File: "a", Message: "GET", Transport: timeline.HTTP, Frame: 2}
+	told := timeline.Event{By: "httpd", Kind: timeline.HTTPResponse, Src: phone, File: "a", Message: "GET", Status: 200, Bytes: 700, Transport: timeline.HTTP, Frame: 2}
+	shown := timeline.Event{By: timeline.Wire, Kind: timeline.HTTPResponse, Src: server, Dst: phone, File: "a", Message: "GET", Status: 200, Bytes: 700, Complete: true, Transport: timeline.HTTP, Frame: 5}
+	served := timeline.Event{By: "httpd", Kind: timeline.Served, Src: phone, File: "a", Status: 200, Bytes: 700, Complete: true, Transport: timeline.HTTP, Frame: 5}
+	fin := timeline.Event{By: timeline.Wire, Kind: timeline.TCPClosed, Src: server, Dst: phone, Bytes: 900, Frame: 6}
+	bye := timeline.Event{By: timeline.Wire, Kind: timeline.TCPClosed, Src: phone, Dst: server, Bytes: 80, Frame: 7}
+	closed := timeline.Event{By: "httpd", Kind: timeline.ConnClosed, Src: phone, Frame: 7, Fields: map[string]string{"bytes.in": "80", "bytes.out": "900"}}
+	ends := func(in, out string) timeline.Event {
+		e := closed
+		e.Fields = map[string]string{"bytes.in": in, "bytes.out": out}
+		return e
+	}
+	fault := timeline.Event{By: "httpd", Kind: timeline.FaultFired, Src: phone, Frame: 2}
+	altered := timeline.Event{By: timeline.Impair, Kind: timeline.FaultFired, Src: phone, Frame: 2, Fields: map[string]string{timeline.ImpairDid: timeline.ImpairAltered}}
+	with := func(e timeline.Event, change func(*timeline.Event)) timeline.Event { change(&e); return e }
+	less := func(e timeline.Event) timeline.Event {
+		return with(e, func(e *timeline.Event) { e.Bytes = 699 })
+	}
+	broken := with(shown, func(e *timeline.Event) { e.Bytes, e.Complete = 300, false })
+	secure := []timeline.Event{open, with(get, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello }), with(asked, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello })}
+	for name, tt := range map[string]struct {
+		events []timeline.Event
+		want   string // part of the one disagreement; blank: they agree
+	}{
+		"all agree":                               {[]timeline.Event{open, get, asked, told, shown, served, fin, bye, closed}, ""},
+		"a file of other bytes":                   {[]timeline.Event{open, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
+		"an answer of other bytes":                {[]timeline.Event{open, get, asked, less(told), shown}, "200 with 700 bytes on the wire, 200 with 699 in the journal"},
+		"another status":                          {[]timeline.Event{open, get, asked, with(told, func(e *timeline.Event) { e.Status = 404 }), shown}, "404 with 700 in the journal"},
+		"an answer that nobody gave":              {[]timeline.Event{open, get, asked, shown}, "1 answers on the wire, 0 in the journal"},
+		"the second of two files":                 {[]timeline.Event{open, get, asked, told, shown, served, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
+		"an answer that is still on its way":      {[]timeline.Event{open, get, asked, told}, ""},
+		"one that the handset broke off":          {[]timeline.Event{open, get, asked, told, broken, served, closed}, ""},
+		"one that the service broke off":          {[]timeline.Event{open, get, asked, told, shown, with(served, func(e *timeline.Event) { e.Bytes, e.Complete = 0, false })}, ""},
+		"what a fault made of it":                 {[]timeline.Event{open, get, asked, fault, told, less(shown), served}, ""},
+		"what altered frames made of it":          {[]timeline.Event{open, altered, get, asked, told, less(shown), served, fin, ends("80", "901")}, ""},
+		"a connection of other bytes":             {[]timeline.Event{open, get, asked, told, shown, served, fin, bye, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"and in spite of a fault":                 {[]timeline.Event{open, get, asked, fault, told, fin, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"written, and the handset was gone":       {[]timeline.Event{open, get, asked, told, ends("80", "1900")}, ""},
+		"read what was not sent":                  {[]timeline.Event{open, get, asked, told, shown, fin, bye, ends("81", "900")}, "80 bytes on the wire from the handset, 81 in the journal"},
+		"not all was read":                        {[]timeline.Event{open, get, asked, told, shown, fin, bye, ends("60", "900")}, ""},
+		"over TLS":                                {append(slices.Clone(secure), with(asked, func(e *timeline.Event) { e.Transport = timeline.HTTPS }), with(told, func(e *timeline.Event) { e.Transport = timeline.HTTPS }), served, fin, closed), ""},
+		"over TLS more than the connection":       {append(slices.Clone(secure), with(served, func(e *timeline.Event) { e.Bytes = 901 }), fin, closed), "files of 901 bytes in the journal, and 900 were sent"},
+		"an end that serves twice":                {[]timeline.Event{open, get, asked, told, shown, fin, open, get, asked, told, shown, ends("80", "100"), closed}, ""},
+		"a connection that began before":          {[]timeline.Event{get, asked, shown, fin, ends("1", "1")}, ""},
+		"a connection of the rig's to the phone":  {[]timeline.Event{with(open, func(e *timeline.Event) { e.Src, e.Dst = server, other }), with(fin, func(e *timeline.Event) { e.Dst = other })}, ""},
+		"a connection on which nothing was asked": {[]timeline.Event{open, with(bye, func(e *timeline.Event) { e.Bytes = 0 })}, ""},
+	} {
+		got := timeline.Disagreements(tt.events)
+		switch {
+		case tt.want == "" && len(got) > 0:
+			t.Errorf("%s: %q", name, got)
+		case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)):
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestTheRegistrarIsHeldAgainstTheAnswersOfTheWire(t *testing.T) {
+	const phoneMAC, rigMAC = "00:00:5e:00:53:10", "00:00:5e:00:53:01"
+	phone, server := netip.MustParseAddrPort("192.0.2.7:5060"), netip.MustParseAddrPort("192.0.2.1:5060")
+	sip := func(kind timeline.Kind, mac, message, cseq string) timeline.Event {
+		e := timeline.Event{By: timeline.Wire, Kind: kind, SrcMAC: mac, Message: message, Src: phone, Dst: server, Frame: 3, Fields: map[string]string{"sip.Call-ID": "a", "sip.CSeq": cseq}}
+		if mac == rigMAC {
+			e.Src, e.Dst = server, phone
+		}
+		return e
+	}
+	on := timeline.Event{Kind: timeline.PowerOn}
+	ask, answer := sip(timeline.SIPRequest, phoneMAC, "REGISTER", "007 REGISTER"), sip(timeline.SIPResponse, rigMAC, "REGISTER", "7 REGISTER")
+	said := timeline.Event{By: "sipd", Kind: timeline.SIPResponse, Src: phone, Message: "REGISTER", Frame: 3, Fields: map[string]string{"sip.Call-ID": "a", "sip.CSeq": "7 REGISTER"}}
+	again := said
+	again.Reason = "sent again"
+	lost := timeline.Event{By: timeline.Impair, Kind: timeline.FaultFired, Src: phone, Frame: 2}
+	notify, ok := sip(timeline.SIPRequest, rigMAC, "NOTIFY", "1 NOTIFY"), sip(timeline.SIPResponse, phoneMAC, "NOTIFY", "1 NOTIFY")
+	for name, tt := range map[string]struct {
+		events []timeline.Event
+		want   string
+	}{
+		"they agree":                       {[]timeline.Event{on, ask, said, answer}, ""},
+		"the handset's own answers":        {[]timeline.Event{on, ask, said, answer, notify, ok}, ""},
+		"an answer that nobody gave":       {[]timeline.Event{on, ask, answer}, "sipd does not speak of it"},
+		"an answer to nothing":             {[]timeline.Event{on, said}, "sipd speaks of an answer to REGISTER of 192.0.2.7:5060, and the wire shows no request"},
+		"an answer that was lost":          {[]timeline.Event{on, ask, said}, ""},
+		"a request that nobody got":        {[]timeline.Event{on, ask}, ""},
+		"to a request of long ago":         {[]timeline.Event{on, again}, ""},
+		"a request of the time past":       {[]timeline.Event{answer, on}, ""},
+		"of the time past, and sent again": {[]timeline.Event{ask, again, answer}, ""},
+		"a request that the rig spoilt":    {[]timeline.Event{on, lost, said}, ""},
+	} {
+		got := timeline.Disagreements(tt.events)
+		switch {
+		case tt.want == "" && len(got) > 0:
+			t.Errorf("%s: %q", name, got)
+		case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)):
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}

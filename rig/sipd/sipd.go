@@ -7,9 +7,9 @@
 // socket that was handed in, because sipgo's own open kernel sockets. Requests
 // are taken one after the other in the order they came.
 //
-// The journal holds only what the wire does not say: why a request was refused,
-// what could not be read, which faults fired and how a NOTIFY ended. Passwords
-// are in neither.
+// The journal holds each answer, which the wire is held against, and what the
+// wire does not say: why a request was refused, what could not be read, which
+// faults fired and how a NOTIFY ended. Passwords are in neither.
 package sipd
 
 import (

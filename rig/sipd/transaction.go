@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"ip88rig/capture/timeline"
 )
 
 // ErrNoAnswer says that a request of ours got no final answer in 64 times T1.
@@ -40,6 +42,8 @@ type remembered struct {
 	to    netip.AddrPort
 	from  time.Time // an answer goes out then
 	until time.Time
+	// said is the journal's entry of an answer.
+	said timeline.Event
 }
 
 func (m *memory) get(key string) (remembered, bool) {
@@ -85,7 +89,10 @@ func (s *Server) reply(req *sip.Request, res *sip.Response, h hop, effect Effect
 	delay, _ := effect.(Delay)
 	to := answerTo(req, h)
 	now := time.Now()
-	e := remembered{pkt: []byte(res.String()), to: to, from: now.Add(delay.By), until: now.Add(s.lifetime())}
+	e := remembered{pkt: []byte(res.String()), to: to, from: now.Add(delay.By), until: now.Add(s.lifetime()), said: timeline.Event{
+		Kind: timeline.SIPResponse, Src: h.peer, Dst: h.local, Message: string(req.Method), Status: res.StatusCode,
+		Fields: map[string]string{"sip.Call-ID": string(*req.CallID()), "sip.CSeq": fmt.Sprintf("%d %s", req.CSeq().SeqNo, req.CSeq().MethodName)},
+	}}
 	acked := make(chan struct{})
 	key := ackKey(req)
 	s.mu.Lock()
@@ -96,18 +103,23 @@ func (s *Server) reply(req *sip.Request, res *sip.Response, h hop, effect Effect
 	s.mu.Unlock()
 	h.peer = to
 	method := string(req.Method)
+	late := func() {
+		s.record(e.said)
+		s.send(e.pkt, h, method)
+	}
 	if delay.By == 0 {
+		s.record(e.said)
 		s.post(e.pkt, h, method, effect)
 	}
 	switch {
 	case req.Method == sip.INVITE:
 		return func() {
-			if s.after(delay.By, func() { s.send(e.pkt, h, method) }) {
+			if s.after(delay.By, late) {
 				s.untilAcked(e, h, key, acked, res.StatusCode)
 			}
 		}
 	case delay.By > 0:
-		return func() { s.after(delay.By, func() { s.send(e.pkt, h, method) }) }
+		return func() { s.after(delay.By, late) }
 	default:
 		return nil
 	}
@@ -156,7 +168,13 @@ func (s *Server) untilAcked(e remembered, h hop, key string, acked <-chan struct
 // repeat sends an answer once more, unless it is still to be sent at all.
 func (s *Server) repeat(e remembered, h hop, method string) {
 	if !time.Now().Before(e.from) {
-		s.post(e.pkt, h, method, s.fault(method, PhaseAgain, h))
+		effect := s.fault(method, PhaseAgain, h)
+		if _, drop := effect.(Drop); !drop {
+			again := e.said
+			again.Reason = "sent again"
+			s.record(again)
+		}
+		s.post(e.pkt, h, method, effect)
 	}
 }
 

@@ -2,11 +2,14 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
+	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
+	"ip88rig/rig/report"
 )
 
 // known is what the handset is known to hold when no spec runs.
@@ -112,12 +115,54 @@ func restsOn(row string) []string {
 		return []string{model.WitnessFields, model.DecryptKeyForm}
 	case "RBT-01", "RBT-03", "RBT-05", "RBT-06":
 		return []string{model.RebootFields}
-	case "FWU-09", "RSY-03":
+	case "FWU-09":
 		return []string{model.DownloadFlagFields}
-	case "TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06":
+	case "FWU-11":
+		return []string{model.VersionSyntax}
+	case "TLS-01", "TLS-02", "TLS-03", "TLS-04", "TLS-06", "TLS-08", "TLS-09":
 		return []string{model.MaskField}
 	case "AUT-01", "AUT-02", "AUT-03", "AUT-04":
 		return []string{model.CredentialFields}
+	case "RSY-01", "RSY-02", "RSY-04":
+		return []string{model.CheckSyncEvent}
+	case "RSY-03":
+		return []string{model.CheckSyncEvent, model.DownloadFlagFields}
 	}
 	return nil
+}
+
+// assumes says on which unmeasured fact, or promise of a sibling's manual, a
+// judgement of the row on this handset would rest; blank: on none.
+func assumes(h bench.Handset, row string) string {
+	if h.Simulated {
+		return ""
+	}
+	if promisedElsewhere(row) {
+		if fact, ok := h.Facts.Get("row-" + row); !ok || !fact.Source.Settled() {
+			return row + " is promised by a sibling's manual only"
+		}
+	}
+	for _, name := range restsOn(row) {
+		if fact, ok := h.Facts.Get(name); ok && !fact.Source.Settled() {
+			return fmt.Sprintf("%s = %q, %s", fact.Name, fact.Value, fact.Source)
+		}
+	}
+	return ""
+}
+
+// promisedElsewhere tells a row that only a sibling's manual promises.
+func promisedElsewhere(row string) bool {
+	req, err := Find(row)
+	return err == nil && req.PromisedBySiblingOnly()
+}
+
+// byAssumption is how the reason of a judgement begins that would be a failure,
+// did it not rest on an assumption.
+const byAssumption = "inconclusive: assumption "
+
+// breaks tells whether a judgement leaves nothing for others to stand on: it has
+// failed, whether or not that is held against the handset.
+func breaks(j report.Judgement) bool {
+	return j.Verdict == report.Fail || j.Verdict == report.Known ||
+		j.Verdict == report.Inconclusive && strings.HasPrefix(j.Reason, byAssumption)
 }

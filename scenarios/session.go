@@ -246,7 +246,7 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 		} else if !s.verdict.Final && !s.view.Closed {
 			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: the wait ended before its window closed"
 		} else if fact := r.assumption(s.row); fact != "" {
-			j.Verdict, j.Reason = report.Inconclusive, "inconclusive: assumption "+fact
+			j.Verdict, j.Reason = report.Inconclusive, byAssumption+fact
 		}
 	}
 	if j.Verdict == report.Fail {
@@ -270,20 +270,20 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 }
 
 // assumption names the unmeasured fact, or the sibling's manual, that a
-// judgement on a real handset would rest on; blank when there is none.
+// judgement on a real handset would rest on; blank when there is none. What a
+// sibling's manual promises and the spec stands on is one too: where NOTIFY need
+// not start a cycle, that none came says nothing of what the row is about.
 func (r *run) assumption(row string) string {
 	h := r.Lane.Handset
-	if h.Simulated {
-		return ""
+	if why := assumes(h, row); why != "" {
+		return why
 	}
-	if req, err := Find(row); err == nil && req.PromisedBySiblingOnly() {
-		if fact, ok := h.Facts.Get("row-" + row); !ok || !fact.Source.Settled() {
-			return fmt.Sprintf("%s is promised by a sibling's manual only (%s)", row, req.From)
+	for _, on := range r.spec.story.on {
+		if !promisedElsewhere(on) {
+			continue
 		}
-	}
-	for _, name := range restsOn(row) {
-		if fact, ok := h.Facts.Get(name); ok && !fact.Source.Settled() {
-			return fmt.Sprintf("%s = %q, %s", fact.Name, fact.Value, fact.Source)
+		if why := assumes(h, on); why != "" {
+			return why
 		}
 	}
 	return ""
@@ -407,13 +407,10 @@ func (r *run) finish(g SpecReport) {
 		r.known.rig = strings.Join(spec.troubles, "; ")
 	}
 	for _, j := range res.Judgements {
-		switch j.Verdict {
-		case report.Fail, report.Known:
+		if breaks(j) {
 			r.broken[j.Row+" "+j.Transport] = j.Reason
-		case report.Pass:
-			r.wayBack = r.wayBack || j.Row == "RSY-01"
-		case report.Blocked, report.Inconclusive, report.Drift, report.Skip:
 		}
+		r.wayBack = r.wayBack || j.Verdict == report.Pass && j.Row == "RSY-01"
 	}
 	// Rows not reached, or not judged to their end, are blocked.
 	for _, row := range res.Rows {

@@ -104,18 +104,23 @@ func (p *Phone) trigger(ctx context.Context, power bool) *timeline.Window {
 }
 
 var _ = scenario("sends nothing to a server whose certificate it refused, and applies nothing",
-	covers("TLS-09"), over(timeline.HTTPS), takes(1),
+	covers("TLS-09"), over(timeline.HTTPS), takes(3),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
-		phone.Present(pki.UnknownAuthority)
 		user := phone.SetUser()
+		for _, flaw := range []pki.Flaw{pki.UnknownAuthority, pki.WrongName, pki.Expired} {
+			phone.Present(flaw)
 
-		boot := phone.PowerCycle(ctx)
+			boot := phone.PowerCycle(ctx)
 
-		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("TLS-09", SendNothingAfterRefusal()))
-		if !Fire(phone.AskedOver(timeline.TFTP)).Judge(boot.View()).OK {
-			// What it applies after falling back to TFTP is not from that server.
-			Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("TLS-09", RegisterAs(user)))
+			if flaw.Has(pki.Expired) {
+				phone.ReachTime(ctx, boot.Within(phone.Patience.Boot))
+			}
+			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("TLS-09", flaw.String(), SendNothingAfterRefusal()))
+			if !Fire(phone.AskedOver(timeline.TFTP)).Judge(boot.View()).OK {
+				// What it applies after falling back to TFTP is not from that server.
+				Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("TLS-09", flaw.String()+": nothing of it is applied", RegisterAs(user)))
+			}
 		}
 	})
 
@@ -215,7 +220,7 @@ func onOff(bit int) string {
 }
 
 var _ = scenario("decides about certificates while it has no time",
-	covers("TLS-05"), over(timeline.HTTPS), takes(2),
+	covers("TLS-05", "TLS-04"), over(timeline.HTTPS), takes(3),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		for _, flaw := range []pki.Flaw{pki.Good, pki.Expired} {
@@ -227,7 +232,16 @@ var _ = scenario("decides about certificates while it has no time",
 		phone.OfferOver(phone.over)
 		late := phone.scaled(phone.lane.Handset.Facts.Duration(model.SNTPTimeout) / 2)
 		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.Delay{By: late}))
-		phone.Observe(ctx, "TLS-05", pki.Expired.String()+", the time told late", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		name := pki.Expired.String() + ", the time told late"
+		phone.Observe(ctx, "TLS-05", name, boot, Trusts())
+		// Who was told before its handshake has the time, however late that was. Who
+		// has not waited has none: what it does then was measured.
+		if told(boot.View()) {
+			Eventually(ctx, boot).Should(ShowCase("TLS-04", name, RefuseCertificate(pki.Expired.String())))
+		} else {
+			phone.Elsewhere("TLS-04")
+		}
 		phone.Calm()
 	})
 
@@ -238,7 +252,11 @@ var _ = scenario("opens TLS and refuses certificates in its own way",
 		phone.Observe(ctx, "TLS-11", "ClientHello", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Hello())
 		for _, flaw := range []pki.Flaw{pki.UnknownAuthority, pki.WrongName, pki.Expired} {
 			phone.Present(flaw)
-			phone.Observe(ctx, "TLS-11", "alert to "+flaw.String(), phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
+			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			if flaw.Has(pki.Expired) {
+				phone.ReachTime(ctx, boot)
+			}
+			phone.Observe(ctx, "TLS-11", "alert to "+flaw.String(), boot, Trusts())
 		}
 	})
 
@@ -246,14 +264,27 @@ var _ = scenario("decides about certificates of every kind",
 	covers("TLS-10"), over(timeline.HTTPS), takes(22),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
-		for _, v := range pki.Catalogue() {
-			if v.OwnRoot {
-				continue // the next scenario's: its root must be uploaded first
+		// What is wrong with some are their dates: last, as they need the time too.
+		for _, dated := range []bool{false, true} {
+			for _, v := range pki.Catalogue() {
+				if v.OwnRoot || dates(v.Name) != dated {
+					continue // one with a root of its own is the next scenario's: it must be uploaded first
+				}
+				phone.PresentVariant(v)
+				boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+				if dated {
+					phone.ReachTime(ctx, boot)
+				}
+				phone.Observe(ctx, "TLS-10", v.Name, boot, Trusts())
 			}
-			phone.PresentVariant(v)
-			phone.Observe(ctx, "TLS-10", v.Name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), Trusts())
 		}
 	})
+
+// dates tells the certificates of the catalogue in whose validity nothing but a
+// clock finds a fault.
+func dates(name string) bool {
+	return name == pki.NotYetValid || name == pki.ExpiredIntermediate || name == pki.ExpiredRoot
+}
 
 // Its roots differ in their end and their name: the look at what the handset lists
 // tells them apart, and one that a factory reset left behind says nothing of the
@@ -276,6 +307,7 @@ var _ = scenario("decides about a root that has expired, which was copied to it"
 				// Otherwise the next would say nothing about its end.
 				phone.Accepts(ctx, boot, "TLS-08")
 			}
+			phone.ReachTime(ctx, boot)
 			phone.Observe(ctx, "TLS-10", v.name, boot, Trusts())
 			phone.Forget(ctx)
 		}

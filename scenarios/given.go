@@ -166,21 +166,26 @@ func (p *Phone) letInstall(ctx context.Context) {
 func (p *Phone) ReachTime(ctx context.Context, w *timeline.Window) {
 	GinkgoHelper()
 	p.Reach(ctx, w, timeline.FactKind(timeline.TLSClientHello), "XPT-05")
+	if !told(w.View()) {
+		p.run.block("TIM-01", "the handset was not told the time before its handshake")
+	}
+}
+
+// told tells whether the handset was told the time between its boot and its first
+// ClientHello in the view; true where that has none.
+func told(v timeline.View) bool {
 	told := false
-	v := w.View()
-	for _, e := range v.All {
-		switch {
+	for i := range v.All {
+		switch e := &v.All[i]; {
 		case e.Kind == timeline.Booted || e.Kind == timeline.Rebooted:
 			told = false
 		case e.Kind == timeline.SNTPResponse && e.By == timeline.Wire:
 			told = true
 		case e.Kind == timeline.TLSClientHello && e.By == timeline.Wire && e.Seq > v.From:
-			if !told {
-				p.run.block("TIM-01", "the handset was not told the time before its handshake")
-			}
-			return
+			return told
 		}
 	}
+	return true
 }
 
 // HoldKey makes a handset of which nothing is known take golden once, so that a

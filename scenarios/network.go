@@ -49,6 +49,8 @@ func (p *Phone) dhcpFaults() []stress {
 		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
 		{name: "no cookie", rules: rules(anew, offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},
 		{name: "the ACK is cut", rules: rules(acked.Do(dhcpd.Truncate{Len: 241}).Once())},
+		{name: "the OFFER is late", rules: rules(anew, offered.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
+		{name: "the OFFER comes three times", rules: rules(anew, offered.Do(dhcpd.Duplicate{Copies: 2}))},
 		{name: "no mask", rules: rules(anew, acked.Do(dhcpd.WithoutOption{Code: 1}), offered.Do(dhcpd.WithoutOption{Code: 1}))},
 		{name: "a router of three bytes", rules: rules(acked.Do(dhcpd.SetOption{Code: 3, Value: "\x01\x02\x03"}))},
 		{name: "options twice", rules: rules(acked.Do(dhcpd.DoubleOption{Code: 3, Second: "\xc0\x00\x02\x63"}))},
@@ -58,34 +60,51 @@ func (p *Phone) dhcpFaults() []stress {
 		{name: "no end", rules: rules(acked.Do(dhcpd.NoEnd{}))},
 		{name: "T1 beyond T2 beyond the lease", rules: rules(acked.Do(dhcpd.LeaseTimes{Lease: 3600, T1: 9000, T2: 7200}))},
 		{name: "T1 and T2 of zero", rules: rules(acked.Do(dhcpd.LeaseTimes{Lease: 3600}).Times(2))},
+		// Last: who has no lease any more does not ask for it again.
+		{name: "a lease of two seconds", rules: rules(acked.Do(dhcpd.LeaseTimes{Lease: 2, T1: 1, T2: 1}))},
 	}
 }
 
 var _ = scenario("ends with one working address, whatever the DHCP server does, and provisions",
-	covers("DHC-02"), over(timeline.TFTP), takes(24),
+	covers("DHC-02"), over(timeline.TFTP), takes(26),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
+		from := phone.run.verb("one address", nil)
 		phone.Survive(ctx, "DHC-02", phone.dhcpFaults())
+		Eventually(ctx, phone.Quiet(from)).Should(ShowCase("DHC-02", "it used the address that it was given, and no other", RegisterFromLease()))
 	})
+
+// shortLease is as short as its times allow: on a real handset T1, T2 and the end
+// are further apart than the minute that RFC 2131 wants between two REQUESTs, in
+// whole seconds on the wire.
+func (p *Phone) shortLease() time.Duration {
+	return max(p.scaled(4*time.Minute).Truncate(3*time.Second), 3*time.Second)
+}
 
 var _ = scenario("renews its lease without a reboot, and comes through the end of one",
 	covers("DHC-03"), over(timeline.TFTP), takes(2),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		user := phone.SetUser()
-		const lease = 4 * time.Second // whole seconds on the wire: T1 is 2 s, T2 3.5 s
+		lease := phone.shortLease()
+		third := uint32(lease / 3 / time.Second)
+		times := fault.On("ACK").In("dhcpd").Do(dhcpd.LeaseTimes{Lease: 3 * third, T1: third, T2: 2 * third})
 		phone.Offer(rig.Offer{TFTP: true, SNTP: true, Lease: lease})
+		phone.Inject(times)
 		boot := phone.PowerCycle(ctx)
 		phone.Reach(ctx, boot.Within(phone.Patience.Boot), phone.RegisteredAs(user), "")
 		up := boot.Within(phone.Patience.Boot).After(phone.RegisteredAs(user))
 
-		Eventually(ctx, up.Within(lease)).Should(ShowCase("DHC-03", "it renews", Fire(timeline.FactKind(timeline.DHCPRequest))))
+		Eventually(ctx, up.Within(lease)).Should(ShowCase("DHC-03", "it renews", Renew()))
 		renewed := up.Within(lease).After(timeline.FactKind(timeline.DHCPRequest))
-		phone.Inject(fault.On("REQUEST").In("dhcpd").Do(dhcpd.Drop{}))
-		Eventually(ctx, renewed.Within(2*lease)).Should(ShowCase("DHC-03", "the lease has ended unanswered: it asks anew", Fire(timeline.FactKind(timeline.DHCPDiscover))))
-		phone.Calm()
-		again := renewed.Within(2 * lease).After(timeline.FactKind(timeline.DHCPDiscover))
+		asks := fault.On("REQUEST").In("dhcpd")
+		phone.Inject(asks.During("renewing").Do(dhcpd.Drop{}))
+		phone.Inject(asks.During("rebinding").From(2).Do(dhcpd.Drop{}))
+		Eventually(ctx, renewed.Within(2*lease)).Should(ShowCase("DHC-03", "its server is silent: it rebinds", Rebind()))
+		Eventually(ctx, renewed.Within(4*lease)).Should(ShowCase("DHC-03", "the lease that it was given then has ended unanswered: it asks anew", BeginAnew()))
+		again := renewed.Within(4 * lease).After(timeline.FactKind(timeline.DHCPDiscover))
 		Eventually(ctx, again.Within(phone.Patience.Boot)).Should(ShowCase("DHC-03", "it has an address again", Fire(timeline.FactKind(timeline.DHCPAck))))
+		phone.Calm()
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("DHC-03", "none of this is a reboot", Reboot()))
 		phone.Offer(rig.Offer{TFTP: true, SNTP: true})
 		phone.Withhold(Global)

@@ -71,6 +71,10 @@ func Decode(name string, args json.RawMessage) (Matcher, error) {
 		return read[askTime](name, args)
 	case "Fire":
 		return read[fire](name, args)
+	case "Renew", "Rebind", "BeginAnew":
+		return read[extend](name, args)
+	case "RegisterFromLease":
+		return read[registerFromLease](name, args)
 	case "RegisterAsOneOf":
 		return read[registerAsOneOf](name, args)
 	case "RebootAtMost":

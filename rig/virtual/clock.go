@@ -14,11 +14,12 @@ const lateParts = 5
 
 // sntpPatience is how long and how often the time is asked for.
 func (h *Handset) sntpPatience() (timeout time.Duration, tries int) {
-	timeout, tries = h.retry(model.SNTPTimeout), h.cfg.Facts.Int(model.SNTPTries)
-	if h.cfg.Defects.Has(defect.LateTimeAcceptsExpired) {
-		return timeout / lateParts, 1
-	}
-	return timeout, tries
+	return h.retry(model.SNTPTimeout), h.cfg.Facts.Int(model.SNTPTries)
+}
+
+// tooLate tells an answer that the clock is not set by (late-time-accepts-expired).
+func (h *Handset) tooLate(after time.Duration) bool {
+	return h.cfg.Defects.Has(defect.LateTimeAcceptsExpired) && after > h.retry(model.SNTPTimeout)/lateParts
 }
 
 // markClock holds the first time that a handset with the defect clock-sticks was

@@ -348,9 +348,7 @@ func (n *network) askTimeOf(ctx context.Context, server netip.Addr) (told bool) 
 	n.mu.Unlock()
 	timeout, tries := n.h.sntpPatience()
 	late := n.h.wait(model.SNTPLateAnswer)
-	if n.h.cfg.Defects.Has(defect.LateTimeAcceptsExpired) {
-		late = 0
-	}
+	asked := time.Now()
 	over := make(chan bool, 2)
 	n.b.task(func() { // ends with an answer, with late, or with the boot
 		answer, err := sntpc.Ask(ctx, sntpc.Config{
@@ -361,9 +359,12 @@ func (n *network) askTimeOf(ctx context.Context, server netip.Addr) (told bool) 
 				over <- false
 			},
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			n.h.log.Warn("no time", "error", err)
-		} else {
+		case n.h.tooLate(time.Since(asked)):
+			n.h.log.Warn("no time: told too late")
+		default:
 			n.setClock(number, server, answer)
 		}
 		over <- err == nil

@@ -110,6 +110,12 @@ func Doc(n Name) string {
 		return "reboots when its lease ends (DHC-03)."
 	case NeverRenews:
 		return "never renews, and keeps the address when the lease has ended (DHC-03)."
+	case RenewsByBroadcast:
+		return "asks all servers for more of its lease at T1, not its own (DHC-03)."
+	case NeverRebinds:
+		return "goes on asking its own server for more of its lease until that has ended (DHC-03)."
+	case KeepsDeclined:
+		return "declines an address that somebody else has, and uses it all the same (DHC-02)."
 	case AsksTimeLate:
 		return "asks for the time only after its first request for a file (TIM-01)."
 	case NoTimeNoCycle:
@@ -165,7 +171,7 @@ func Doc(n Name) string {
 	case AcceptsExpiredUntimed:
 		return "does otherwise than the model's facts say with an expired certificate while it has no time (TLS-05)."
 	case LateTimeAcceptsExpired:
-		return "goes on without the time when the answer is late, and takes an expired certificate then (TLS-04)."
+		return "waits for a late answer with the time, but does not set its clock by it, and takes an expired certificate then (TLS-04)."
 	case NameCheckedOnce:
 		return "checks the server name on the first connection after power only (TLS-03)."
 	case AlwaysChecksName:

@@ -14,6 +14,12 @@ const (
 	LeaseEndReboots Name = "lease-end-reboots"
 	// NeverRenews never renews, and keeps the address when the lease has ended (DHC-03).
 	NeverRenews Name = "never-renews"
+	// RenewsByBroadcast asks all servers for more of its lease at T1, not its own (DHC-03).
+	RenewsByBroadcast Name = "renews-by-broadcast"
+	// NeverRebinds goes on asking its own server for more of its lease until that has ended (DHC-03).
+	NeverRebinds Name = "never-rebinds"
+	// KeepsDeclined declines an address that somebody else has, and uses it all the same (DHC-02).
+	KeepsDeclined Name = "keeps-declined"
 	// AsksTimeLate asks for the time only after its first request for a file (TIM-01).
 	AsksTimeLate Name = "asks-time-late"
 	// NoTimeNoCycle waits without end for the time where there is a time server (TIM-02).
@@ -58,6 +64,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -16,7 +16,7 @@ const (
 	RemembersOfferedURL Name = "remembers-offered-url"
 	// AcceptsExpiredUntimed does otherwise than the model's facts say with an expired certificate while it has no time (TLS-05).
 	AcceptsExpiredUntimed Name = "accepts-expired-untimed"
-	// LateTimeAcceptsExpired goes on without the time when the answer is late, and takes an expired certificate then (TLS-04).
+	// LateTimeAcceptsExpired waits for a late answer with the time, but does not set its clock by it, and takes an expired certificate then (TLS-04).
 	LateTimeAcceptsExpired Name = "late-time-accepts-expired"
 	// NameCheckedOnce checks the server name on the first connection after power only (TLS-03).
 	NameCheckedOnce Name = "name-checked-once"

@@ -322,7 +322,11 @@ func (c *client) bind(ctx context.Context, ack *reply, sent time.Time) (Lease, e
 		m := c.message(dhcpv4.MessageTypeDecline)
 		c.put(m, dhcpv4.OptRequestedIPAddress(asIP(addr)))
 		c.put(m, dhcpv4.OptServerIdentifier(asIP(lease.Server)))
-		return Lease{}, errors.Join(fmt.Errorf("%w: %v by %v", errInUse, addr, by), c.send(c.toServer(m, netip.IPv4Unspecified(), broadcast(), nil)))
+		err := c.send(c.toServer(m, netip.IPv4Unspecified(), broadcast(), nil))
+		if c.Defects.Has(defect.KeepsDeclined) {
+			return lease, err
+		}
+		return Lease{}, errors.Join(fmt.Errorf("%w: %v by %v", errInUse, addr, by), err)
 	}
 	return lease, c.send(arpFrame(c.MAC, addr, addr))
 }
@@ -393,9 +397,17 @@ func (c *client) keep(ctx context.Context, lease Lease) (Lease, error) {
 	case early:
 		return c.confirm(ctx, lease, how)
 	}
-	renewed, err := c.extend(ctx, lease, lease.Rebind, lease.Server, lease.ServerMAC)
+	own, mac := lease.Server, lease.ServerMAC
+	if c.Defects.Has(defect.RenewsByBroadcast) {
+		own, mac = broadcast(), nil
+	}
+	renewed, err := c.extend(ctx, lease, lease.Rebind, own, mac)
 	if errors.Is(err, errSilent) {
-		renewed, err = c.extend(ctx, lease, lease.Ends, broadcast(), nil)
+		anybody, all := broadcast(), net.HardwareAddr(nil)
+		if c.Defects.Has(defect.NeverRebinds) {
+			anybody, all = own, mac
+		}
+		renewed, err = c.extend(ctx, lease, lease.Ends, anybody, all)
 	}
 	if errors.Is(err, errSilent) {
 		return Lease{}, fmt.Errorf("%w: %v of %v", ErrLeaseEnded, lease.Addr, lease.Server)

@@ -239,6 +239,11 @@ func TestDefects(t *testing.T) {
 			defect.Set{defect.IgnoresConflict},
 			nil, generous, taken, "DISCOVER broadcast, REQUEST broadcast, ARP probe, ARP announcement", serverIP,
 		},
+		{
+			"declines an address in use and goes on with it",
+			defect.Set{defect.KeepsDeclined},
+			nil, generous, taken, "DISCOVER broadcast, REQUEST broadcast, ARP probe, DECLINE broadcast", serverIP,
+		},
 		{"takes another server's grant", defect.Set{defect.TakesAnyServer}, nil, func(n int, m *dhcpv4.DHCPv4, s *script) {
 			if m.MessageType() != discover {
 				s.raw(m, leaseIP, append([]byte{53, 1, 5, 54, 4, 192, 0, 2, 9}, append(lease(60), 255)...), nil)
@@ -303,6 +308,9 @@ func TestMaintainOnDemandAndWithDefects(t *testing.T) {
 		{"gives the address up when it is refused", []Again{Renew}, nil, nak, renew, ErrNak},
 		{"goes on although it is refused", []Again{Renew}, defect.Set{defect.IgnoresNAK}, nak, renew + ", " + renew + ", " + renew, nil},
 		{"never renews", nil, defect.Set{defect.NeverRenews}, generous, "", nil},
+		{"asks its server, then all", nil, nil, silent, renew + ", " + reboot, ErrLeaseEnded},
+		{"asks all at T1", nil, defect.Set{defect.RenewsByBroadcast}, silent, reboot + ", " + reboot, ErrLeaseEnded},
+		{"never asks all", nil, defect.Set{defect.NeverRebinds}, silent, renew + ", " + renew, ErrLeaseEnded},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &script{answer: test.answer}
@@ -314,7 +322,7 @@ func TestMaintainOnDemandAndWithDefects(t *testing.T) {
 					again <- a
 				}
 				within := 25 * time.Second // of a T1 of 30 s
-				if test.defects.Has(defect.NeverRenews) {
+				if test.again == nil {
 					within = time.Hour
 				}
 				ctx, cancel := context.WithTimeout(ctx, within)

@@ -110,9 +110,10 @@ var _ = scenario("applies nothing of a file that it cannot decrypt, and loses no
 			if c == Global {
 				want = RegisterWith{User: user, Expires: held.Expires} // its own file is good
 			}
-			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("CFG-04", name, RegisterAsOneOf(want)))
-			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("CFG-04", name+": the cycle goes on", AskInOrder(phone.Own(), phone.Version())))
-			Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("CFG-04", name, Reboot()))
+			quiet := phone.settled(ctx, boot.Within(phone.Patience.Boot))
+			Eventually(ctx, quiet).Should(ShowCase("CFG-04", name, RegisterAsOneOf(want)))
+			Eventually(ctx, quiet).Should(ShowCase("CFG-04", name+": the cycle goes on", AskInOrder(phone.Own(), phone.Version())))
+			Consistently(ctx, quiet).ShouldNot(ShowCase("CFG-04", name, Reboot()))
 			held = phone.held()
 			phone.ServeGolden()
 		}

@@ -3,17 +3,16 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"ip88rig/capture/match"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
 	"ip88rig/rig/fault"
-	"ip88rig/rig/firmware"
 	"ip88rig/rig/httpd"
 	"ip88rig/rig/model"
 	"ip88rig/rig/pki"
@@ -116,9 +115,36 @@ func (p *Phone) Silent(s match.Step) {
 }
 
 // BreakOff lets the transfer of the step's file end after some bytes, each time.
+// Over TFTP that takes a file of more than one block.
 func (p *Phone) BreakOff(s match.Step) {
 	GinkgoHelper()
-	p.Inject(p.silence(s.Files[0], 16))
+	file := s.Files[0]
+	if p.over != timeline.TFTP || !p.lengthen(file) {
+		p.Inject(p.silence(file, 16))
+		return
+	}
+	p.Inject(fault.On("DATA").Of(file).In("tftpd").Behind(1).Do(tftpd.FallSilent{}))
+}
+
+// lengthen makes a file longer than a block by comments; false: it is not served.
+func (p *Phone) lengthen(file string) bool {
+	GinkgoHelper()
+	const bytes = 8 << 10
+	switch {
+	case strings.EqualFold(file, p.lane.Handset.Model.GlobalFile()):
+		p.Pad(Global, bytes)
+	case slices.ContainsFunc(p.ownNames(), func(own string) bool { return strings.EqualFold(own, file) }):
+		p.Pad(Own, bytes)
+	case p.served.version != nil && strings.EqualFold(file, p.lane.Handset.Model.VersionFile()):
+		v, line := *p.served.version, strings.Repeat("-", 60)
+		for len(v.VersionFile) < bytes {
+			v = v.Commented(line)
+		}
+		p.Publish(v)
+	default:
+		return false
+	}
+	return true
 }
 
 func (p *Phone) silence(file string, bytes int64) fault.Rule {
@@ -171,49 +197,6 @@ func (p *Phone) SetBackAsterisked() {
 	}
 	p.SetAsterisked(Global)
 	p.Set(Own, f, value)
-}
-
-// SweepUpgrade is Sweep for faults in an upgrade: what becomes of the handset is
-// seen from the version that it runs.
-func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, golden, next firmware.Version) {
-	GinkgoHelper()
-	points = tried(points, p.run.points())
-	var out []Outcome
-	for _, pt := range points {
-		p.Publish(next)
-		p.Inject(pt.rule)
-		boot := p.PowerCycle(ctx)
-		upgraded := p.shows(next)
-		outcome := Lost
-		switch {
-		case p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) && p.awaits(ctx, p.Quiet(boot), upgraded):
-			outcome = RecoveredItself
-		default:
-			p.Calm()
-			again := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
-			if p.awaits(ctx, again, upgraded) {
-				outcome = RecoveredByRig
-			}
-			Eventually(ctx, again).Should(ShowCase(row, pt.name+": a later whole cycle upgrades", upgraded))
-		}
-		p.Calm()
-		p.lane.Note(fmt.Sprintf("sweep of %s, %s: %s", row, pt.name, outcome))
-		p.Publish(golden)
-		back := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
-		Eventually(ctx, back).Should(ShowCase(row, pt.name+": it comes back", p.shows(golden)))
-		out = append(out, outcome)
-	}
-	p.table(row, points, out)
-	p.RunsGolden()
-}
-
-// shows is what a REGISTER tells of the running version: nothing beyond itself
-// where the model's User-Agent is not known to tell.
-func (p *Phone) shows(v firmware.Version) match.Matcher {
-	if !p.agentTells() {
-		return match.Register()
-	}
-	return match.RegisterWith{Agent: v.Name}
 }
 
 // Notices sends NOTIFY requests of any content and returns the window from there

@@ -60,10 +60,19 @@ func silent(name string) bool {
 	}, name)
 }
 
-// walk reads a statement or an expression, in order.
+// walk reads a statement or an expression, in order; what is deferred comes last.
 func (r reader) walk(n ast.Node) {
+	var deferred []*ast.CallExpr
+	defer func() {
+		for _, call := range slices.Backward(deferred) {
+			r.walk(call)
+		}
+	}()
 	ast.Inspect(n, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.DeferStmt:
+			deferred = append(deferred, n.Call)
+			return false
 		case *ast.RangeStmt:
 			r.table(n)
 			return false
@@ -151,7 +160,7 @@ func (r reader) call(call *ast.CallExpr) bool {
 		r.then(call, sel)
 		return false
 	case name == "cell":
-		r.add("then", "", "`"+r.words(call.Args[len(call.Args)-1])+"`, for each cell")
+		r.cell(call)
 		return true
 	case receiver != nil && receiver.Name == "c" && len(call.Args) == 0 && unicode.IsLower(rune(name[0])):
 		r.add("given", "", "`"+r.text(call.Fun)+"`") // a case brings its own given
@@ -311,6 +320,17 @@ func (r reader) then(call *ast.CallExpr, sel *ast.SelectorExpr) {
 	r.add("then", r.row(show.Args[0]), text)
 }
 
+// cell reads cell(ctx, row, name, window, matcher).
+func (r reader) cell(call *ast.CallExpr) {
+	text := "`" + r.words(call.Args[4]) + "`"
+	row := r.literal(call.Args[1], r.scope)
+	if row == "" { // each cell has its own
+		r.add("then", "", text+", for each cell")
+		return
+	}
+	r.add("then", row, text+r.within(call.Args[3])+r.label(call.Args[2]))
+}
+
 // observe reads Observe(ctx, row, case, window, observation).
 func (r reader) observe(call *ast.CallExpr) {
 	text := "measures `" + r.words(call.Args[len(call.Args)-1]) + "`" + r.within(call.Args[3])
@@ -327,7 +347,7 @@ func (r reader) within(window ast.Expr) string {
 			window = x
 		}
 	}
-	if m := regexp.MustCompile(`Within\(([^()]*)\)$`).FindStringSubmatch(r.plain(window)); m != nil {
+	if m := regexp.MustCompile(`Within\(([^()]*)\)\)*$`).FindStringSubmatch(r.plain(window)); m != nil {
 		return " within " + m[1]
 	}
 	return ""

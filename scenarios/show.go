@@ -113,8 +113,8 @@ func (s *show) text(negated bool) string {
 }
 
 // cell is a judgement that does not end its spec: each cell of a matrix has a
-// verdict of its own.
-func (p *Phone) cell(ctx context.Context, row, name string, w *timeline.Window, m match.Matcher) {
+// verdict of its own. It tells whether the claim holds.
+func (p *Phone) cell(ctx context.Context, row, name string, w *timeline.Window, m match.Matcher) bool {
 	p.run.passPending()
 	s := &show{run: p.run, row: row, name: name, matcher: m}
 	for {
@@ -131,10 +131,11 @@ func (p *Phone) cell(ctx context.Context, row, name string, w *timeline.Window, 
 	}
 	if s.verdict.OK {
 		p.run.judge(s, report.Pass, false, "")
-		return
+		return true
 	}
 	p.run.judge(s, report.Fail, false, s.verdict.Problem)
 	p.badCells = append(p.badCells, s.text(false))
+	return false
 }
 
 // endCells ends the spec if a cell failed.

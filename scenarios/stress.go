@@ -2,9 +2,7 @@ package scenarios
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -53,9 +51,9 @@ func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 		case s.part:
 			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up", Register()))
 		case s.never:
-			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up as it was", RegisterAsOneOf(old)))
+			Eventually(ctx, p.settled(ctx, boot.Within(p.Patience.Upgrade))).Should(ShowCase(row, s.name+": it comes up as it was", RegisterAsOneOf(old)))
 		default:
-			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it comes up, its files whole or not at all", RegisterAsOneOf(old, fresh)))
+			Eventually(ctx, p.settled(ctx, boot.Within(p.Patience.Upgrade))).Should(ShowCase(row, s.name+": it comes up, its files whole or not at all", RegisterAsOneOf(old).Until(fresh)))
 		}
 		if s.fact != nil {
 			w := boot.Within(p.Patience.Upgrade)
@@ -135,87 +133,15 @@ func (p *Phone) Calm() {
 	p.run.spec.calmed = len(p.run.spec.result.Judgements)
 }
 
-// Outcome is what became of a handset under one fault.
-type Outcome string
-
-// The outcomes, from good to bad.
-const (
-	// Unharmed: the cycle did what it was to do.
-	Unharmed Outcome = "unharmed"
-	// RecoveredItself: it did so later, without anybody's help.
-	RecoveredItself Outcome = "recovered by itself"
-	// RecoveredByRig: the rig had to start another cycle.
-	RecoveredByRig Outcome = "recovered by the rig"
-	// Lost: not even that helped.
-	Lost Outcome = "lost"
-)
-
-// point is one value of a sweep.
-type point struct {
-	name string
-	rule fault.Rule
-}
-
-// tried are the points of a sweep that are run: all, or as many as Options say,
-// from both ends.
-func tried[T any](points []T, n int) []T {
-	if n <= 0 || n >= len(points) {
-		return points
-	}
-	out := points[:0:0]
-	for i := range n {
-		out = append(out, points[i*(len(points)-1)/max(n-1, 1)])
-	}
-	return out
-}
-
-// Sweep runs one fault over a range, as one scenario: for each point a line name
-// is changed and the fault put in force, and what becomes of the handset is
-// entered in a table. A handset that is lost fails the row, as does one that
-// holds a file in part.
-func (p *Phone) Sweep(ctx context.Context, row string, points []point) {
+// settled waits until the handset registers, and returns the window in which it
+// shows what it has applied: from the same anchor until it has been quiet. Where
+// it does not register that is the window as it was, closed.
+func (p *Phone) settled(ctx context.Context, w *timeline.Window) *timeline.Window {
 	GinkgoHelper()
-	points = tried(points, p.run.points())
-	out := make([]Outcome, 0, len(points))
-	for _, pt := range points {
-		out = append(out, p.try(ctx, row, pt))
+	if !p.sees(ctx, w, timeline.FactRegistered()) {
+		return w
 	}
-	p.table(row, points, out)
-	p.Good(ctx, row, "the next good cycle")
-}
-
-// table writes a sweep's outcomes down.
-func (p *Phone) table(row string, points []point, out []Outcome) {
-	var b strings.Builder
-	for i, pt := range points {
-		fmt.Fprintf(&b, "%-44s %s\n", pt.name, out[i])
-	}
-	p.run.passPending()
-	p.lane.Note("outcomes of the sweep of " + row + ":\n" + b.String())
-	AddReportEntry("outcomes of "+row, b.String(), ReportEntryVisibilityAlways)
-}
-
-// try is one point of a sweep.
-func (p *Phone) try(ctx context.Context, row string, pt point) Outcome {
-	GinkgoHelper()
-	old, fresh := p.held(), p.SetLine()
-	p.Inject(pt.rule)
-	boot := p.PowerCycle(ctx)
-	up := boot.Within(p.Patience.Boot)
-	if p.sees(ctx, up, timeline.FactRegistered()) {
-		Eventually(ctx, up).Should(ShowCase(row, pt.name+": its files whole or not at all", RegisterAsOneOf(old, fresh)))
-	}
-	p.Calm()
-	// The new line comes at once, on its own, or after one more cycle.
-	if fresh.Judge(boot.View()).OK {
-		return Unharmed
-	}
-	if p.awaits(ctx, p.Quiet(boot), fresh) {
-		return RecoveredItself
-	}
-	again := p.PowerCycle(ctx).Within(p.Patience.Boot)
-	Eventually(ctx, again).Should(ShowCase(row, pt.name+": it is not lost", fresh))
-	return RecoveredByRig
+	return p.Quiet(w)
 }
 
 // sees waits for a fact; a window that closes without it is no failure.
@@ -249,71 +175,4 @@ func (p *Phone) awaits(ctx context.Context, w *timeline.Window, m Matcher) bool 
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}
 	}
-}
-
-// Bisection is how far a handset comes through a range unharmed.
-type Bisection struct {
-	// From is the outcome at the low end, To that at the high one.
-	From, To Outcome
-	// Last is the highest point that is known to leave it unharmed, First the lowest
-	// that is known not to; -1 where there is none.
-	Last, First int
-	// Wide says that --points ended it before the two were next to each other.
-	Wide bool
-}
-
-// Bisect finds the point up to which a handset comes through a range unharmed,
-// trying no more of them than it must, nor than Options say. The points stand in
-// order, from what does the least harm.
-func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisection {
-	GinkgoHelper()
-	var names []point
-	var out []Outcome
-	try := func(i int) Outcome {
-		o := p.try(ctx, row, points[i])
-		names, out = append(names, points[i]), append(out, o)
-		return o
-	}
-	b := bisection(len(points)-1, middles(p.run.Points), try)
-	p.table(row, names, out)
-	p.Good(ctx, row, "the next good cycle")
-	return b
-}
-
-// bisection is Bisect of the points from 0 to high.
-func bisection(high, tries int, try func(int) Outcome) Bisection {
-	b := Bisection{Last: -1, First: -1}
-	b.From, b.To = try(0), try(high)
-	switch {
-	case b.From != Unharmed:
-		b.First = 0
-	case b.To == Unharmed:
-		b.Last = high
-	default:
-		b.Last, b.First = bisect(0, high, tries, func(i int) bool { return try(i) == Unharmed })
-		b.Wide = b.First-b.Last > 1
-	}
-	return b
-}
-
-// middles is how many values between the two ends may be tried where Options
-// bound the points; below 0 is no bound.
-func middles(points int) int {
-	if points <= 0 {
-		return -1
-	}
-	return max(points-2, 0)
-}
-
-// bisect narrows low and high, of which low is like it and high is not, until
-// they are next to each other or so many values were tried; below 0 is no bound.
-func bisect(low, high, tries int, like func(int) bool) (last, first int) {
-	for ; high-low > 1 && tries != 0; tries-- {
-		if middle := low + (high-low)/2; like(middle) {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low, high
 }

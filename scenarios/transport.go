@@ -161,7 +161,7 @@ var _ = scenario("survives an option 160 that is no good URL, keeps its settings
 				phone.Offer(rig.Offer{TFTP: true, SNTP: true, Raw: &c.text})
 			}
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
-			Eventually(ctx, boot).Should(ShowCase("XPT-08", c.name, RegisterAsOneOf(held)))
+			Eventually(ctx, phone.settled(ctx, boot)).Should(ShowCase("XPT-08", c.name, RegisterAsOneOf(held)))
 			phone.Calm()
 		}
 		user := phone.SetUser()

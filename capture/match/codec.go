@@ -76,7 +76,7 @@ func Decode(name string, args json.RawMessage) (Matcher, error) {
 	case "RegisterFromLease":
 		return read[registerFromLease](name, args)
 	case "RegisterAsOneOf":
-		return read[registerAsOneOf](name, args)
+		return read[OneOf](name, args)
 	case "RebootAtMost":
 		return read[rebootAtMost](name, args)
 	case "AskAtMost":

@@ -129,7 +129,7 @@ func matcherCases() map[string]matcherCase {
 			fails: []string{"to ask 192.0.2.1 for the time and get an answer", "but it did not ask."}, negated: []string{"not to ask 192.0.2.1 for the time"},
 		},
 		"RegisterAsOneOf": {
-			m: RegisterAsOneOf(RegisterWith{User: "2001"}, RegisterWith{User: "2002", Expires: 300}), good: events{registered("2002")}, bad: events{registered("2003")},
+			m: RegisterAsOneOf(RegisterWith{User: "2001"}, RegisterWith{User: "2002", Expires: 300}), good: events{registered("2002")}, bad: events{registered("2003")}, closes: true,
 			fails: []string{"to register as 2001, or as 2002 for 300 s", "but it registered as 2003 for 300 s."}, negated: []string{"not to register as 2001, or as 2002 for 300 s"},
 		},
 		"RebootAtMost": {

@@ -10,41 +10,58 @@ import (
 
 // What a handset must do under stress: go on, and not without end.
 
-type registerAsOneOf struct {
+// OneOf is the matcher of RegisterAsOneOf.
+type OneOf struct {
 	Lines []RegisterWith `json:"lines"`
+	End   *RegisterWith  `json:"end,omitempty"`
 }
 
 // RegisterAsOneOf claims that the handset registers in one of these ways and in
-// no other: a file was applied whole or not at all.
-func RegisterAsOneOf(lines ...RegisterWith) Matcher { return registerAsOneOf{Lines: lines} }
+// no other: a file was applied whole or not at all. What is applied late shows
+// late, so it holds once the window has closed.
+func RegisterAsOneOf(lines ...RegisterWith) OneOf { return OneOf{Lines: lines} }
+
+// Until adds the way that ends it: who registers so has applied all there is.
+func (m OneOf) Until(end RegisterWith) OneOf {
+	m.End = &end
+	return m
+}
 
 // Name implements Matcher.
-func (m registerAsOneOf) Name() string { return "RegisterAsOneOf" }
+func (m OneOf) Name() string { return "RegisterAsOneOf" }
 
 // Claim implements Matcher.
-func (m registerAsOneOf) Claim() string {
-	ways := make([]string, len(m.Lines))
-	for i, l := range m.Lines {
+func (m OneOf) Claim() string {
+	lines := m.Lines
+	if m.End != nil {
+		lines = append(slices.Clone(lines), *m.End)
+	}
+	ways := make([]string, len(lines))
+	for i, l := range lines {
 		ways[i] = strings.Join(l.parts(), " ")
 	}
 	return "register " + strings.Join(ways, ", or ")
 }
 
 // Judge implements Matcher.
-func (m registerAsOneOf) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m registerAsOneOf) sealed()                       {}
+func (m OneOf) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m OneOf) sealed()                       {}
 
-func (m registerAsOneOf) judge(v timeline.View) Verdict {
+func (m OneOf) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register"}
 	for _, e := range all(v, timeline.Registered) {
 		vd.Seen = append(vd.Seen, line(e))
-		vd.OK = slices.ContainsFunc(m.Lines, func(l RegisterWith) bool { return l.is(e) })
-		if !vd.OK {
-			vd.Final, vd.Line, vd.Problem = true, len(vd.Seen), fmt.Sprintf("it registered as %s for %s s", e.Fields["sip.From.user"], e.Fields["sip.Expires"])
+		switch {
+		case m.End != nil && m.End.is(e):
+			vd.OK, vd.Final = true, true
+			return vd
+		case !slices.ContainsFunc(m.Lines, func(l RegisterWith) bool { return l.is(e) }):
+			vd.OK, vd.Final = false, true
+			vd.Line, vd.Problem = len(vd.Seen), fmt.Sprintf("it registered as %s for %s s", e.Fields["sip.From.user"], e.Fields["sip.Expires"])
 			return vd
 		}
+		vd.OK, vd.Problem = v.Closed, "it is not yet known whether it registers otherwise"
 	}
-	vd.presence = true
 	return vd
 }
 

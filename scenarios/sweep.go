@@ -1,0 +1,200 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	. "ip88rig/capture/match"
+	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/firmware"
+)
+
+// One fault over a range of values.
+
+// point is one value of a sweep.
+type point struct {
+	name string
+	rule fault.Rule
+}
+
+// tried are the points of a sweep that are run: all, or as many as Options say,
+// from both ends.
+func tried[T any](points []T, n int) []T {
+	if n <= 0 || n >= len(points) {
+		return points
+	}
+	out := points[:0:0]
+	for i := range n {
+		out = append(out, points[i*(len(points)-1)/max(n-1, 1)])
+	}
+	return out
+}
+
+// Sweep runs one fault over a range, as one scenario: for each point a line name
+// is changed and the fault put in force, and what becomes of the handset is
+// entered in a table. At the end a handset that was lost fails the row, as does
+// one that has held a file in part.
+func (p *Phone) Sweep(ctx context.Context, row string, points []point) {
+	GinkgoHelper()
+	points = tried(points, p.run.points())
+	out := make(outcomes, len(points))
+	defer p.table(row, points, out) // also where the spec breaks off
+	begun := len(p.run.spec.result.Judgements)
+	for i, pt := range points {
+		outcome, home := p.try(ctx, row, pt)
+		if !out.enter(i, outcome, home) {
+			break
+		}
+	}
+	p.endCells(len(p.run.spec.result.Judgements) - begun)
+	p.Good(ctx, row, "the next good cycle")
+}
+
+// table writes outcomes down. What is being judged stays so: a spec that has
+// failed comes by here too.
+func (p *Phone) table(row string, points []point, out outcomes) {
+	text := out.table(points)
+	p.lane.Note("outcomes of the sweep of " + row + ":\n" + text)
+	AddReportEntry("outcomes of "+row, text, ReportEntryVisibilityAlways)
+}
+
+// try is one point of a sweep. A handset that is lost is brought home; home tells
+// whether another point can be tried.
+func (p *Phone) try(ctx context.Context, row string, pt point) (out Outcome, home bool) {
+	GinkgoHelper()
+	old, fresh := p.held(), p.SetLine()
+	p.Inject(pt.rule)
+	boot := p.PowerCycle(ctx)
+	unharmed := false
+	if up := boot.Within(p.Patience.Boot); p.sees(ctx, up, timeline.FactRegistered()) {
+		unharmed = fresh.Judge(up.View()).OK
+		p.cell(ctx, row, pt.name+": its files whole or not at all", p.Quiet(boot), RegisterAsOneOf(old).Until(fresh))
+	}
+	p.Calm()
+	// The new line comes at once, on its own, or after one more cycle.
+	switch {
+	case unharmed:
+		return Unharmed, true
+	case p.awaits(ctx, p.Quiet(boot), fresh):
+		return RecoveredItself, true
+	}
+	again := p.PowerCycle(ctx).Within(p.Patience.Boot)
+	if p.cell(ctx, row, pt.name+": it is not lost", again, fresh) {
+		return RecoveredByRig, true
+	}
+	return Lost, p.comeBack(ctx, pt.name)
+}
+
+// comeBack brings a lost handset home, and serves again what was served before.
+func (p *Phone) comeBack(ctx context.Context, name string) bool {
+	GinkgoHelper()
+	was := p.served
+	p.run.verb("go home", "it was lost: "+name)
+	if err := p.home(ctx); err != nil {
+		if ctx.Err() != nil {
+			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
+		}
+		k := &p.run.known
+		k.blocks++
+		k.by, k.lost = "", err.Error()
+		if b, ok := errors.AsType[blockedError](err); ok {
+			k.by, k.lost = b.row, b.reason
+		}
+		p.lane.Note("no more is tried: " + err.Error())
+		return false
+	}
+	p.served = was
+	p.mustPublish()
+	p.Offer(was.offer)
+	return true
+}
+
+// SweepUpgrade is Sweep for faults in an upgrade: what becomes of the handset is
+// seen from the version that it runs.
+func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, golden, next firmware.Version) {
+	GinkgoHelper()
+	points = tried(points, p.run.points())
+	out := make(outcomes, len(points))
+	defer p.table(row, points, out) // also where the spec breaks off
+	begun := len(p.run.spec.result.Judgements)
+	for i, pt := range points {
+		outcome, home := p.tryUpgrade(ctx, row, pt, golden, next)
+		if !out.enter(i, outcome, home) {
+			break
+		}
+	}
+	p.endCells(len(p.run.spec.result.Judgements) - begun)
+	p.RunsGolden()
+}
+
+// tryUpgrade is one point of SweepUpgrade: up under the fault, and down again.
+func (p *Phone) tryUpgrade(ctx context.Context, row string, pt point, golden, next firmware.Version) (out Outcome, home bool) {
+	GinkgoHelper()
+	p.Publish(next)
+	p.Inject(pt.rule)
+	boot := p.PowerCycle(ctx)
+	upgraded := p.shows(next)
+	if p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) && p.awaits(ctx, p.Quiet(boot), upgraded) {
+		out = RecoveredItself
+		if p.inOneCycle(boot.View()) {
+			out = Unharmed
+		}
+	}
+	p.Calm()
+	if out == "" {
+		again := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
+		if !p.cell(ctx, row, pt.name+": a later whole cycle upgrades", again, upgraded) {
+			return Lost, p.comeBack(ctx, pt.name)
+		}
+		out = RecoveredByRig
+	}
+	p.Publish(golden)
+	back := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
+	if !p.cell(ctx, row, pt.name+": it comes back", back, p.shows(golden)) {
+		return Lost, p.comeBack(ctx, pt.name)
+	}
+	return out, true
+}
+
+// inOneCycle tells whether a handset whose power was not cut rebooted after its
+// first cycle: it had asked for the global file once.
+func (p *Phone) inOneCycle(v timeline.View) bool {
+	begins, cycles := timeline.FactAsked(p.Global().Files...), 0
+	for i := range v.Events {
+		switch e := &v.Events[i]; {
+		case e.Kind == timeline.PowerOff:
+			return false
+		case e.Kind == timeline.Rebooted:
+			return cycles == 1
+		case begins.Is(e):
+			cycles++
+		}
+	}
+	return false
+}
+
+// shows is what a REGISTER tells of the running version: nothing beyond itself
+// where the model's User-Agent is not known to tell.
+func (p *Phone) shows(v firmware.Version) Matcher {
+	if !p.agentTells() {
+		return Register()
+	}
+	return RegisterWith{Agent: v.Name}
+}
+
+// Bisect finds the points of a range at which it changes what becomes of a
+// handset, trying no more of them than it must, nor than Options say. The points
+// stand in order, from what does the least harm.
+func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisection {
+	GinkgoHelper()
+	out := make(outcomes, len(points))
+	defer p.table(row, points, out) // also where the spec breaks off
+	begun := len(p.run.spec.result.Judgements)
+	b := bisection(out, middles(p.run.Points), func(i int) (Outcome, bool) { return p.try(ctx, row, points[i]) })
+	p.endCells(len(p.run.spec.result.Judgements) - begun)
+	p.Good(ctx, row, "the next good cycle")
+	return b
+}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,26 +22,38 @@ import (
 
 // NET: the transports under stress.
 
+// loseAnswer loses the handset's answer to a block: in lock-step the next frame
+// of TFTP that comes from it.
+func loseAnswer(block fault.Rule, phase string) []fault.Rule {
+	answer := fault.On(impair.FromHandset).In("wire").Of("TFTP").During(phase)
+	return rules(block.Do(impair.Phase{Name: phase}).Once(), answer.Do(impair.Lose{}).Once())
+}
+
 // tftpFaults are what a bad network or server does to TFTP. What RFC 1350 wants
 // a client to get over must end with the whole file.
 func (p *Phone) tftpFaults() []stress {
 	own := p.Own().Files[0]
 	data, oack := fault.On("DATA").Of(own), fault.On("OACK").Of(own)
-	second := data.During("block 2")
+	second, seventh := data.During("block 2"), data.During("block 7")
 	error5 := timeline.Fact{Name: "answered with ERROR 5", Kinds: []timeline.Kind{timeline.TFTPError}, Status: 5}
 	cases := []stress{
 		{name: "a block is lost", whole: true, rules: rules(second.Do(tftpd.Drop{}).Once())},
 		{name: "the OACK is lost", whole: true, rules: rules(oack.Do(tftpd.Drop{}).Once())},
-		{name: "an ACK is lost", whole: true, rules: rules(fault.On(impair.FromHandset).In("wire").Of("TFTP").From(4).Do(impair.Lose{}).Once())},
+		{name: "the OACK comes twice", whole: true, rules: rules(oack.Do(tftpd.Duplicate{Copies: 1}).Once())},
+		{name: "an ACK is lost", whole: true, rules: loseAnswer(second, "block 2 of its own file")},
 		{name: "a block is late", whole: true, rules: rules(second.Do(tftpd.Delay{By: p.scaled(2 * time.Second)}).Once())},
 		{name: "each block comes twice", whole: true, rules: rules(data.Do(tftpd.Duplicate{Copies: 1})), once: own},
 		{name: "each block comes twice from a careless server", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.Careless{}), fault.On(impair.ToHandset).In("wire").Of("TFTP").Do(impair.Duplicate{Copies: 1})), once: own},
 		{name: "two blocks in the wrong order", whole: true, rules: rules(second.Do(tftpd.Swap{}).Once())},
 		{name: "a block from another port besides", whole: true, rules: rules(second.Do(tftpd.FromOtherPort{Besides: true}).Once()), fact: &error5},
+		{name: "a block from another address besides", whole: true, rules: rules(second.Do(tftpd.FromOtherAddress{Besides: true}).Once())},
 		{name: "a block of the wrong number", rules: rules(second.Do(tftpd.BlockNumber{By: 7}).Once())},
-		{name: "a damaged block", part: true, rules: rules(second.Do(tftpd.FlipBit{Byte: 20, Bit: 3}).Once())},
+		{name: "a damaged block", part: true, rules: rules(seventh.Do(tftpd.FlipBit{Byte: 20, Bit: 3}).Once())},
+		{name: "a block cut short", part: true, rules: rules(seventh.Do(tftpd.Resize{To: 100}))},
+		{name: "a damaged OACK", rules: rules(oack.Do(tftpd.FlipBit{Byte: 2, Bit: 3}).Once())},
 		{name: "options refused", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.RefuseOptions{}))},
 		{name: "options ignored", whole: true, rules: rules(fault.On(own).In("tftpd").Do(tftpd.IgnoreOptions{}))},
+		{name: "an option that nobody knows", rules: rules(oack.Do(tftpd.Offer{Options: "rig88=1"}).Once())},
 		{name: "a block size that was not asked for", rules: rules(oack.Do(tftpd.Offer{Options: "blksize=65464"}))},
 		{name: "a block size of zero", rules: rules(oack.Do(tftpd.Offer{Options: "blksize=0"}))},
 		{name: "a size that is a lie", rules: rules(oack.Do(tftpd.LieAboutSize{By: -100}))},
@@ -58,7 +71,7 @@ func (p *Phone) tftpFaults() []stress {
 }
 
 var _ = scenario("gets its files over a bad TFTP transfer, whole or not at all",
-	covers("NET-01"), over(timeline.TFTP), takes(30),
+	covers("NET-01"), over(timeline.TFTP), takes(34),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Pad(Own, 16<<10)
@@ -80,51 +93,110 @@ var _ = scenario("gets a file of more than 65,535 blocks over TFTP",
 		phone.Calm()
 	})
 
-// wirePoints are the values of NET-03's range that this depth tries.
+// stage is a place in the cycle at which something may happen to the link.
+type stage struct {
+	name string
+	at   fault.Rule
+}
+
+// stages are those of a cycle, in their order but for the last, the one that
+// leaves a part of a file. Names are asked for over HTTP and HTTPS alone.
+func (p *Phone) stages() []stage {
+	global, own, version := p.Global().Files[0], p.Own().Files[0], p.Version().Files[0]
+	list := []stage{
+		{"while it asks for its address", fault.On("REQUEST").In("dhcpd")},
+		{"while it asks for the time", fault.On("SNTP").In("sntpd")},
+	}
+	if p.over != timeline.TFTP {
+		list = append(list, stage{"while it asks for its server's name", fault.On("A").In("dnsd")})
+	}
+	if p.over == timeline.HTTPS {
+		list = append(list, stage{"in the handshake", fault.On("ServerHelloDone").In("httpd")})
+	}
+	return append(list,
+		stage{"before the global file", fault.On(global)},
+		stage{"before its own file", fault.On(own)},
+		stage{"at the version file", fault.On(version)},
+		stage{"behind the version file", fault.On("done").Of(version)},
+		stage{"while it registers", fault.On("REGISTER").In("sipd")},
+		stage{"in its own file", fault.On(own).Behind(16 << 10)},
+	)
+}
+
+// tellingStages are the stages that a transport adds to those of TFTP, which is
+// the most delicate, and the one that leaves a part of a file.
+func (p *Phone) tellingStages() []stage {
+	own := map[timeline.Transport]string{timeline.HTTP: "while it asks for its server's name", timeline.HTTPS: "in the handshake"}
+	if p.over == timeline.TFTP {
+		return p.stages()
+	}
+	return slices.DeleteFunc(p.stages(), func(s stage) bool { return s.name != own[p.over] && s.name != "in its own file" })
+}
+
+// linkDowns are how long the link is down at a stage: to leave a part of a file it
+// must outlast who waits.
+func (s stage) linkDowns() []time.Duration {
+	if strings.HasPrefix(s.name, "in ") {
+		return []time.Duration{5 * time.Minute}
+	}
+	return []time.Duration{time.Second, 5 * time.Minute}
+}
+
+// wirePoints are the values of NET-03's range that this depth tries. The wire is
+// the same over HTTP and HTTPS, but TCP has its own ways to get over it.
 func (p *Phone) wirePoints() []point {
 	var out []point
 	both := fault.On("*").In("wire")
-	seed := uint64(p.run.Seed) //nolint:gosec // any number will do
-	for _, percent := range []int{1, 5, 15} {
-		// Counted, so that it comes to pass in a short cycle too.
-		out = append(out, point{fmt.Sprintf("loss %d %%", percent), both.Do(impair.Lose{Pattern: lossy(percent)})})
-	}
-	out = append(out, point{"loss 30 % by chance", both.Do(impair.Lose{Percent: 30, Seed: seed})})
-	for _, d := range []time.Duration{100 * time.Millisecond, 2 * time.Second} {
-		out = append(out, point{"delay " + d.String(), both.Do(impair.Delay{D: p.scaled(d)})})
-	}
-	out = append(out,
-		point{"jitter 200ms", both.Do(impair.Delay{D: p.scaled(200 * time.Millisecond), Jitter: p.scaled(200 * time.Millisecond), Seed: seed})},
-		point{"bursts", both.Do(impair.Burst{Enter: 20, Leave: 40, Bad: 80, Seed: seed})},
-		point{"every frame twice", both.Do(impair.Duplicate{Copies: 1})},
-		point{"each 5th frame late", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)})},
-		point{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed})},
-		point{"64 kB/s", both.Do(impair.Limit{BytesPerSecond: 64_000})},
-	)
-	for _, stage := range []struct{ name, file string }{
-		{"before the global file", p.Global().Files[0]},
-		{"before its own file", p.Own().Files[0]},
-		{"at the version file", p.Version().Files[0]},
-	} {
-		for _, d := range []time.Duration{time.Second, 5 * time.Minute} {
-			out = append(out, point{"link down for " + d.String() + " " + stage.name, fault.On(stage.file).Do(impair.LinkDown{For: p.scaled(d)}).Once()})
+	bad := func(name string, e fault.Effect, also ...timeline.Transport) {
+		if p.over == timeline.TFTP || slices.Contains(also, p.over) {
+			out = append(out, point{name, both.Do(e)})
 		}
 	}
-	// Last, because it is the one that leaves a part of a file.
-	inside := fault.On(p.Own().Files[0]).Behind(16 << 10).Do(impair.LinkDown{For: p.scaled(5 * time.Minute)}).Once()
-	return append(out, point{"link down for 5m0s in its own file", inside})
+	seed := uint64(p.run.Seed) //nolint:gosec // any number will do
+	// Counted, so that it comes to pass in a short cycle too.
+	bad("loss 1 %", impair.Lose{Pattern: lossy(1)}, timeline.HTTP, timeline.HTTPS)
+	bad("loss 5 %", impair.Lose{Pattern: lossy(5)})
+	bad("loss 15 %", impair.Lose{Pattern: lossy(15)})
+	bad("loss 30 % by chance", impair.Lose{Percent: 30, Seed: seed}, timeline.HTTP)
+	bad("delay 100ms", impair.Delay{D: p.scaled(100 * time.Millisecond)})
+	bad("delay 2s", impair.Delay{D: p.scaled(2 * time.Second)}, timeline.HTTP, timeline.HTTPS)
+	bad("jitter 200ms", impair.Delay{D: p.scaled(200 * time.Millisecond), Jitter: p.scaled(200 * time.Millisecond), Seed: seed})
+	bad("bursts", impair.Burst{Enter: 20, Leave: 40, Bad: 80, Seed: seed}, timeline.HTTP)
+	bad("every frame twice", impair.Duplicate{Copies: 1}, timeline.HTTPS)
+	bad("each 5th frame late", impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)}, timeline.HTTP, timeline.HTTPS)
+	bad("5 % damaged", impair.Corrupt{Pattern: lossy(5), Seed: seed}, timeline.HTTP)
+	bad("64 kB/s", impair.Limit{BytesPerSecond: 64_000})
+	for _, s := range p.tellingStages() {
+		for _, d := range s.linkDowns() {
+			out = append(out, point{"link down for " + d.String() + " " + s.name, s.at.Do(impair.LinkDown{For: p.scaled(d)}).Once()})
+		}
+	}
+	return out
 }
 
 var _ = scenario("comes through a bad wire with each file whole or not at all",
-	covers("NET-03"), anyTransport(), takes(34),
+	covers("NET-03"), anyTransport(), takes(46),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Pad(Own, 32<<10)
-		points := phone.wirePoints()
-		if phone.over != timeline.TFTP {
-			points = append(every(points, 5), points[len(points)-1]) // the wire is the same, and TFTP is the most delicate
-		}
-		phone.Sweep(ctx, "NET-03", points)
+		phone.Sweep(ctx, "NET-03", phone.wirePoints())
+	})
+
+var _ = scenario("takes software over a bad wire whole or not at all",
+	covers("NET-03"), over(timeline.TFTP), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		image := next.Files[0].Name
+		phone.Publish(next)
+		// With its checksum put right on the way, as a bad bridge does.
+		phone.Inject(fault.On("DATA").Of(image).During("block 20").Do(tftpd.FlipBit{Byte: 400, Bit: 3}))
+		phone.upgradeStopped(ctx, "NET-03", image+" damaged on the way", phone.PowerCycle(ctx), golden, next)
+		both, seed := fault.On("*").In("wire"), uint64(phone.run.Seed) //nolint:gosec // any number will do
+		phone.SweepUpgrade(ctx, "NET-03", []point{
+			{"loss 15 %", both.Do(impair.Lose{Pattern: lossy(15)})},
+			{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed})},
+		}, golden, next)
 	})
 
 // lossy is a pattern of 100 frames that loses so many of them, from the eighth on.
@@ -213,11 +285,17 @@ var _ = scenario("gets over a silence of its server in the middle of a file, as 
 		}
 	})
 
+// length is how many bytes of a configuration file are served, unless it is
+// encrypted or raw.
+func (p *Phone) length(c Config) int64 {
+	return int64(len(padded(p.served.files[c].Bytes(), p.served.padding[c])))
+}
+
 // httpFaults are what a bad server does to HTTP.
 func (p *Phone) httpFaults() []stress {
 	own := p.Own().Files[0]
 	on := fault.On(own).In("httpd")
-	half := int64(6 << 10)
+	half, end := int64(6<<10), p.length(Own)-10
 	cases := []stress{
 		{name: "reset in the middle", rules: rules(on.Do(httpd.Reset{AfterBytes: half}))},
 		{name: "promises 100 bytes more", rules: rules(on.Do(httpd.Length{By: 100}))},
@@ -229,12 +307,23 @@ func (p *Phone) httpFaults() []stress {
 		{name: "reset at once", never: true, rules: rules(on.Do(httpd.Reset{}))},
 		{name: "silence in the head", never: true, rules: rules(on.Do(httpd.FallSilent{HeadBytes: 20}))},
 		{name: "closed at once", never: true, rules: rules(on.Do(httpd.Close{}))},
+		{name: "reset in the head", never: true, rules: rules(on.Do(httpd.Reset{HeadBytes: 20}))},
+		{name: "reset after the first byte", rules: rules(on.Do(httpd.Reset{AfterBytes: 1}))},
+		{name: "reset near the end", rules: rules(on.Do(httpd.Reset{AfterBytes: end}))},
+		{name: "closed in the head", never: true, rules: rules(on.Do(httpd.Close{HeadBytes: 20}))},
+		{name: "closed near the end", rules: rules(on.Do(httpd.Close{AfterBytes: end}))},
+		{name: "silence near the end", rules: rules(on.Do(httpd.FallSilent{AfterBytes: end}))},
+		{name: "a kept connection that is closed as the next request comes", rules: rules(on.Do(httpd.Close{}).Once())},
 		{name: "promises 100 bytes more and waits", rules: rules(on.Do(httpd.Length{By: 100, Hold: true}))},
 		{name: "promises 100 bytes fewer", part: true, rules: rules(on.Do(httpd.Length{By: -100}))},
 		{name: "a length that is no number", rules: rules(on.Do(httpd.LengthAs{Text: "abc"}))},
 		{name: "no length", whole: true, rules: rules(on.Do(httpd.NoLength{}))},
 		{name: "in chunks", whole: true, rules: rules(on.Do(httpd.Chunked{Size: 1000}))},
 		{name: "in chunks without the last", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkNoLast}))},
+		{name: "in chunks, one shorter than it says", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkTooShort}))},
+		{name: "two lengths", rules: rules(on.Do(httpd.LengthTwice{By: -100}))},
+		{name: "a byte that is damaged", part: true, rules: rules(on.Do(httpd.Corrupt{Offset: half}))},
+		{name: "another file's content", part: true, rules: rules(on.Do(httpd.WrongFile{Name: p.Global().Files[0]}))},
 		{name: "in chunks with a bad size", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkBadSize}))},
 		{name: "HTTP/1.0", whole: true, rules: rules(on.Do(httpd.Version{Name: "HTTP/1.0"}))},
 		{name: "a connection that closes", whole: true, rules: rules(on.Do(httpd.Persistence{Say: "close", Close: true}))},
@@ -257,10 +346,11 @@ func (p *Phone) httpFaults() []stress {
 }
 
 var _ = scenario("gets its files from a bad HTTP server, whole or not at all",
-	covers("NET-02"), over(timeline.HTTP, timeline.HTTPS), takes(34),
+	covers("NET-02"), over(timeline.HTTP, timeline.HTTPS), takes(46),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Pad(Own, 12<<10)
+		phone.SetLine() // as long as the ones to come
 		cases := phone.httpFaults()
 		if phone.over == timeline.HTTPS {
 			cases = every(cases, 3) // the same server, in a tunnel
@@ -269,7 +359,7 @@ var _ = scenario("gets its files from a bad HTTP server, whole or not at all",
 	})
 
 var _ = scenario("comes through a handshake that goes wrong, and provisions at the next good cycle",
-	covers("TLS-12"), over(timeline.HTTPS), takes(14),
+	covers("TLS-12"), over(timeline.HTTPS), takes(17),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		hello := fault.On("ClientHello").In("httpd")
@@ -284,8 +374,11 @@ var _ = scenario("comes through a handshake that goes wrong, and provisions at t
 			{name: "alert handshake_failure", never: true, rules: rules(hello.Do(httpd.Alert{Description: 40}))},
 			{name: "close_notify", never: true, rules: rules(hello.Do(httpd.Alert{Level: 1}))},
 			{name: "alert internal_error", never: true, rules: rules(at("ServerHello").Do(httpd.Alert{Description: 80}))},
+			{name: "alert in the place of the last flight", never: true, rules: rules(at("Finished").Do(httpd.Alert{Description: 80}))},
+			{name: "a warning, and on", rules: rules(hello.Do(httpd.Alert{Level: 1, Description: 112, Proceed: true}))},
 			{name: "slow bytes", rules: rules(hello.Do(httpd.Trickle{Bytes: 40, Every: phone.scaled(time.Second)}))},
-			{name: "another certificate on the second connection", rules: rules(hello.From(2).Do(httpd.Present{Label: pki.WrongName.String()}), fault.On(phone.Global().Files[0]).In("httpd").Do(httpd.Persistence{Say: "close", Close: true}))},
+			{name: "another certificate on the second connection", never: true, rules: rules(hello.From(2).Do(httpd.Present{Label: pki.WrongName.String()}), fault.On(phone.Global().Files[0]).In("httpd").Do(httpd.Persistence{Say: "close", Close: true}))},
+			{name: "3DES alone", rules: rules(hello.Do(httpd.Suites{Names: "TLS_RSA_WITH_3DES_EDE_CBC_SHA"}))},
 			{name: "TLS 1.0 alone", rules: rules(hello.Do(httpd.Versions{Min: tls.VersionTLS10, Max: tls.VersionTLS10}))},
 		})
 	})

@@ -192,7 +192,7 @@ var _ = scenario("takes software over a bad wire whole or not at all",
 		// With its checksum put right on the way, as a bad bridge does.
 		phone.Inject(fault.On("DATA").Of(image).During("block 20").Do(tftpd.FlipBit{Byte: 400, Bit: 3}))
 		phone.upgradeStopped(ctx, "NET-03", image+" damaged on the way", phone.PowerCycle(ctx), golden, next)
-		both, seed := fault.On("*").In("wire"), uint64(phone.run.Seed) //nolint:gosec // any number will do
+		both, seed := fault.On("*").In("wire"), uint64(phone.run.Seed)
 		phone.SweepUpgrade(ctx, "NET-03", []point{
 			{"loss 15 %", both.Do(impair.Lose{Pattern: lossy(15)})},
 			{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed})},

@@ -158,7 +158,8 @@ func (c *conn) SetLinger(sec int) error {
 
 // Drain waits until the other side has acknowledged all that was written, so
 // that a reset cuts nothing off which was said to be sent. The error is
-// os.ErrDeadlineExceeded when it is not so at the deadline. Nothing may be
+// os.ErrDeadlineExceeded when it is not so at the deadline, net.ErrClosed when
+// the connection was broken or closed, and nobody knows any more. Nothing may be
 // written meanwhile.
 func (c *conn) Drain(until time.Time) error {
 	// The stack tells nobody how much is left, but whether there is room: with a
@@ -172,7 +173,13 @@ func (c *conn) Drain(until time.Time) error {
 	for {
 		options.SetSendBufferSize(1, false)
 		if c.ep.Readiness(waiter.WritableEvents) != 0 {
-			return nil
+			// There is room in one that is broken, too.
+			switch tcp.EndpointState(c.ep.State()) {
+			case tcp.StateError, tcp.StateClose:
+				return net.ErrClosed
+			default:
+				return nil
+			}
 		}
 		select {
 		case <-left.C:

@@ -121,6 +121,22 @@ func TestDrainTellsWhatWasNotTaken(t *testing.T) {
 	}
 }
 
+func TestDrainTellsThatTheConnectionIsBroken(t *testing.T) {
+	server, client, _ := pair(t, wire.NewSwitch(), &ends{})
+	if err := client.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 1)); err == nil {
+		t.Fatal("read from a connection that was reset")
+	}
+	if err := server.Drain(time.Now().Add(20 * time.Second)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("drained, %v, though the connection is broken", err)
+	}
+}
+
 func TestADialledConnectionCanBeReset(t *testing.T) {
 	server, client, _ := pair(t, wire.NewSwitch(), &ends{})
 	if err := client.SetLinger(0); err != nil {

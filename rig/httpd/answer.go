@@ -199,6 +199,14 @@ func (c *conn) lookup(r *request) answer {
 	}
 }
 
+// sends tells how much of the body is to go out.
+func (x *exchange) sends() int64 {
+	if x.r.Method == http.MethodHead {
+		return 0
+	}
+	return int64(len(x.a.body))
+}
+
 // head is the answer's head, in the version of the request: a client of
 // HTTP/1.0 may know no other (RFC 9110, 6.2).
 func (x *exchange) head() []byte {
@@ -211,6 +219,17 @@ func (x *exchange) head() []byte {
 	if a.statusLine != nil {
 		first = *a.statusLine
 	}
+	lines := x.lines()
+	if a.edit != nil {
+		lines = a.edit(lines)
+	}
+	end := orElse(a.lineEnd, "\r\n")
+	return fmt.Appendf(slices.Clip(a.before), "%s%s%s%s%s%s", first, end, strings.Join(lines, end), end, a.tail, end)
+}
+
+// lines are those of the head, as they are before an edit.
+func (x *exchange) lines() []string {
+	a := x.a
 	lines := []string{"Date: " + x.c.srv.cfg.Now().UTC().Format(http.TimeFormat), "Server: ip88rig"}
 	lines = append(lines, a.lines...)
 	switch {
@@ -231,11 +250,7 @@ func (x *exchange) head() []byte {
 	case !x.r.ProtoAtLeast(1, 1):
 		lines = append(lines, "Connection: keep-alive")
 	}
-	if a.edit != nil {
-		lines = a.edit(lines)
-	}
-	end := orElse(a.lineEnd, "\r\n")
-	return fmt.Appendf(slices.Clip(a.before), "%s%s%s%s%s%s", first, end, strings.Join(lines, end), end, a.tail, end)
+	return lines
 }
 
 // send writes the answer, or as much of it as its departure allows. It returns
@@ -256,9 +271,7 @@ func (c *conn) send(done <-chan struct{}, x *exchange) (ok bool, why string) {
 		if !a.cut.nothing() && !a.bare {
 			e := c.event(timeline.HTTPResponse)
 			e.Message, e.File, e.Status = x.r.Method, x.r.file, a.status
-			if x.r.Method != http.MethodHead {
-				e.Bytes = int64(len(a.body))
-			}
+			e.Bytes = x.sends()
 			c.srv.cfg.Record(e)
 		}
 		s := &stream{c: c, x: x, done: done, pace: a.pace, sum: sha256.New()}
@@ -299,13 +312,13 @@ func (c *conn) sent(x *exchange, s *stream) (ok bool, why string) {
 	case s.then != nil:
 		return false, s.then()
 	}
-	if !file || !whole || c.srv.cfg.Faults.Empty() {
+	done := fault.Point{Message: "done", File: x.r.named(), Phase: "done", Bytes: s.bytes, Within: true}
+	if !file || !whole || !s.reaches(done) {
 		return true, ""
 	}
-	c.drain()
-	e := c.fault(fault.Point{Message: "done", File: x.r.named(), Phase: "done", Bytes: s.bytes, Within: true}, func(e Effect) bool {
+	e := c.fault(done, func(e Effect) bool {
 		i, ok := e.(interrupting)
-		return ok && i.within()
+		return ok && i.within(true)
 	})
 	if e, ok := e.(interrupting); ok {
 		e.interrupt(s)
@@ -362,6 +375,7 @@ type stream struct {
 	effect Effect        // what interrupted it
 	then   func() string // how the connection ends in the middle; nil: it does not
 	broken bool          // by then
+	stuck  bool          // no place behind is reached
 }
 
 // run writes head and body.
@@ -412,14 +426,26 @@ func (s *stream) run() {
 	s.all = s.err == nil
 }
 
+// reaches tells whether p is a place that a rule waits for, and the handset is
+// there: it has acknowledged all that was written before.
+func (s *stream) reaches(p fault.Point) bool {
+	p.Service = by
+	if s.stuck || !s.c.srv.cfg.Faults.Awaits(p) {
+		return false
+	}
+	s.stuck = !s.c.drain()
+	return !s.stuck
+}
+
 // point asks for a fault in the middle of a file.
 func (s *stream) point() {
-	if !s.x.a.isFile {
+	p := fault.Point{Message: "body", File: s.x.r.named(), Phase: "body", Bytes: s.bytes, Within: true}
+	if !s.x.a.isFile || !s.reaches(p) {
 		return
 	}
-	e := s.c.fault(fault.Point{Message: "body", File: s.x.r.named(), Phase: "body", Bytes: s.bytes, Within: true}, func(e Effect) bool {
+	e := s.c.fault(p, func(e Effect) bool {
 		i, ok := e.(interrupting)
-		return ok && i.within()
+		return ok && i.within(false)
 	})
 	if i, ok := e.(interrupting); ok {
 		s.effect = e

@@ -57,8 +57,9 @@ type gate struct {
 }
 
 type nonce struct {
-	last uint64 // nc of the last request
-	uses int
+	last  uint64 // nc of the last request
+	uses  int
+	stale bool // as was said
 	// asked and offer are what it was given out with; nil: what Auth says.
 	asked *ask
 	offer offer
@@ -290,7 +291,7 @@ func (g *gate) count(a Auth, p map[string]string, hasQOP, right bool) (problems 
 			last = nc
 		}
 	}
-	if a.NonceUses > 0 && n.uses >= a.NonceUses {
+	if n.stale || a.NonceUses > 0 && n.uses >= a.NonceUses {
 		problems = append(problems, nonceStale)
 	}
 	if right {
@@ -369,6 +370,13 @@ func (g *gate) next(n *nonce) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.fresh(n.asked, n.offer)
+}
+
+// spend makes n stale for good.
+func (g *gate) spend(n *nonce) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n.stale = true
 }
 
 // used tells how often n was.

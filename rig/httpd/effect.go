@@ -38,8 +38,9 @@ type challenging interface {
 // interrupting is an effect on a body of which a part was sent.
 type interrupting interface {
 	Effect
-	// within tells whether it can be done at such a place.
-	within() bool
+	// within tells whether it can be done at such a place; done: nothing of the
+	// body is left.
+	within(done bool) bool
 	// interrupt says how the body goes on.
 	interrupt(s *stream)
 }
@@ -47,8 +48,9 @@ type interrupting interface {
 // shaking is an effect on a TLS handshake.
 type shaking interface {
 	Effect
-	// at tells whether it can be done at this place of the handshake.
-	at(p place) bool
+	// at tells whether it can be done at this place of the handshake, of which
+	// flight is about to be sent; nil: none is.
+	at(p place, flight []byte) bool
 	// shake does it, and says what goes out in place of the flight.
 	shake(f *flights, p place, flight []byte) outcome
 }

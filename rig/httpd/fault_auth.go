@@ -8,11 +8,13 @@ import (
 )
 
 // Stale takes right digest credentials for stale: it asks again with a new nonce
-// and stale=true (RFC 7616, 3.3).
+// and stale=true (RFC 7616, 3.3). The old nonce stays stale, also where the rule
+// applies no more.
 type Stale struct{}
 
 // AskAgain asks again though the credentials were right, with a new nonce and
-// without saying why: without a bound, a loop of 401.
+// without saying why: without a bound, a loop of 401. Nothing is said of the old
+// nonce, which stays good.
 type AskAgain struct{}
 
 // NonceOnce lets a nonce be used once: the request that uses it again is asked
@@ -160,6 +162,9 @@ func (x *exchange) askAgain(stale bool) {
 		again := *n.asked
 		again.stale = stale
 		x.asked = &again
+	}
+	if n := x.verdict.nonce; n != nil && stale {
+		x.c.srv.gate.spend(n)
 	}
 	x.a = text(http.StatusUnauthorized)
 }

@@ -1,7 +1,9 @@
 package httpd
 
 import (
+	"bufio"
 	"io"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -164,6 +166,72 @@ func TestANonceThatIsGoodOnce(t *testing.T) {
 		if got := outcomes(j); !slices.Equal(got, want) || stale != (out == config) || code != 0 {
 			t.Errorf("stale %t: %q, %q, %d", stale, got, out, code)
 		}
+	}
+}
+
+func TestANonceThatWasCalledStaleStaysSo(t *testing.T) {
+	t.Parallel()
+	auth := digest(true)
+	for name, c := range map[string]struct {
+		effect Effect
+		want   []string // of the answers to the same nonce
+	}{
+		"stale":       {Stale{}, []string{"401 stale", "401 stale", "401 stale"}},
+		"once":        {NonceOnce{Stale: true}, []string{"200", "401 stale", "401 stale"}},
+		"asked again": {AskAgain{}, []string{"401", "200", "200"}}, // nothing was said of the nonce
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := func(string, netip.AddrPort) ([]byte, error) { return []byte(config), nil }
+			addr, _ := faulty(t, Config{Auth: func(string) Auth { return auth }, Lookup: file}, fault.On("a").Do(c.effect).Once())
+			client := dial(t, addr)
+			br := bufio.NewReader(client)
+			request := func(authorization string) (status int, challenge string) {
+				if _, err := io.WriteString(client, "GET /a?b=c HTTP/1.1\r\nHost: a\r\n"+authorization+"\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.ReadResponse(br, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				return resp.StatusCode, resp.Header.Get("WWW-Authenticate")
+			}
+			nonce := func(challenge string) string {
+				_, after, _ := strings.Cut(challenge, `nonce="`)
+				id, _, _ := strings.Cut(after, `"`)
+				return id
+			}
+			with := func(nonce, nc string) (status int, challenge string) {
+				return request("Authorization: " + answerTo(nonce, auth, map[string]string{"nc": nc}) + "\r\n")
+			}
+			_, challenge := request("")
+			old, last := nonce(challenge), nonce(challenge)
+			var got []string
+			for _, nc := range []string{"00000001", "00000002", "00000003"} {
+				status, challenge := with(old, nc)
+				s := strconv.Itoa(status)
+				if strings.HasSuffix(challenge, ", stale=true") {
+					s += " stale"
+				}
+				if id := nonce(challenge); id != "" {
+					if id == last {
+						t.Errorf("nonce %q is given out again", id)
+					}
+					last = id
+				}
+				got = append(got, s)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if status, _ := with(last, "00000009"); status != http.StatusOK {
+				t.Errorf("the last nonce: %d", status)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package httpd
 import (
 	"fmt"
 	"iter"
+	"net/http"
 )
 
 // ChunkFlaw is what is wrong with a body in chunks.
@@ -20,7 +21,8 @@ const (
 	ChunkNoLast ChunkFlaw = "no last chunk"
 	// ChunkTooShort: the first chunk holds a byte less than it says.
 	ChunkTooShort ChunkFlaw = "a chunk that is shorter than it says"
-	// ChunkTooLong: the first chunk holds a byte more than it says.
+	// ChunkTooLong: the first chunk holds a byte more than it says; it holds two
+	// or more, because one that says 0 is the last.
 	ChunkTooLong ChunkFlaw = "a chunk that is longer than it says"
 	// ChunkHuge: the first chunk says a size that no 64 bits hold.
 	ChunkHuge ChunkFlaw = "a chunk size of 17 digits"
@@ -51,7 +53,12 @@ func (e Chunked) check() error {
 		return fmt.Errorf("chunks of %d bytes", e.Size)
 	}
 	switch e.Flaw {
-	case ChunkRight, ChunkBadSize, ChunkNoLast, ChunkTooShort, ChunkTooLong, ChunkHuge, ChunkAndLength:
+	case ChunkTooLong:
+		if e.Size == 1 {
+			return fmt.Errorf("a chunk of 1 byte that says 0 is the last one, not %s", e.Flaw)
+		}
+		return nil
+	case ChunkRight, ChunkBadSize, ChunkNoLast, ChunkTooShort, ChunkHuge, ChunkAndLength:
 		return nil
 	default:
 		return fmt.Errorf("chunks with %q", e.Flaw)
@@ -60,7 +67,16 @@ func (e Chunked) check() error {
 
 // Most flaws need a chunk to be in.
 func (e Chunked) suits(x *exchange) bool {
-	return len(x.a.body) > 0 || x.a.isFile && (e.Flaw == ChunkRight || e.Flaw == ChunkNoLast || e.Flaw == ChunkAndLength)
+	switch e.Flaw {
+	case ChunkRight, ChunkAndLength:
+		return x.a.isFile || len(x.a.body) > 0
+	case ChunkNoLast:
+		return x.r.Method != http.MethodHead && (x.a.isFile || len(x.a.body) > 0)
+	case ChunkTooLong:
+		return x.sends() > 1
+	default:
+		return x.sends() > 0
+	}
 }
 
 func (e Chunked) alter(x *exchange) {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Compressed sends the file compressed by gzip, though nobody asked for it
-// (RFC 9110, 8.4).
+// Compressed sends the file compressed by gzip, though the handset did not say
+// that it takes that (RFC 9110, 8.4 and 12.5.3). To one that did it lies about it,
+// or does nothing.
 type Compressed struct {
 	// HeaderOnly says so in the head and sends the file as it is.
 	HeaderOnly bool
@@ -109,12 +111,20 @@ func (e Garbage) check() error {
 	return nil
 }
 
-func (Compressed) suits(x *exchange) bool { return x.a.isFile }
+func (e Compressed) suits(x *exchange) bool {
+	return x.a.isFile && (e.HeaderOnly || e.BodyOnly || !takes(x.r.Header.Values("Accept-Encoding"), "gzip"))
+}
+
 func (e Corrupt) suits(x *exchange) bool {
-	_, ok := e.place(len(x.a.body))
+	_, ok := e.place(int(x.sends()))
 	return x.a.isFile && ok
 }
-func (WrongFile) suits(x *exchange) bool  { return x.a.isFile }
+
+func (e WrongFile) suits(x *exchange) bool {
+	_, err := e.content(x)
+	return x.a.isFile && err == nil
+}
+
 func (e Truncate) suits(x *exchange) bool { return x.a.isFile && e.Bytes < int64(len(x.a.body)) }
 func (Garbage) suits(*exchange) bool      { return true }
 
@@ -154,13 +164,41 @@ func (e Corrupt) flip(b []byte) []byte {
 
 func (e Corrupt) alter(x *exchange) { x.a.body = e.flip(x.a.body) }
 
-func (e WrongFile) alter(x *exchange) {
+// content is that of the other file, which says something else.
+func (e WrongFile) content(x *exchange) ([]byte, error) {
 	content, err := x.c.srv.cfg.Lookup(e.Name, x.c.src)
-	if err != nil {
+	if err == nil && bytes.Equal(content, x.a.body) {
+		err = errors.New("it is the same")
+	}
+	return content, err
+}
+
+func (e WrongFile) alter(x *exchange) {
+	content, err := e.content(x)
+	if err != nil { // it was there a moment ago
 		x.c.oddity(fmt.Sprintf("file %q cannot be served in place of %q: %v", e.Name, x.r.file, err), nil)
 		return
 	}
 	x.a.body = content
+}
+
+// takes tells whether the lines of an Accept-Encoding name a coding that the
+// client takes (RFC 9110, 12.5.3).
+func takes(lines []string, coding string) bool {
+	others := false
+	for member := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		name, weight, _ := strings.Cut(member, ";")
+		_, q, _ := strings.Cut(weight, "=")
+		v, err := strconv.ParseFloat(strings.TrimSpace(q), 64)
+		taken := err != nil || v > 0
+		switch name = strings.TrimSpace(name); {
+		case strings.EqualFold(name, coding), strings.EqualFold(name, "x-"+coding):
+			return taken
+		case name == "*":
+			others = taken
+		}
+	}
+	return others
 }
 
 func (e Truncate) alter(x *exchange) { x.a.body = x.a.body[:e.Bytes] }

@@ -8,8 +8,8 @@ import (
 // Reset breaks the connection with a TCP reset.
 type Reset struct {
 	// AfterBytes is how much of the body, or of the flight of a TLS handshake,
-	// is handed over before. 0: not even the head. Of a ClientHello, and within a
-	// body, it must be 0.
+	// is handed over before: at most all of it. 0: not even the head. Of a
+	// ClientHello, and within a body, it must be 0.
 	AfterBytes int64
 	// HeadBytes is how much of the head is handed over before, and nothing of
 	// the body; more than there is: the whole head. Then AfterBytes must be 0.
@@ -84,9 +84,9 @@ type cut struct {
 // nothing tells that not even the head goes out.
 func (k *cut) nothing() bool { return k != nil && k.head == 0 && k.body == 0 }
 
-func (Reset) suits(*exchange) bool      { return true }
-func (FallSilent) suits(*exchange) bool { return true }
-func (Close) suits(*exchange) bool      { return true }
+func (e Reset) suits(x *exchange) bool      { return e.AfterBytes <= x.sends() }
+func (e FallSilent) suits(x *exchange) bool { return e.AfterBytes <= x.sends() }
+func (e Close) suits(x *exchange) bool      { return e.AfterBytes <= x.sends() }
 
 func (e Reset) alter(x *exchange) { x.a.cut = &cut{e.HeadBytes, e.AfterBytes, false, x.c.reset} }
 
@@ -109,37 +109,32 @@ func (e Close) ending(c *conn) func() string {
 	}
 }
 
-func (e Reset) within() bool      { return e == Reset{} }
-func (e FallSilent) within() bool { return e == FallSilent{} }
-func (e Close) within() bool      { return e.AfterBytes == 0 && e.HeadBytes == 0 }
+func (e Reset) within(bool) bool      { return e == Reset{} }
+func (e FallSilent) within(bool) bool { return e == FallSilent{} }
+func (e Close) within(bool) bool      { return e.AfterBytes == 0 && e.HeadBytes == 0 }
 
 func (Reset) interrupt(s *stream)      { s.then, s.broken = s.c.reset, true }
 func (FallSilent) interrupt(s *stream) { s.then = s.c.silence }
 func (e Close) interrupt(s *stream)    { s.then = e.ending(s.c) }
 
-// before tells whether a flight can be cut so: none is there yet at the hello,
-// and none any more where it was sent.
-func before(p place, body, head int64) bool {
-	return head == 0 && (body == 0 || p == serverFlight || p == clientFinished)
-}
+// before tells whether a flight can be cut so: it has as many bytes, and no head.
+func before(flight []byte, body, head int64) bool { return head == 0 && body <= int64(len(flight)) }
 
-func (e Reset) at(p place) bool      { return before(p, e.AfterBytes, e.HeadBytes) }
-func (e FallSilent) at(p place) bool { return before(p, e.AfterBytes, e.HeadBytes) }
-func (e Close) at(p place) bool      { return before(p, e.AfterBytes, e.HeadBytes) }
+func (e Reset) at(_ place, flight []byte) bool      { return before(flight, e.AfterBytes, e.HeadBytes) }
+func (e FallSilent) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
+func (e Close) at(_ place, flight []byte) bool      { return before(flight, e.AfterBytes, e.HeadBytes) }
 
 func (e Reset) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: upTo(flight, e.AfterBytes), over: f.c.reset}
+	return outcome{out: flight[:e.AfterBytes], over: f.c.reset}
 }
 
 func (e FallSilent) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: upTo(flight, e.AfterBytes), over: f.c.silence}
+	return outcome{out: flight[:e.AfterBytes], over: f.c.silence}
 }
 
 func (e Close) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: upTo(flight, e.AfterBytes), over: e.ending(f.c)}
+	return outcome{out: flight[:e.AfterBytes], over: e.ending(f.c)}
 }
-
-func upTo(b []byte, n int64) []byte { return b[:min(n, int64(len(b)))] }
 
 // reset breaks the connection and tells how. What was written is on the wire
 // before, if the other side takes it.
@@ -157,13 +152,18 @@ func (c *conn) reset() string {
 	return "reset as told"
 }
 
-// drain waits until the handset has acknowledged all, where that can be told.
-func (c *conn) drain() {
-	if d, ok := c.raw.Conn.(interface{ Drain(until time.Time) error }); ok {
-		if err := d.Drain(time.Now().Add(c.srv.cfg.Stall)); err != nil {
-			c.oddity(fmt.Sprintf("the handset did not acknowledge all in %s", c.srv.cfg.Stall), nil)
-		}
+// drain waits until the handset has acknowledged all, where that can be told. It
+// returns false when it did not.
+func (c *conn) drain() bool {
+	d, ok := c.raw.Conn.(interface{ Drain(until time.Time) error })
+	if !ok {
+		return true
 	}
+	err := d.Drain(time.Now().Add(c.srv.cfg.Stall))
+	if err != nil && isTimeout(err) {
+		c.oddity(fmt.Sprintf("the handset did not acknowledge all in %s", c.srv.cfg.Stall), nil)
+	}
+	return err == nil
 }
 
 // silence holds the connection until the other side or the service ends it.

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -158,16 +159,18 @@ func (e RawHeader) check() error {
 
 func (BareLF) check() error { return nil }
 
-func (Version) suits(*exchange) bool      { return true }
-func (BareBody) suits(*exchange) bool     { return true }
-func (StatusLine) suits(*exchange) bool   { return true }
-func (Persistence) suits(*exchange) bool  { return true }
-func (LongHeader) suits(*exchange) bool   { return true }
-func (ManyHeaders) suits(*exchange) bool  { return true }
-func (FoldedHeader) suits(*exchange) bool { return true }
-func (NULHeader) suits(*exchange) bool    { return true }
-func (RawHeader) suits(*exchange) bool    { return true }
-func (BareLF) suits(*exchange) bool       { return true }
+func (Version) suits(*exchange) bool     { return true }
+func (BareBody) suits(*exchange) bool    { return true }
+func (StatusLine) suits(*exchange) bool  { return true }
+func (Persistence) suits(*exchange) bool { return true }
+func (LongHeader) suits(*exchange) bool  { return true }
+func (ManyHeaders) suits(*exchange) bool { return true }
+func (e FoldedHeader) suits(x *exchange) bool {
+	return e.Name == "" || slices.ContainsFunc(x.lines(), e.names) || x.asked != nil && strings.EqualFold(e.Name, "WWW-Authenticate")
+}
+func (NULHeader) suits(*exchange) bool { return true }
+func (RawHeader) suits(*exchange) bool { return true }
+func (BareLF) suits(*exchange) bool    { return true }
 
 func (e Version) alter(x *exchange) {
 	x.a.version = e.Name
@@ -195,13 +198,19 @@ func (e ManyHeaders) alter(x *exchange) {
 func (e FoldedHeader) alter(x *exchange) {
 	x.a.edit = func(lines []string) []string {
 		for i, l := range lines {
-			name, value, ok := strings.Cut(l, ":")
-			if ok && (e.Name == "" || strings.EqualFold(name, e.Name)) {
+			if e.names(l) {
+				name, value, _ := strings.Cut(l, ":")
 				lines[i] = name + ":\r\n\t" + strings.TrimLeft(value, " ")
 			}
 		}
 		return lines
 	}
+}
+
+// names tells whether line is meant.
+func (e FoldedHeader) names(line string) bool {
+	name, _, ok := strings.Cut(line, ":")
+	return ok && (e.Name == "" || strings.EqualFold(name, e.Name))
 }
 
 func (NULHeader) alter(x *exchange) { x.a.lines = append(x.a.lines, "X-Filler: a\x00b") }

@@ -81,6 +81,14 @@ func fetchWithGo(t *testing.T, addr string) error {
 	return err
 }
 
+func TestTheChallengeIsFolded(t *testing.T) {
+	t.Parallel()
+	addr, _ := faulty(t, Config{Auth: func(string) Auth { return basic() }}, fault.On("401").Do(FoldedHeader{Name: "www-authenticate"}))
+	if out, err := get(t, addr, "empty"); err != nil || !strings.Contains(out, "\r\nWWW-Authenticate:\r\n\tBasic realm=\"r\"\r\n") {
+		t.Errorf("answered %q, %v", out, err)
+	}
+}
+
 func TestAConnectionThatIsSaidToCloseStaysOpen(t *testing.T) {
 	t.Parallel()
 	addr, _ := faulty(t, Config{}, fault.On("empty").Do(Persistence{Say: "close"}))

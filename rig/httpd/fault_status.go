@@ -120,11 +120,11 @@ func (e FileUnder) check() error {
 
 func (Twice) check() error { return nil }
 
-func (Status) suits(*exchange) bool      { return true }
-func (Redirect) suits(*exchange) bool    { return true }
-func (Interim) suits(*exchange) bool     { return true }
-func (FileUnder) suits(x *exchange) bool { return x.a.isFile }
-func (Twice) suits(*exchange) bool       { return true }
+func (Status) suits(*exchange) bool        { return true }
+func (Redirect) suits(*exchange) bool      { return true }
+func (Interim) suits(*exchange) bool       { return true }
+func (e FileUnder) suits(x *exchange) bool { return x.a.isFile && e.Code != x.a.status }
+func (Twice) suits(*exchange) bool         { return true }
 
 func (e Status) alter(x *exchange) {
 	x.a, x.asked = text(e.Code, e.lines()...), nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -116,7 +117,7 @@ var every = []struct {
 	{[]Effect{Length{By: 1, Hold: true}, Length{By: -1}}, []Effect{Length{}, Length{By: -1, Hold: true}}},
 	{[]Effect{LengthAs{}, LengthAs{Text: "-1"}}, []Effect{LengthAs{Text: "1\r\n2"}}},
 	{[]Effect{LengthTwice{By: 1}}, []Effect{LengthTwice{}}},
-	{[]Effect{Chunked{}, Chunked{Size: 1, Flaw: ChunkHuge}}, []Effect{Chunked{Size: -1}, Chunked{Flaw: "none"}}},
+	{[]Effect{Chunked{}, Chunked{Size: 1, Flaw: ChunkHuge}}, []Effect{Chunked{Size: -1}, Chunked{Flaw: "none"}, Chunked{Size: 1, Flaw: ChunkTooLong}}},
 	{[]Effect{Compressed{}, Compressed{HeaderOnly: true}}, []Effect{Compressed{HeaderOnly: true, BodyOnly: true}}},
 	{[]Effect{Corrupt{}, Corrupt{Offset: -1, Mask: 0x80}}, nil},
 	{[]Effect{WrongFile{Name: "a"}}, []Effect{WrongFile{}, WrongFile{Name: "/a"}}},
@@ -166,15 +167,28 @@ func TestEachEffectSaysWhatItDoesAndRefusesWhatItCannot(t *testing.T) {
 func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
 	t.Parallel()
 	plan := &fault.Plan{}
+	const behind = int64(len(config)) + 1
 	for _, e := range []Effect{
 		Alert{}, Stale{}, Accept{}, Realm{}, Versions{Max: 0x0301}, NonceOnce{}, NextNonce{}, Corrupt{Offset: 1 << 30}, Truncate{Bytes: 1 << 30}, Length{By: -1 << 30},
+		WrongFile{Name: "missing"}, WrongFile{Name: "secret"}, WrongFile{Name: "sysconf_8830_sip.cfg"}, FileUnder{Code: 200},
+		Delay{For: time.Hour, AfterBytes: behind - 1}, Delay{For: time.Hour, AfterBytes: behind},
+		Reset{AfterBytes: behind}, Close{AfterBytes: behind}, FallSilent{AfterBytes: behind},
+		FoldedHeader{Name: "Retry-After"}, FoldedHeader{Name: "WWW-Authenticate"},
 	} {
 		plan.Add(fault.On("*").Do(e))
 	}
+	// There is nothing left when a file is done.
+	plan.Add(fault.On("done").Do(Trickle{Every: time.Hour}))
 	addr, j := serve(t, Config{Faults: plan})
 	if out, code := curl(t, "http://"+addr+"/sysconf_8830_sip.cfg"); out != config || code != 0 {
 		t.Errorf("got %q, %d", out, code)
 	}
+	spared(t, plan, j)
+}
+
+// spared checks that no rule fired.
+func spared(t *testing.T, plan *fault.Plan, j *journal) {
+	t.Helper()
 	for _, n := range plan.Ledger() {
 		if n.Fired != 0 {
 			t.Errorf("%s: fired", n.Rule)
@@ -182,6 +196,42 @@ func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
 	}
 	if odd := j.of(timeline.ServiceOddity); len(odd) > 0 {
 		t.Errorf("oddities %v", odd)
+	}
+}
+
+// Of a file that is empty, of one byte, or only asked about, less can be spoilt.
+func TestARuleWaitsForABodyThatItCanSpoil(t *testing.T) {
+	t.Parallel()
+	nothing := []Effect{
+		Corrupt{}, Trickle{Every: time.Hour}, Delay{For: time.Hour, AfterBytes: 1}, Reset{AfterBytes: 1}, Close{AfterBytes: 1}, FallSilent{AfterBytes: 1},
+		Chunked{Flaw: ChunkBadSize}, Chunked{Flaw: ChunkTooShort}, Chunked{Flaw: ChunkTooLong}, Chunked{Flaw: ChunkHuge},
+	}
+	for name, c := range map[string]struct {
+		method, content string
+		effects         []Effect
+	}{
+		"empty":       {"GET", "", nothing},
+		"of one byte": {"GET", "x", []Effect{Chunked{Flaw: ChunkTooLong}, Delay{For: time.Hour, AfterBytes: 1}}},
+		"asked about": {"HEAD", config, append([]Effect{Chunked{Flaw: ChunkNoLast}}, nothing...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan := &fault.Plan{}
+			for _, e := range c.effects {
+				plan.Add(fault.On("*").Do(e))
+			}
+			addr, j := serve(t, Config{Faults: plan, Lookup: func(string, netip.AddrPort) ([]byte, error) { return []byte(c.content), nil }})
+			client := dial(t, addr)
+			if _, err := io.WriteString(client, c.method+" /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			out, err := io.ReadAll(client)
+			_, body, _ := strings.Cut(string(out), "\r\n\r\n")
+			if err != nil || c.method == "GET" && body != c.content || c.method == "HEAD" && body != "" {
+				t.Errorf("answered %q, %v", out, err)
+			}
+			spared(t, plan, j)
+		})
 	}
 }
 

@@ -21,8 +21,9 @@ type Trickle struct {
 type Delay struct {
 	// For is how long.
 	For time.Duration
-	// AfterBytes is how much of the body is handed over before. 0: not even the
-	// head. Of a TLS handshake, and within a body, it must be 0.
+	// AfterBytes is how much of the body is handed over before: less than all of
+	// it. 0: not even the head. Of a TLS handshake, and within a body, it must be
+	// 0.
 	AfterBytes int64
 }
 
@@ -53,20 +54,20 @@ func (e Delay) check() error {
 	return nil
 }
 
-func (Trickle) suits(*exchange) bool { return true }
-func (Delay) suits(*exchange) bool   { return true }
+func (e Trickle) suits(x *exchange) bool { return e.Head || x.sends() > 0 }
+func (e Delay) suits(x *exchange) bool   { return e.AfterBytes == 0 || e.AfterBytes < x.sends() }
 
 func (e Trickle) alter(x *exchange) { x.a.pace = &e }
 func (e Delay) alter(x *exchange)   { x.a.delay = e }
 
-func (Trickle) within() bool { return true }
-func (e Delay) within() bool { return e.AfterBytes == 0 }
+func (Trickle) within(done bool) bool { return !done }
+func (e Delay) within(bool) bool      { return e.AfterBytes == 0 }
 
 func (e Trickle) interrupt(s *stream) { s.pace = &e }
 func (e Delay) interrupt(s *stream)   { s.fail(s.pause(e.For)) }
 
-func (Trickle) at(p place) bool { return p != flightSent }
-func (e Delay) at(place) bool   { return e.AfterBytes == 0 }
+func (Trickle) at(p place, flight []byte) bool { return p == afterHello || len(flight) > 0 }
+func (e Delay) at(place, []byte) bool          { return e.AfterBytes == 0 }
 
 func (e Trickle) shake(f *flights, p place, flight []byte) outcome {
 	f.pace = &e

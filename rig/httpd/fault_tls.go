@@ -113,12 +113,15 @@ func (e Suites) ids() ([]uint16, error) {
 	return ids, nil
 }
 
-func (Alert) at(place) bool      { return true }
-func (Versions) at(p place) bool { return p == afterHello }
-func (Suites) at(p place) bool   { return p == afterHello }
-func (Present) at(p place) bool  { return p == afterHello }
-func (Garbage) at(place) bool    { return true }
-func (Corrupt) at(p place) bool  { return p == serverFlight || p == clientFinished }
+func (Alert) at(place, []byte) bool        { return true }
+func (Versions) at(p place, _ []byte) bool { return p == afterHello }
+func (Suites) at(p place, _ []byte) bool   { return p == afterHello }
+func (Present) at(p place, _ []byte) bool  { return p == afterHello }
+func (Garbage) at(place, []byte) bool      { return true }
+func (e Corrupt) at(_ place, flight []byte) bool {
+	_, ok := e.place(len(flight))
+	return ok
+}
 
 func (e Alert) shake(f *flights, _ place, flight []byte) outcome {
 	record := []byte{recordAlert, 3, 1, 0, 2, orElse(e.Level, 2), e.Description}
@@ -224,7 +227,7 @@ func (f *flights) ask(p place, flight []byte) []byte {
 	}
 	effect := f.c.fault(p.point(), func(e Effect) bool {
 		s, ok := e.(shaking)
-		return ok && s.at(p)
+		return ok && s.at(p, flight)
 	})
 	s, ok := effect.(shaking)
 	if !ok {

@@ -287,3 +287,25 @@ func TestAHelloRetryRequestIsNoFlightOfItsOwn(t *testing.T) {
 		t.Errorf("fired on %q", got)
 	}
 }
+
+func TestARuleWaitsForAFlightThatItCanSpoil(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		plan := &fault.Plan{}
+		for _, e := range []Effect{
+			Corrupt{Offset: 1 << 20}, Reset{AfterBytes: 1 << 20}, FallSilent{AfterBytes: 1 << 20}, Close{AfterBytes: 1 << 20}, Reset{HeadBytes: 1},
+		} {
+			plan.Add(fault.On("ServerHello").Do(e))
+			plan.Add(fault.On("Finished").Do(e))
+		}
+		plan.Add(fault.On("ServerHelloDone").Do(Trickle{Every: time.Hour}))
+		if version == tls.VersionTLS13 { // no flight is left
+			plan.Add(fault.On("Finished").Do(Trickle{Every: time.Hour}))
+		}
+		addr, j := serve(t, Config{Certificate: shows(leaf(t, pki.Good)), Faults: plan, MaxVersion: version})
+		if out, code := curl(t, "https://"+addr+"/sysconf_8830_sip.cfg"); out != config || code != 0 {
+			t.Errorf("%s: %q, %d", tls.VersionName(version), out, code)
+		}
+		spared(t, plan, j)
+	}
+}

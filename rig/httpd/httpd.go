@@ -24,10 +24,19 @@
 //   - message "401", phase "challenge": about to be answered with a challenge.
 //     It carries no file, so that a fault on a file waits for the request that
 //     gets the file.
-//   - message "body" with the file and the bytes written before, phase "body":
-//     in the middle of a file, every 16 KiB
+//   - message "body" with the file and the bytes handed over before, phase
+//     "body": in the middle of a file, every 16 KiB, so that "behind byte n" is
+//     the first such place where n or more were
 //   - message "done" with file and bytes, phase "done": a file was handed over
-//     whole; on the rig's own host the handset has acknowledged it
+//     whole
+//
+// At "body" and "done" the bytes are with the handset: on the rig's own host its
+// TCP has acknowledged them all, and not one more was sent. Over TLS they are
+// those of the file, not of the records: each record that holds some of them is
+// whole and acknowledged, and the next begins behind them, so that the handset
+// can decrypt as many as are counted. A handset that does not acknowledge them
+// within Stall, or resets the connection, never gets there: the rule does not
+// fire.
 //
 // The flights behind the hello, "body" and "done" are within an exchange: see
 // fault.Point. Effects act where they can: those on a whole answer at "answer"

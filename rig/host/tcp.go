@@ -174,8 +174,8 @@ func (c *conn) Drain(until time.Time) error {
 		options.SetSendBufferSize(1, false)
 		if c.ep.Readiness(waiter.WritableEvents) != 0 {
 			// There is room in one that is broken, too.
-			switch tcp.EndpointState(c.ep.State()) {
-			case tcp.StateError, tcp.StateClose:
+			switch c.ep.State() {
+			case uint32(tcp.StateError), uint32(tcp.StateClose):
 				return net.ErrClosed
 			default:
 				return nil

@@ -120,9 +120,11 @@ func (e Close) interrupt(s *stream)    { s.then = e.ending(s.c) }
 // before tells whether a flight can be cut so: it has as many bytes, and no head.
 func before(flight []byte, body, head int64) bool { return head == 0 && body <= int64(len(flight)) }
 
-func (e Reset) at(_ place, flight []byte) bool      { return before(flight, e.AfterBytes, e.HeadBytes) }
+func (e Reset) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
+
 func (e FallSilent) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
-func (e Close) at(_ place, flight []byte) bool      { return before(flight, e.AfterBytes, e.HeadBytes) }
+
+func (e Close) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
 
 func (e Reset) shake(f *flights, _ place, flight []byte) outcome {
 	return outcome{out: flight[:e.AfterBytes], over: f.c.reset}

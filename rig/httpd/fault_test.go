@@ -169,11 +169,27 @@ func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
 	plan := &fault.Plan{}
 	const behind = int64(len(config)) + 1
 	for _, e := range []Effect{
-		Alert{}, Stale{}, Accept{}, Realm{}, Versions{Max: 0x0301}, NonceOnce{}, NextNonce{}, Corrupt{Offset: 1 << 30}, Truncate{Bytes: 1 << 30}, Length{By: -1 << 30},
-		WrongFile{Name: "missing"}, WrongFile{Name: "secret"}, WrongFile{Name: "sysconf_8830_sip.cfg"}, FileUnder{Code: 200},
-		Delay{For: time.Hour, AfterBytes: behind - 1}, Delay{For: time.Hour, AfterBytes: behind},
-		Reset{AfterBytes: behind}, Close{AfterBytes: behind}, FallSilent{AfterBytes: behind},
-		FoldedHeader{Name: "Retry-After"}, FoldedHeader{Name: "WWW-Authenticate"},
+		Alert{},
+		Stale{},
+		Accept{},
+		Realm{},
+		Versions{Max: 0x0301},
+		NonceOnce{},
+		NextNonce{},
+		Corrupt{Offset: 1 << 30},
+		Truncate{Bytes: 1 << 30},
+		Length{By: -1 << 30},
+		WrongFile{Name: "missing"},
+		WrongFile{Name: "secret"},
+		WrongFile{Name: "sysconf_8830_sip.cfg"},
+		FileUnder{Code: 200},
+		Delay{For: time.Hour, AfterBytes: behind - 1},
+		Delay{For: time.Hour, AfterBytes: behind},
+		Reset{AfterBytes: behind},
+		Close{AfterBytes: behind},
+		FallSilent{AfterBytes: behind},
+		FoldedHeader{Name: "Retry-After"},
+		FoldedHeader{Name: "WWW-Authenticate"},
 	} {
 		plan.Add(fault.On("*").Do(e))
 	}
@@ -203,8 +219,16 @@ func spared(t *testing.T, plan *fault.Plan, j *journal) {
 func TestARuleWaitsForABodyThatItCanSpoil(t *testing.T) {
 	t.Parallel()
 	nothing := []Effect{
-		Corrupt{}, Trickle{Every: time.Hour}, Delay{For: time.Hour, AfterBytes: 1}, Reset{AfterBytes: 1}, Close{AfterBytes: 1}, FallSilent{AfterBytes: 1},
-		Chunked{Flaw: ChunkBadSize}, Chunked{Flaw: ChunkTooShort}, Chunked{Flaw: ChunkTooLong}, Chunked{Flaw: ChunkHuge},
+		Corrupt{},
+		Trickle{Every: time.Hour},
+		Delay{For: time.Hour, AfterBytes: 1},
+		Reset{AfterBytes: 1},
+		Close{AfterBytes: 1},
+		FallSilent{AfterBytes: 1},
+		Chunked{Flaw: ChunkBadSize},
+		Chunked{Flaw: ChunkTooShort},
+		Chunked{Flaw: ChunkTooLong},
+		Chunked{Flaw: ChunkHuge},
 	}
 	for name, c := range map[string]struct {
 		method, content string

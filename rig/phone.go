@@ -61,7 +61,7 @@ func (l *Lane) preparePower(ctx context.Context) error {
 		l.hands = l.Operator
 	}
 	l.hands = l.spoil.hands(l.hands)
-	l.supply = &recordedPower{power: p, record: l.Recorder.Record, given: l.spoil.powered}
+	l.supply = &recordedPower{power: l.spoil.power(p), record: l.Recorder.Record, given: l.spoil.powered}
 	l.Power = l.supply
 	l.restore = func() error { return l.supply.restore(ctx) }
 	return nil

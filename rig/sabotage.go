@@ -73,6 +73,8 @@ const (
 	// RestartedBetween: the handset loses its power between two specs, and nobody
 	// says so.
 	RestartedBetween Sabotage = "restarted-between"
+	// PowerSilent: the power port does not answer when the power is to be taken.
+	PowerSilent Sabotage = "power-silent"
 	// ImpatientWait: waits end long before their windows close.
 	ImpatientWait Sabotage = "impatient-wait"
 	// CallSilent: a call is never placed.
@@ -107,7 +109,7 @@ func Sabotages() []Sabotage {
 		DHCPDies, TFTPDies, HTTPDies, HTTPSDies, SNTPDies, DNSDies, SIPDies,
 		DHCPUnsaid, TFTPUnsaid, SNTPUnsaid, DNSUnsaid, SIPUnsaid, RequestUnsaid, HandshakeUnsaid,
 		BytesInvented, FilesInvented, RequestInvented, AnswerInvented,
-		FramesDropped, DiskFull, ClockStepped, StrangeServer, Starved, FaultsUnheard, RestartedBetween, ImpatientWait, CallSilent,
+		FramesDropped, DiskFull, ClockStepped, StrangeServer, Starved, FaultsUnheard, RestartedBetween, PowerSilent, ImpatientWait, CallSilent,
 		OfferWithheld, OfferWrong, OfferSilent, PublishMissing, PublishOld, PublishSilent, PresentOther, PresentLies,
 		ClockSilent, ClockWrong, NamesSilent, NamesWrong, ChallengeNone, ChallengeUnasked, RegistrarSilent, RegistrarOpen, NotifyUnsent, HandsIdle,
 	}
@@ -379,6 +381,22 @@ func (s *saboteur) now() (now func() time.Time, elapsed func() time.Duration) {
 		}
 		return time.Now()
 	}, func() time.Duration { return time.Since(start) }
+}
+
+// power is the handset's supply.
+func (s *saboteur) power(p control.Power) control.Power {
+	if s.is == PowerSilent {
+		return silentPower{p}
+	}
+	return p
+}
+
+// silentPower never hears that the power is to be taken.
+type silentPower struct{ control.Power }
+
+// Off implements control.Power.
+func (silentPower) Off(context.Context) error {
+	return fmt.Errorf("the power port does not answer: %w", errSabotaged)
 }
 
 // powered is told of each power that is given: in the middle of a spec.

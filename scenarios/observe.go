@@ -19,8 +19,8 @@ import (
 // Observe measures a row that nobody promises, over a boot or another window:
 // until the handset has registered and then been quiet, or the window's bound.
 // What was measured goes into the journal and the report and is compared with
-// the golden record of this model and firmware: a difference is drift. Where
-// nothing is recorded yet the row is skipped with that reason, with its values.
+// the golden record of this model and firmware: a difference is drift, or known
+// where a deviation says so. Where nothing is recorded yet the row is skipped with that reason, with its values.
 func (p *Phone) Observe(ctx context.Context, row, name string, w *timeline.Window, o match.Observation) {
 	GinkgoHelper()
 	p.ObserveUntil(ctx, row, name, w, timeline.FactRegistered(), o)
@@ -75,7 +75,11 @@ func (r *run) observe(row, name string, w *timeline.Window, view timeline.View, 
 		j.Verdict, j.Reason = report.Skip, golden.Missing(r.Lane.Handset)
 	case len(diff) > 0:
 		j.Diff = diff
-		j.Verdict, j.Reason = report.Drift, "drift: "+strings.Join(diff, "; ")
+		h := r.Lane.Handset
+		why, known := r.Deviations.Excuse(row, h.Model.String(), h.Software(), "drift: "+strings.Join(diff, "; "), time.Now())
+		if j.Verdict, j.Reason = report.Drift, why; known {
+			j.Verdict = report.Known
+		}
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
 	r.Lane.Judged(j)

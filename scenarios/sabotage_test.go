@@ -51,6 +51,7 @@ func TestUnderSabotage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	known, record := knownHere(t, b, h)
 	how := rig.Sabotage(*sabotage)
 	if how == "none" {
 		how = ""
@@ -67,7 +68,7 @@ func TestUnderSabotage(t *testing.T) {
 	}
 	got := report.Handset{Name: h.Name, Model: h.Model.String(), Simulated: true}
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: *points,
+		Lane: lane, Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: *points, Deviations: known, Golden: record,
 		Done:  func(s report.Spec) { got.Specs = append(got.Specs, s) },
 		Ended: func(left string) { got.Left = left },
 	}
@@ -160,6 +161,8 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 		{how: rig.FaultsUnheard, filter: faulty, want: inconclusive, why: "a declared fault never fired"},
 		// What was judged as failed before the handset restarted stays so.
 		{how: rig.RestartedBetween, filter: baseline, want: inconclusive, why: "it rebooted after the spec"},
+		{how: rig.PowerSilent, filter: baseline, want: inconclusive, why: "the power port does not answer"},
+		{how: rig.PowerSilent, filter: baseline, want: inconclusive, why: "the power port does not answer", defect: defect.HTTPAtTFTPServer},
 		{how: rig.ImpatientWait, filter: baseline, want: inconclusive, why: "the wait ended before its window closed"},
 		{how: rig.CallSilent, filter: called, want: inconclusive, why: "the call did not ring"},
 

@@ -324,7 +324,7 @@ func (r *run) end(ctx SpecContext) {
 		// What was served was golden, and the handset shows that it took it.
 		r.known.home()
 	}
-	for _, c := range r.Lane.Calm() {
+	for _, c := range r.calm() {
 		if c.Fired == 0 && !failed {
 			spec.troubles = append(spec.troubles, "a declared fault never fired: "+c.Rule.String())
 		}
@@ -345,6 +345,15 @@ func (r *run) end(ctx SpecContext) {
 	if failed {
 		AddReportEntry("timeline", r.Lane.LastText(), ReportEntryVisibilityFailureOrVerbose)
 	}
+}
+
+// calm ends all faults, and writes down what became of them.
+func (r *run) calm() []fault.Count {
+	counts := r.Lane.Calm()
+	for _, c := range counts {
+		r.spec.result.Faults = report.Declare(r.spec.result.Faults, c.Rule.String(), c.Fired)
+	}
+	return counts
 }
 
 // points is how many values of a range the spec at hand tries; 0: all.
@@ -407,7 +416,7 @@ func (r *run) finish(g SpecReport) {
 		r.known.rig = strings.Join(spec.troubles, "; ")
 	}
 	for _, j := range res.Judgements {
-		if breaks(j) {
+		if breaks(j) && j.Measured == nil { // nothing stands on what is only observed
 			r.broken[j.Row+" "+j.Transport] = j.Reason
 		}
 		r.wayBack = r.wayBack || j.Verdict == report.Pass && j.Row == "RSY-01"

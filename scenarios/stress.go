@@ -123,7 +123,7 @@ func (p *Phone) scaled(d time.Duration) time.Duration {
 func (p *Phone) Calm() {
 	GinkgoHelper()
 	p.run.verb("calm", nil)
-	for _, c := range p.lane.Calm() {
+	for _, c := range p.run.calm() {
 		if c.Fired == 0 {
 			why := "a declared fault never fired: " + c.Rule.String()
 			p.run.retract(why)

@@ -1,7 +1,7 @@
 // Package deviation reads the file of known deviations: rows that a model is
-// known to fail with some software, why, where that is followed up, and until
+// known to fail, or to do otherwise than its golden record, with some software, why, where that is followed up, and until
 // when it is put up with. A known deviation is reported, never hidden: it turns
-// a failure into "known" until it expires, and must be removed as soon as the
+// a failure or drift into "known" until it expires, and must be removed as soon as the
 // handset no longer fails.
 //
 //   - requirement: FWU-03
@@ -106,7 +106,7 @@ func (l List) Match(row, m, firmware string, today time.Time) (d Deviation, expi
 	return d, expired, ok
 }
 
-// Excuse says what becomes of a failed row: known, with the grounds in front of
+// Excuse says what becomes of a row that failed or drifted: known, with the grounds in front of
 // what was seen; or not, and then the reason says so where a deviation has
 // expired.
 func (l List) Excuse(row, m, firmware, seen string, today time.Time) (reason string, known bool) {

@@ -373,6 +373,37 @@ func (r *Record) Compare(row, transport, name string, got []report.Value) (diff 
 	return diff, true
 }
 
+// Unmet lists the cases of a record that a run of a handset which left nothing out
+// did not measure, as row, transport and case: they were renamed, or nobody looks
+// at them any more. Of a row whose specs did not all run to their end over that
+// transport nothing is said.
+func (r *Record) Unmet(specs []report.Spec) []string {
+	if r == nil {
+		return nil
+	}
+	type cell struct{ row, transport string }
+	measured, broken := map[at]bool{}, map[cell]bool{}
+	for _, s := range specs {
+		if s.Failure != "" || s.Verdict != report.Pass && s.Verdict != report.Drift && s.Verdict != report.Known {
+			for _, row := range s.Rows {
+				broken[cell{row, s.Transport}] = true
+			}
+		}
+		for _, j := range s.Judgements {
+			if len(j.Measured) > 0 {
+				measured[at{j.Row, j.Transport, j.Case}] = true
+			}
+		}
+	}
+	var out []string
+	for _, l := range r.lines {
+		if a := l.at; !measured[a] && !broken[cell{a.row, a.transport}] && !slices.Contains(out, a.String()) {
+			out = append(out, a.String())
+		}
+	}
+	return out
+}
+
 // pace is by how much times differ on any busy machine, in ms. It counts where a
 // factor is wide, which is that of a simulated handset: its times are a few ms.
 const (

@@ -405,3 +405,45 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestCasesOfARecordThatNobodyMeasuresAreUnmet(t *testing.T) {
+	r, err := golden.Parse("x.txt", []byte(`NET-04 | tftp | quiet | power to registered | 153 | ms within x3
+ORD-11 | tftp | global file missing | apart | 4
+ORD-11 | tftp | global file missing | retries | 4
+ORD-11 | http | global file missing | retries | 4
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := func(over, name string, v report.Verdict) report.Spec {
+		return report.Spec{Rows: []string{"ORD-11"}, Transport: over, Verdict: v, Judgements: []report.Judgement{
+			{Row: "ORD-11", Transport: over, Case: name, Verdict: v, Measured: []report.Value{{Name: "retries", Value: "9"}}},
+		}}
+	}
+	quiet := report.Spec{Rows: []string{"NET-04"}, Transport: "tftp", Verdict: report.Pass, Judgements: []report.Judgement{
+		{Row: "NET-04", Transport: "tftp", Case: "quiet", Verdict: report.Pass, Measured: []report.Value{{Name: "power to registered", Value: "1", Unit: "ms"}}},
+	}}
+	const missing, overTFTP, overHTTP = "global file missing", "ORD-11 | tftp | global file missing", "ORD-11 | http | global file missing"
+	broke := measured("tftp", "another", report.Known)
+	broke.Failure = "it broke off"
+	for name, c := range map[string]struct {
+		specs []report.Spec
+		want  []string
+	}{
+		"all measured":             {[]report.Spec{quiet, measured("tftp", missing, report.Drift), measured("http", missing, report.Known)}, nil},
+		"renamed":                  {[]report.Spec{quiet, measured("tftp", "no global file", report.Pass), measured("http", missing, report.Pass)}, []string{overTFTP}},
+		"no spec looks at it":      {[]report.Spec{quiet, measured("tftp", missing, report.Pass)}, []string{overHTTP}},
+		"its spec was blocked":     {[]report.Spec{quiet, measured("tftp", missing, report.Pass), {Rows: []string{"ORD-11"}, Transport: "http", Verdict: report.Blocked}}, nil},
+		"its spec was left out":    {[]report.Spec{quiet, measured("tftp", missing, report.Pass), {Rows: []string{"ORD-11"}, Transport: "http", Verdict: report.Skip}}, nil},
+		"its spec broke off":       {[]report.Spec{quiet, broke, measured("http", missing, report.Pass)}, nil},
+		"another row was left out": {[]report.Spec{quiet, measured("tftp", missing, report.Pass), {Rows: []string{"XPT-09"}, Transport: "http", Verdict: report.Skip}}, []string{overHTTP}},
+	} {
+		if got := r.Unmet(c.specs); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	var none *golden.Record
+	if got := none.Unmet([]report.Spec{quiet}); got != nil {
+		t.Errorf("without a record: %q", got)
+	}
+}

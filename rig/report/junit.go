@@ -104,8 +104,8 @@ func (s Spec) outcome() Verdict {
 	return v
 }
 
-// detail is the failure's text, what differs from the golden record, and the
-// command that runs the spec again.
+// detail is the failure's text, what differs from the golden record, what went
+// wrong on purpose, and the command that runs the spec again.
 func (s Spec) detail() string {
 	var b strings.Builder
 	b.WriteString(s.failure())
@@ -113,6 +113,9 @@ func (s Spec) detail() string {
 		for _, line := range j.Diff {
 			fmt.Fprintf(&b, "\n%s: %s", j.subject(), line)
 		}
+	}
+	for _, f := range s.Faults {
+		fmt.Fprintf(&b, "\n%s", f)
 	}
 	b.WriteString("\nagain: " + s.Rerun)
 	return strings.TrimPrefix(b.String(), "\n")
@@ -132,6 +135,9 @@ func rowsText(s Spec) string {
 		for _, line := range j.Diff {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
+	}
+	for _, f := range s.Faults {
+		fmt.Fprintln(&b, f)
 	}
 	return b.String()
 }

@@ -100,6 +100,42 @@ type Spec struct {
 	Cycles     int           `json:"cycles"`
 	Frames     int           `json:"frames"`
 	Judgements []Judgement   `json:"judgements"`
+	// Faults are those that the spec declared, in the order in which they ended.
+	Faults []Fault `json:"faults,omitempty"`
+}
+
+// Fault is one rule of what went wrong on purpose: its sentence, how many rules of
+// the spec read so, and how often they fired.
+type Fault struct {
+	Sentence string `json:"sentence"`
+	Rules    int    `json:"rules,omitempty"`
+	Fired    int    `json:"fired"`
+}
+
+// String is one line for a person.
+func (f Fault) String() string {
+	times := fmt.Sprintf("fired %d times", f.Fired)
+	switch f.Fired {
+	case 0:
+		times = "never fired"
+	case 1:
+		times = "fired once"
+	}
+	if f.Rules > 1 {
+		times += fmt.Sprintf(" in %d rules", f.Rules)
+	}
+	return "fault: " + f.Sentence + ": " + times
+}
+
+// Declare adds a fault that has ended. Rules of one sentence are told as one.
+func Declare(faults []Fault, sentence string, fired int) []Fault {
+	i := slices.IndexFunc(faults, func(f Fault) bool { return f.Sentence == sentence })
+	if i < 0 {
+		return append(faults, Fault{Sentence: sentence, Rules: 1, Fired: fired})
+	}
+	faults[i].Rules++
+	faults[i].Fired += fired
+	return faults
 }
 
 // Handset is what one lane found.
@@ -113,8 +149,10 @@ type Handset struct {
 	Firmware  string   `json:"firmware,omitempty"`
 	// Golden is the golden record that it was compared with; blank: there is none.
 	Golden string `json:"golden_record,omitempty"`
-	Seed   int64  `json:"seed"`
-	Specs  []Spec `json:"specs"`
+	// Unmet are cases of that record that a run which left nothing out did not measure.
+	Unmet []string `json:"golden_unmet,omitempty"`
+	Seed  int64    `json:"seed"`
+	Specs []Spec   `json:"specs"`
 	// Filtered are rows of which the run's filter left specs out.
 	Filtered []string `json:"filtered_rows,omitempty"`
 	Died     string   `json:"died,omitempty"`

@@ -34,6 +34,7 @@ func (r Run) Summary() string {
 	}
 	r.troubles(&w)
 	r.drifted(&w)
+	r.unmet(&w)
 	r.known(&w)
 	r.stale(&w)
 	r.skipped(&w)
@@ -52,7 +53,8 @@ func (r Run) troubles(w *strings.Builder) {
 		for _, s := range h.Specs {
 			switch s.Verdict {
 			case Pass, Skip, Known, Drift:
-				continue // told below
+				s.otherwise(w, h.Name) // all else is told below
+				continue
 			case Blocked:
 				told[s.BlockedBy+"\x00"+s.Reason]++
 				if told[s.BlockedBy+"\x00"+s.Reason] > 1 {
@@ -79,6 +81,7 @@ func (r Run) troubles(w *strings.Builder) {
 			if text := s.failure(); text != "" {
 				fmt.Fprintf(w, "%s\n", indent(text, "    "))
 			}
+			s.faults(w)
 			fmt.Fprintf(w, "  evidence: %s\n  again:    %s\n", s.Folder, s.Rerun)
 		}
 		for key, n := range told {
@@ -87,6 +90,46 @@ func (r Run) troubles(w *strings.Builder) {
 				fmt.Fprintf(w, "\nBLOCKED  %s: %d more specs by %s: %s\n", h.Name, n-1, row, reason)
 			}
 		}
+	}
+}
+
+// otherwise tells the judgements of a spec that came out worse than, or otherwise
+// than, what is told of it as a whole: those that were not made, and why.
+func (s Spec) otherwise(w *strings.Builder, handset string) {
+	told := false
+	for _, j := range s.Judgements {
+		if j.Verdict != Blocked && j.Verdict != Inconclusive && j.Verdict != Fail {
+			continue
+		}
+		if !told {
+			fmt.Fprintf(w, "\n%s  %s: %s, but\n", strings.ToUpper(string(s.Verdict)), handset, s.Name)
+			told = true
+		}
+		fmt.Fprintf(w, "  %s %s", j.Row, j.Verdict)
+		if j.Case != "" {
+			fmt.Fprintf(w, " (%s)", j.Case)
+		}
+		if j.Reason != "" {
+			fmt.Fprintf(w, ": %s", j.Reason)
+		}
+		fmt.Fprintln(w)
+	}
+	if told {
+		fmt.Fprintf(w, "  evidence: %s\n  again:    %s\n", s.Folder, s.Rerun)
+	}
+}
+
+// manyFaults is how many of a spec are told: a sweep has dozens.
+const manyFaults = 8
+
+// faults tells what was made to go wrong.
+func (s Spec) faults(w *strings.Builder) {
+	for i, f := range s.Faults {
+		if i == manyFaults {
+			fmt.Fprintf(w, "  and %d faults more: see run.json\n", len(s.Faults)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %s\n", f)
 	}
 }
 
@@ -130,6 +173,17 @@ func (r Run) drifted(w *strings.Builder) {
 			if told {
 				fmt.Fprintf(w, "    record:   %s\n    evidence: %s\n    again:    %s\n", h.Golden, s.Folder, s.Rerun)
 			}
+		}
+	}
+}
+
+// unmet tells what a golden record holds and nothing measures any more.
+func (r Run) unmet(w *strings.Builder) {
+	head := "\nin the golden record, and not measured (renamed, or no longer looked at: mend the record):\n"
+	for _, h := range r.Handsets {
+		for _, line := range h.Unmet {
+			fmt.Fprintf(w, "%s  %s: %s: %s\n", head, h.Name, h.Golden, line)
+			head = ""
 		}
 	}
 }

@@ -34,17 +34,22 @@ func each() report.Run {
 	drift.Diff = []string{"lines applied: recorded 2, measured 3", `order: recorded "a <b>", not measured`}
 	failed := made(report.Fail, "XPT-01", "it asked nobody", judged(report.Fail, "XPT-01", "", "it asked nobody"))
 	failed.Failure = "XPT-01: it shall ask\n× asked"
+	failed.Faults = report.Declare(failed.Faults, "drops the first OFFER", 1)
+	failed.Faults = report.Declare(failed.Faults, "falls silent after 16 bytes of <image>", 2)
+	failed.Faults = report.Declare(failed.Faults, "falls silent after 16 bytes of <image>", 0)
 	blocked := made(report.Blocked, "XPT-03", "blocked by XPT-01: it asked nobody", judged(report.Blocked, "XPT-03", "", "blocked by XPT-01: it asked nobody"))
 	blocked.BlockedBy, blocked.Judgements[0].BlockedBy = "XPT-01", "XPT-01"
 	const why = "known deviation: refuses to go back (LAB-71, until 2027-03-31): it kept 1.3"
 	desk := report.Handset{
 		Name: "desk", Model: "IP8830", Link: "wired", MAC: "b4:0e:dc:00:53:07", Firmware: "1.3", Golden: "ip8830-wired-1.3.txt", Seed: 7,
+		Unmet: []string{"ORD-11 | tftp | global file missing"},
 		Specs: []report.Spec{
 			made(report.Pass, "NET-04", "", measured, judged(report.Skip, "NET-04", "stress", "needs a golden record")),
 			failed, blocked,
 			made(report.Inconclusive, "XPT-05", "inconclusive: frames were lost on the way in", judged(report.Inconclusive, "XPT-05", "", "inconclusive: frames were lost on the way in")),
 			made(report.Drift, "CFG-06", "differs from the golden record", judged(report.Pass, "CFG-06", "BOM", ""), drift),
-			made(report.Known, "FWU-03", why, judged(report.Known, "FWU-03", "down", why), judged(report.Known, "FWU-03", "up", why)),
+			made(report.Known, "FWU-03", why, judged(report.Known, "FWU-03", "down", why), judged(report.Known, "FWU-03", "up", why),
+				judged(report.Blocked, "FWU-12", "", "not judged to its end: the spec ended at FWU-03, which is known")),
 			made(report.Skip, "TLS-15", "needs the verb menu", judged(report.Skip, "TLS-15", "", "needs the verb menu")),
 		},
 	}
@@ -89,12 +94,29 @@ func TestEveryVerdictIsToldWithItsReasonInEveryReport(t *testing.T) {
 		}
 		for _, reason := range []string{
 			"it asked nobody", "blocked by XPT-01", "frames were lost", "lines applied: recorded 2, measured 3", "refuses to go back (LAB-71, until 2027-03-31)",
-			"needs the verb menu", "needs a golden record", "slow at night (LAB-72, until 2026-12-31)",
+			"needs the verb menu", "needs a golden record", "slow at night (LAB-72, until 2026-12-31)", "ended at FWU-03, which is known",
+			"drops the first OFFER",
 		} {
 			if !strings.Contains(string(got), reason) {
 				t.Errorf("%s does not say %q", name, reason)
 			}
 		}
+	}
+}
+
+func TestASummaryTellsOfManyFaultsThatThereAreMore(t *testing.T) {
+	s := spec(report.Fail, row("A-01", report.Fail))
+	for n := range 12 {
+		s.Faults = report.Declare(s.Faults, strings.Repeat("x", n+1), n)
+	}
+	got := run(s).Summary()
+	for _, want := range []string{"fault: x: never fired\n", "fault: xx: fired once\n", "fault: xxxxxxxx: fired 7 times\n", "and 4 faults more"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "xxxxxxxxx") {
+		t.Errorf("it tells of all\n%s", got)
 	}
 }
 

@@ -91,6 +91,30 @@ func filteredRows(b bench.Bench, h bench.Handset, filter string, points int) []s
 	return slices.Compact(out)
 }
 
+// whole tells a run that tries all there is of healthy handsets.
+func (c *runCmd) whole() bool {
+	return c.Filter == "" && c.Points == 0 && c.Depth == "" && c.Defect == "" && c.Sabotage == ""
+}
+
+// unmet fills in what the golden records hold and no handset that shares them
+// measured.
+func unmet(b bench.Bench, handsets []bench.Handset, found []report.Handset) {
+	specs, died := map[string][]report.Spec{}, map[string]bool{}
+	for _, h := range found {
+		specs[h.Golden] = append(specs[h.Golden], h.Specs...)
+		died[h.Golden] = died[h.Golden] || h.Died != ""
+	}
+	for i := range found {
+		h := &found[i]
+		if h.Golden == "" || died[h.Golden] {
+			continue
+		}
+		if record, err := golden.LoadFor(b, handsets[i]); err == nil {
+			h.Unmet = record.Unmet(specs[h.Golden])
+		}
+	}
+}
+
 // absent are the handsets of the bench that were not chosen.
 func absent(b bench.Bench, chosen []bench.Handset) []report.Absent {
 	var out []report.Absent

@@ -177,6 +177,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	heard()
 	run.Absent, run.Deviations = absent(b, handsets), b.Deviations
 	run.Stale = run.StaleDeviations(deviations)
+	if !run.Interrupted && c.whole() {
+		unmet(b, handsets, run.Handsets)
+	}
 	for _, h := range run.Handsets {
 		kept[h.Name] = h.Left
 	}

@@ -1031,6 +1031,10 @@ func (l *Lane) Troubles() []string {
 		switch e.Kind {
 		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
 			out = append(out, strings.TrimSpace(string(e.Kind)+" "+e.SrcMAC+" "+e.Reason))
+		case timeline.ServiceOddity:
+			if what := e.Fields[timeline.FaultUndone]; what != "" {
+				out = append(out, fmt.Sprintf("%s was told a fault, and could not: %s: %s", e.By, what, e.Reason))
+			}
 		default:
 			if server, ok := l.strayed(e); ok {
 				out = append(out, fmt.Sprintf("the handset takes the offer of another DHCP server, %s (frame %d)", server, e.Frame))

@@ -168,6 +168,26 @@ func TestAFaultFiresAndIsTold(t *testing.T) {
 	}
 }
 
+// A fault that a service was told and could not do is a trouble of the lane; what
+// a service met and did not expect is none.
+func TestAFaultThatCouldNotBeDoneIsATrouble(t *testing.T) {
+	l := lane(t)
+	if err := l.OpenRecording(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	odd := timeline.Event{By: "tftpd", Kind: timeline.ServiceOddity, Reason: "no socket to go astray"}
+	l.Recorder.Record(odd)
+	if got := l.Troubles(); len(got) > 0 {
+		t.Errorf("an oddity is a trouble: %q", got)
+	}
+	odd.Fields = map[string]string{timeline.FaultUndone: "sends it from another port"}
+	l.Recorder.Record(odd)
+	want := []string{"tftpd was told a fault, and could not: sends it from another port: no socket to go astray"}
+	if got := l.Troubles(); !slices.Equal(got, want) {
+		t.Errorf("troubles %q, want %q", got, want)
+	}
+}
+
 type unknown struct{}
 
 func (unknown) String() string { return "does what nobody can" }

@@ -157,6 +157,11 @@ const (
 	ImpairAltered = "altered"
 )
 
+// FaultUndone is the field of a ServiceOddity that names the effect that a fault
+// told a service to have, and that it could not have: the fault counts as fired,
+// and nothing may be judged from the recording.
+const FaultUndone = "fault.undone"
+
 // Transport is how a file travels.
 type Transport string
 

@@ -81,7 +81,8 @@ func TestRulesCountForThemselves(t *testing.T) {
 		want  fires
 	}{
 		{
-			"what was taken counts", []fault.Rule{fault.On("DATA").Do(drop{}).Once(), fault.On("DATA").Do(drop2{}).From(2)},
+			"what was taken counts",
+			[]fault.Rule{fault.On("DATA").Do(drop{}).Once(), fault.On("DATA").Do(drop2{}).From(2)},
 			fires{drop{}: {2}, drop2{}: {3, 4, 6, 7}},
 		},
 		{
@@ -95,11 +96,13 @@ func TestRulesCountForThemselves(t *testing.T) {
 			fires{drop{}: {1, 5}, drop2{}: {2, 6}},
 		},
 		{
-			"two on a file, the second time", []fault.Rule{fault.On("own").Do(drop{}).Once(), fault.On("own").Do(drop2{}).From(2).Once()},
+			"two on a file, the second time",
+			[]fault.Rule{fault.On("own").Do(drop{}).Once(), fault.On("own").Do(drop2{}).From(2).Once()},
 			fires{drop{}: {1}, drop2{}: {5}},
 		},
 		{
-			"what does not fit hides nothing", []fault.Rule{fault.On("own").Do(on{"ACK"}), fault.On("own").Do(drop{}).From(2)},
+			"what does not fit hides nothing",
+			[]fault.Rule{fault.On("own").Do(on{"ACK"}), fault.On("own").Do(drop{}).From(2)},
 			fires{drop{}: {5}},
 		},
 	} {

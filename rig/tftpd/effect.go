@@ -3,7 +3,6 @@ package tftpd
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"ip88rig/rig/fault"
 )
@@ -22,9 +21,11 @@ import (
 //   - with Message "done" (Bytes those of the file) after the last ACK, where
 //     only deeds find something to do.
 //
-// A rule fires at the first point that its effect fits: one on a file name
-// applies to its RRQ if the effect does, else to its OACK or DATA. From counts
-// points, whether the effect fits them or not.
+// All of them are one fault.Exchange: a rule on a file name acts once in a
+// transfer, at its RRQ if the effect fits there, else at the first OACK, DATA or
+// ERROR that it fits, and From counts transfers. One on "DATA" counts packets.
+// What a fault told and the server could not do is an oddity that says so
+// (timeline.FaultUndone).
 //
 //sumtype:decl
 type Effect interface {
@@ -68,79 +69,24 @@ type stand struct {
 	last    bool
 	heard   bool
 	wrapped bool
+	// Whether a file is served, how long it is on the wire, and whether it was told
+	// already where to fall silent.
+	served bool
+	length int64
+	silent bool
 }
 
 // request tells a point at which an RRQ was taken.
 func (at stand) request() bool { return at.message == "RRQ" }
+
+// begins tells a point at which an RRQ was taken that a transfer comes of.
+func (at stand) begins() bool { return at.request() && at.served }
 
 // packet tells a point before a packet of a transfer.
 func (at stand) packet() bool { return at.message == "OACK" || at.message == "DATA" }
 
 // sends tells a point before the server says something.
 func (at stand) sends() bool { return at.message != "done" && at.message != "ACK" }
-
-// Drop ignores the request or the ACK, or does not send the packet: it is as if
-// lost on the way, so the packet is sent again at the next timeout.
-type Drop struct{}
-
-// Fail sends an ERROR instead, and ends the transfer. Before an ERROR it takes
-// its place.
-type Fail struct {
-	Code uint16
-	Text string
-}
-
-// FallSilent lets the transfer send no DATA that ends beyond so many bytes of
-// the file, and from there on nothing at all. With 0 not one packet is sent.
-// The transfer's port stays open and swallows what comes, until the same
-// host asks anew: a closed one would say so.
-type FallSilent struct{ AfterBytes int }
-
-func (Drop) sealed()       {}
-func (Fail) sealed()       {}
-func (FallSilent) sealed() {}
-
-// String is the predicate of a sentence.
-func (Drop) String() string { return "drops it" }
-
-// String is the predicate of a sentence.
-func (e Fail) String() string { return fmt.Sprintf("answers ERROR %d %q", e.Code, e.Text) }
-
-// String is the predicate of a sentence.
-func (e FallSilent) String() string { return fmt.Sprintf("falls silent after %d bytes", e.AfterBytes) }
-
-func (Drop) check() error { return nil }
-
-func (e Fail) check() error {
-	if strings.Contains(e.Text, "\x00") {
-		return fmt.Errorf("tftpd cannot send a NUL in the text of an ERROR: %q", e.Text)
-	}
-	return nil
-}
-
-func (e FallSilent) check() error {
-	if e.AfterBytes < 0 {
-		return fmt.Errorf("tftpd cannot fall silent after %d bytes", e.AfterBytes)
-	}
-	return nil
-}
-
-func (Drop) fits(at stand) bool       { return at.message != "done" }
-func (Fail) fits(at stand) bool       { return at.sends() }
-func (FallSilent) fits(at stand) bool { return at.sends() }
-
-func (Drop) act(*transfer, packet) {}
-
-func (e Fail) end(t *transfer, p packet) *ending {
-	return errorEnding(e.Code, e.Text, t.name(p.n)+", as told")
-}
-
-func (e FallSilent) begin(t *transfer) { t.silentAt = e.AfterBytes }
-
-func (e FallSilent) end(t *transfer, p packet) *ending {
-	t.silentAt = e.AfterBytes
-	return t.emit(p.n)
-}
 
 // Can says whether the server can do this, and if not, why.
 func (s *Server) Can(e fault.Effect) error {

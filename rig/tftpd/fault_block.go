@@ -84,7 +84,7 @@ func (BlockNumber) fits(at stand) bool { return at.message == "DATA" }
 func (WrapToOne) fits(at stand) bool   { return at.message == "DATA" && at.n > 65535 && !at.wrapped }
 func (OmitLast) fits(at stand) bool    { return at.message == "DATA" && at.last }
 func (Endless) fits(at stand) bool     { return at.message == "DATA" && at.last }
-func (Careless) fits(at stand) bool    { return at.request() }
+func (Careless) fits(at stand) bool    { return at.begins() }
 
 func (e BlockNumber) act(t *transfer, p packet) {
 	p = p.clone()

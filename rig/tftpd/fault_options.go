@@ -71,11 +71,11 @@ func (e LieAboutSize) check() error {
 func (RefuseOptions) fits(at stand) bool {
 	return at.request() && len(at.opts) > 0 || at.message == "OACK"
 }
-func (IgnoreOptions) fits(at stand) bool { return at.request() && len(at.opts) > 0 }
-func (Offer) fits(at stand) bool         { return at.request() || at.message == "OACK" }
+func (IgnoreOptions) fits(at stand) bool { return at.begins() && len(at.opts) > 0 }
+func (Offer) fits(at stand) bool         { return at.begins() || at.message == "OACK" }
 
 func (LieAboutSize) fits(at stand) bool {
-	if !at.request() && at.message != "OACK" {
+	if !at.begins() && at.message != "OACK" {
 		return false
 	}
 	for _, o := range at.opts {

@@ -48,39 +48,39 @@ func (AnswerElsewhere) check() error  { return nil }
 
 func (e FromOtherPort) fits(at stand) bool    { return at.packet() && (e.Besides || at.heard) }
 func (e FromOtherAddress) fits(at stand) bool { return at.packet() && (e.Besides || at.heard) }
-func (AnswerElsewhere) fits(at stand) bool    { return at.request() }
+func (AnswerElsewhere) fits(at stand) bool    { return at.begins() }
 
 // begin has nothing left to do: the transfer's socket is opened there.
 func (AnswerElsewhere) begin(*transfer) {}
 
 func (e FromOtherPort) act(t *transfer, p packet) {
-	t.astray(p, e.Besides, &t.otherPort, func() (net.PacketConn, error) {
+	t.astray(p, e.String(), e.Besides, &t.otherPort, func() (net.PacketConn, error) {
 		return t.srv.cfg.Transfer(t.asked.Addr())
 	})
 }
 
 func (e FromOtherAddress) act(t *transfer, p packet) {
-	t.astray(p, e.Besides, &t.otherAddr, func() (net.PacketConn, error) {
+	t.astray(p, e.String(), e.Besides, &t.otherAddr, func() (net.PacketConn, error) {
 		return t.srv.elsewhere(t.local.Port())
 	})
 }
 
 // astray sends a packet from a socket that is opened when it is first needed,
 // and stays open as long as the transfer: a closed one would tell the client.
-func (t *transfer) astray(p packet, besides bool, sock **datagram.Socket, open func() (net.PacketConn, error)) {
+func (t *transfer) astray(p packet, told string, besides bool, sock **datagram.Socket, open func() (net.PacketConn, error)) {
 	if besides {
 		t.dispatch(p)
 	}
 	if *sock == nil {
 		conn, err := open()
 		if err != nil {
-			t.odd(t.peer, p.message(), "no socket to go astray: "+err.Error())
+			t.srv.unable(t.peer, t.local, t.file, p.message(), "no socket to go astray: "+err.Error(), told)
 			return
 		}
 		*sock = datagram.Upgrade(conn)
 	}
 	if _, err := (*sock).WriteFromTo(p.b, (*sock).Local(), t.peer); err != nil {
-		t.odd(t.peer, p.message(), "not sent: "+err.Error())
+		t.srv.unable(t.peer, t.local, t.file, p.message(), "not sent: "+err.Error(), told)
 	}
 }
 

@@ -1,10 +1,15 @@
 package tftpd_test
 
 import (
+	"errors"
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/tftpd"
 )
@@ -131,4 +136,67 @@ func TestSocketsOfStrayPacketsAreClosed(t *testing.T) {
 		},
 		served: content(600), complete: true,
 	}.run(t)
+}
+
+// TestWhatCannotGoAstrayIsTold has no socket where the fault needs one: it counts
+// as fired, and the run knows that nothing was done.
+func TestWhatCannotGoAstrayIsTold(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		rule    fault.Rule
+		ports   int // that the server may open
+		message string
+		why     string
+	}{
+		{"from another port", fault.On("DATA").During("block 1").Do(tftpd.FromOtherPort{Besides: true}).Once(), 1, "DATA", "no socket to go astray: no more"},
+		{"from another address", fault.On("DATA").During("block 1").Do(tftpd.FromOtherAddress{Besides: true}).Once(), 1, "DATA", "no socket to go astray: no more"},
+		{"all from another address", fault.On("RRQ").Do(tftpd.AnswerElsewhere{}).Once(), 0, "RRQ", "no socket for the transfer: no more"},
+		{"a closed one", fault.On("DATA").During("block 1").Do(tftpd.FromOtherPort{Besides: true}).Once(), -1, "DATA", "not sent: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.files["own"] = content(600)
+				b.faults.Add(c.rule)
+				opened := 0
+				open := func(at netip.AddrPort) (net.PacketConn, error) {
+					opened++
+					if c.ports >= 0 && opened > c.ports {
+						return nil, errors.New("no more")
+					}
+					conn, err := b.net.Listen(at)
+					if opened > 1 {
+						_ = conn.Close()
+					}
+					return conn, err
+				}
+				b.start(func(cfg *tftpd.Config) {
+					cfg.Transfer = func(a netip.Addr) (net.PacketConn, error) { return open(netip.AddrPortFrom(a, 0)) }
+					cfg.Elsewhere = func(port uint16) (net.PacketConn, error) {
+						return open(netip.AddrPortFrom(netip.MustParseAddr(elsewhere), port))
+					}
+				})
+				b.client(handset).begin()
+				synctest.Wait()
+				odd := b.of(timeline.ServiceOddity)
+				if len(odd) != 1 || odd[0].Message != c.message || !strings.HasPrefix(odd[0].Reason, c.why) || odd[0].Fields[timeline.FaultUndone] != c.rule.Effect().String() {
+					t.Errorf("oddities %+v, want that of %s", odd, c.rule)
+				}
+			})
+		})
+	}
+	t.Run("without a fault it is no more than odd", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.files["own"] = content(600)
+			b.start(func(cfg *tftpd.Config) {
+				cfg.Transfer = func(netip.Addr) (net.PacketConn, error) { return nil, errors.New("no more") }
+			})
+			b.client(handset).begin()
+			synctest.Wait()
+			if odd := b.of(timeline.ServiceOddity); len(odd) != 1 || odd[0].Fields[timeline.FaultUndone] != "" {
+				t.Errorf("oddities %+v, want one that no fault told", odd)
+			}
+		})
+	})
 }

@@ -214,6 +214,11 @@ func TestEffectsSayWhatTheyDoAndAreChecked(t *testing.T) {
 		text   string
 		wrong  string // what Can says
 	}{
+		{tftpd.Drop{}, "drops it", ""},
+		{tftpd.Fail{Code: 3, Text: "full"}, `answers ERROR 3 "full"`, ""},
+		{tftpd.Fail{Text: "a\x00b"}, `answers ERROR 0 "a\x00b"`, `tftpd cannot send a NUL in the text of an ERROR: "a\x00b"`},
+		{tftpd.FallSilent{AfterBytes: 7}, "falls silent after 7 bytes", ""},
+		{tftpd.FallSilent{AfterBytes: -1}, "falls silent after -1 bytes", "tftpd cannot fall silent after -1 bytes"},
 		{tftpd.Delay{By: 3 * time.Second}, "sends it 3s late", ""},
 		{tftpd.Delay{}, "sends it 0s late", "tftpd cannot send 0s late: up to an hour"},
 		{tftpd.Delay{By: 2 * time.Hour}, "sends it 2h0m0s late", "tftpd cannot send 2h0m0s late: up to an hour"},

@@ -155,14 +155,14 @@ func (s *Server) take(b []byte, from, to netip.AddrPort) *transfer {
 		req, _ := parseRequest(b)
 		file := fileOf(req.file)
 		s.odd(from, to, file, "WRQ", "write request")
-		s.refuse(from, to, file, AccessViolation, "nothing can be written here")
+		s.refuse(from, to, nil, file, AccessViolation, "nothing can be written here")
 	case opError:
 		// RFC 1350 section 2: an ERROR is never answered.
 		a, _ := parseAnswer(b)
 		s.odd(from, to, "", "ERROR", fmt.Sprintf("ERROR %d %q to the well-known port, ignored", a.code, a.text))
 	default:
 		s.odd(from, to, "", opName(op), opName(op)+" to the well-known port")
-		s.refuse(from, to, "", IllegalOperation, "not a request")
+		s.refuse(from, to, nil, "", IllegalOperation, "not a request")
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	file := fileOf(req.file)
 	if err != nil {
 		s.odd(from, to, file, "RRQ", "malformed request: "+err.Error())
-		s.refuse(from, to, file, IllegalOperation, "malformed request")
+		s.refuse(from, to, nil, file, IllegalOperation, "malformed request")
 		return nil
 	}
 	if s.again(string(b), from, to, file) {
@@ -182,8 +182,11 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	for _, why := range req.odd {
 		s.odd(from, to, file, "RRQ", why)
 	}
+	r := &reading{request: req, file: file, from: from, to: to}
+	s.find(r)
+	at := stand{opts: req.opts, served: r.text == "", length: int64(len(r.content))}
 	var begin onTransfer
-	switch e := s.fault(fault.Point{Message: "RRQ", File: file}, from, to, stand{opts: req.opts}).(type) {
+	switch e := s.fault(fault.Point{Message: "RRQ", File: file, Exchange: &r.exchange}, from, to, at).(type) {
 	case Drop:
 		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "request ignored, as told"})
 		return nil
@@ -193,64 +196,98 @@ func (s *Server) read(b []byte, from, to netip.AddrPort) *transfer {
 	case RefuseOptions:
 		s.answer(from, to, file, OptionRefused, optionsRefused)
 		return nil
+	case FallSilent:
+		if r.text != "" {
+			s.unsaid(from, to, file, r.text)
+			return nil
+		}
+		begin = e
 	case onTransfer:
 		begin = e
 	default:
 	}
-	if req.mode != "octet" && req.mode != "netascii" {
-		s.odd(from, to, file, "RRQ", fmt.Sprintf("mode %q", req.mode))
-		s.refuse(from, to, file, IllegalOperation, "unknown mode")
+	if r.text != "" {
+		s.refuse(from, to, &r.exchange, file, r.code, r.text)
 		return nil
 	}
-	if code, why := checkName(file); why != "" {
-		s.odd(from, to, file, "RRQ", why)
-		s.refuse(from, to, file, code, why)
-		return nil
-	}
-	content, err := s.cfg.Lookup(file, from)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		s.refuse(from, to, file, FileNotFound, "file not found")
-		return nil
-	case errors.Is(err, fs.ErrPermission):
-		s.refuse(from, to, file, AccessViolation, "access violation")
-		return nil
-	case err != nil:
-		s.odd(from, to, file, "RRQ", "look-up: "+err.Error())
-		s.refuse(from, to, file, NotDefined, "server error")
-		return nil
-	}
-	if req.mode == "netascii" {
-		sent := netascii(content)
-		s.record(timeline.Event{
-			Kind: timeline.Note, Src: from, Dst: to, File: file, Message: "RRQ",
-			Reason: fmt.Sprintf("netascii asked for: line ends translated, %d bytes become %d", len(content), len(sent)),
-		})
-		content = sent
-	}
-	terms, odd := negotiate(req.opts, len(content))
-	for _, why := range odd {
-		s.odd(from, to, file, "RRQ", why+", ignored")
+	if r.translated != "" {
+		s.record(timeline.Event{Kind: timeline.Note, Src: from, Dst: to, File: file, Message: "RRQ", Reason: r.translated})
 	}
 	open := func() (net.PacketConn, error) { return s.cfg.Transfer(to.Addr()) }
+	undone := ""
 	if _, ok := begin.(AnswerElsewhere); ok {
-		open = func() (net.PacketConn, error) { return s.elsewhere(0) }
+		open, undone = func() (net.PacketConn, error) { return s.elsewhere(0) }, begin.String()
 	}
 	conn, err := open()
 	if err != nil {
-		s.odd(from, to, file, "RRQ", "no socket for the transfer: "+err.Error())
+		s.unable(from, to, file, "RRQ", "no socket for the transfer: "+err.Error(), undone)
 		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "no socket for the transfer"})
 		return nil
 	}
 	t := newTransfer(s, conn, transferSpec{
-		raw: string(b), file: file, mode: req.mode, content: content, terms: terms,
-		peer: from, asked: to,
+		raw: string(b), file: file, mode: req.mode, content: r.content, terms: r.terms,
+		peer: from, asked: to, exchange: &r.exchange,
 	})
 	if begin != nil {
 		begin.begin(t)
 	}
 	s.enter(t)
 	return t
+}
+
+// reading is a read request, and what would become of it without a fault.
+type reading struct {
+	request
+	file     string // without its slash
+	from, to netip.AddrPort
+	exchange fault.Exchange
+
+	// code and text are those of the ERROR that it is refused with; no text: it
+	// is not.
+	code uint16
+	text string
+
+	content    []byte // as it goes over the wire
+	translated string // what was done to the content, if anything
+	terms      terms
+}
+
+// find looks the file up and settles how it would be sent.
+func (s *Server) find(r *reading) {
+	odd := func(why string) { s.odd(r.from, r.to, r.file, "RRQ", why) }
+	if r.mode != "octet" && r.mode != "netascii" {
+		odd(fmt.Sprintf("mode %q", r.mode))
+		r.code, r.text = IllegalOperation, "unknown mode"
+		return
+	}
+	if code, why := checkName(r.file); why != "" {
+		odd(why)
+		r.code, r.text = code, why
+		return
+	}
+	content, err := s.cfg.Lookup(r.file, r.from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.code, r.text = FileNotFound, "file not found"
+		return
+	case errors.Is(err, fs.ErrPermission):
+		r.code, r.text = AccessViolation, "access violation"
+		return
+	case err != nil:
+		odd("look-up: " + err.Error())
+		r.code, r.text = NotDefined, "server error"
+		return
+	}
+	r.content = content
+	if r.mode == "netascii" {
+		r.content = netascii(content)
+		r.translated = fmt.Sprintf("netascii asked for: line ends translated, %d bytes become %d", len(content), len(r.content))
+	}
+	var left []string
+	r.terms, left = negotiate(r.opts, len(r.content))
+	for _, why := range left {
+		odd(why + ", ignored")
+	}
 }
 
 // again tells a request that was sent again from a new one. A client that sends
@@ -297,13 +334,18 @@ func (s *Server) leave(t *transfer) {
 }
 
 // refuse answers a request with an ERROR, unless a fault says otherwise.
-func (s *Server) refuse(from, to netip.AddrPort, file string, code uint16, text string) {
-	code, text, ok := s.errorAt(from, to, file, code, text)
+func (s *Server) refuse(from, to netip.AddrPort, x *fault.Exchange, file string, code uint16, text string) {
+	code, text, ok := s.errorAt(from, to, x, file, code, text)
 	if !ok {
-		s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "refused: " + text + "; ERROR not sent, as told"})
+		s.unsaid(from, to, file, text)
 		return
 	}
 	s.answer(from, to, file, code, text)
+}
+
+// unsaid journals a refusal that a fault keeps back.
+func (s *Server) unsaid(from, to netip.AddrPort, file, text string) {
+	s.record(timeline.Event{Kind: timeline.Served, Src: from, Dst: to, File: file, Reason: "refused: " + text + "; ERROR not sent, as told"})
 }
 
 // answer sends an ERROR to a request, from a fresh port as RFC 1350 has it.
@@ -323,8 +365,8 @@ func (s *Server) answer(from, to netip.AddrPort, file string, code uint16, text 
 // errorAt asks the plan about an ERROR that the server would send: what it
 // becomes, and whether it is sent at all. An ERROR that is itself an effect is
 // not asked about, so that one fault counts once.
-func (s *Server) errorAt(from, to netip.AddrPort, file string, code uint16, text string) (newCode uint16, newText string, ok bool) {
-	switch e := s.fault(fault.Point{Message: "ERROR", File: file}, from, to, stand{}).(type) {
+func (s *Server) errorAt(from, to netip.AddrPort, x *fault.Exchange, file string, code uint16, text string) (newCode uint16, newText string, ok bool) {
+	switch e := s.fault(fault.Point{Message: "ERROR", File: file, Exchange: x}, from, to, stand{}).(type) {
 	case Drop, FallSilent:
 		return code, text, false
 	case Fail:
@@ -372,7 +414,16 @@ func (s *Server) fault(pt fault.Point, from, to netip.AddrPort, at stand) Effect
 }
 
 func (s *Server) odd(from, to netip.AddrPort, file, message, why string) {
-	s.record(timeline.Event{Kind: timeline.ServiceOddity, Src: from, Dst: to, File: file, Message: message, Reason: why})
+	s.unable(from, to, file, message, why, "")
+}
+
+// unable is odd for what a fault told and cannot be done; blank: none did.
+func (s *Server) unable(from, to netip.AddrPort, file, message, why, told string) {
+	e := timeline.Event{Kind: timeline.ServiceOddity, Src: from, Dst: to, File: file, Message: message, Reason: why}
+	if told != "" {
+		e.Fields = map[string]string{timeline.FaultUndone: told}
+	}
+	s.record(e)
 }
 
 func (s *Server) record(e timeline.Event) {

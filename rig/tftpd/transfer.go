@@ -34,6 +34,8 @@ type transferSpec struct {
 	terms   terms
 	peer    netip.AddrPort
 	asked   netip.AddrPort // the end the request came to
+
+	exchange *fault.Exchange
 }
 
 // transfer sends one file. Packets are numbered as one row: 0 is the OACK if
@@ -211,7 +213,10 @@ func (t *transfer) run(ctx context.Context) {
 	handed := t.journal(acked, end)
 	switch {
 	case end == nil:
-		t.srv.fault(fault.Point{Message: "done", File: t.file, Bytes: handed}, t.peer, t.local, stand{})
+		if t.silentAt >= 0 { // another fault made an end before that
+			t.srv.unable(t.peer, t.local, t.file, "DATA", fmt.Sprintf("the client had all of the file after %d bytes", handed), FallSilent{t.silentAt}.String())
+		}
+		t.srv.fault(fault.Point{Message: "done", File: t.file, Bytes: handed, Exchange: t.exchange}, t.peer, t.local, stand{})
 	case end.pkt != nil:
 		t.write(end.pkt, t.peer)
 	}
@@ -244,10 +249,15 @@ func (t *transfer) send() (acked int, end *ending) {
 	if last, ok := t.altered[t.blocks]; ok && len(last) >= t.terms.blockSize {
 		return acked, &ending{reason: fmt.Sprintf("%s: sent with %d bytes, as told: not the last for the client", t.name(t.blocks), len(last)), silent: true}
 	}
-	if t.silentAt >= 0 {
-		t.odd(t.peer, "DATA", fmt.Sprintf("told to fall silent after %d bytes, but the file has %d", t.silentAt, len(t.content)))
-	}
 	return acked, nil
+}
+
+// length is how much is sent of a file.
+func (t *transfer) length() int64 {
+	if t.whole > 0 {
+		return int64(t.whole) * int64(t.terms.blockSize)
+	}
+	return int64(len(t.content))
 }
 
 // deliver sends the packets first to last until at least the first of them is
@@ -287,16 +297,20 @@ func (t *transfer) cut(acked int) int {
 	return first
 }
 
-// put sends packet n, unless a fault says otherwise. A transfer that is to fall
-// silent is not asked about again, so that a rule on its file counts once per
-// transfer.
+// put sends packet n, unless a fault says otherwise.
 func (t *transfer) put(n int) *ending {
-	if t.silentAt >= 0 || t.srv.cfg.Faults.Empty() {
+	if t.srv.cfg.Faults.Empty() {
 		return t.emit(n)
 	}
 	p := t.packet(n)
-	pt := fault.Point{Message: p.message(), File: t.file}
-	at := stand{n: n, payload: len(p.payload()), last: n == t.blocks && t.whole == 0, heard: t.heard, wrapped: t.toOne}
+	if end := t.hushed(p); end != nil {
+		return end
+	}
+	pt := fault.Point{Message: p.message(), File: t.file, Exchange: t.exchange}
+	at := stand{
+		n: n, payload: len(p.payload()), last: n == t.blocks && t.whole == 0, heard: t.heard, wrapped: t.toOne,
+		served: true, length: t.length(), silent: t.silentAt >= 0,
+	}
 	if n > 0 {
 		pt.Phase = "block " + strconv.Itoa(n)
 		pt.Bytes = int64(n-1) * int64(t.terms.blockSize)
@@ -317,14 +331,22 @@ func (t *transfer) put(n int) *ending {
 // emit sends packet n, unless the transfer is to be silent here.
 func (t *transfer) emit(n int) *ending {
 	p := t.packet(n)
-	end := 0
-	if n > 0 {
-		end = (n-1)*t.terms.blockSize + len(p.payload())
-	}
-	if t.silentAt == 0 || (t.silentAt > 0 && end > t.silentAt) || (t.whole > 0 && n > t.whole) {
-		return &ending{reason: fmt.Sprintf("%s: fell silent, as told", t.name(n)), silent: true}
+	if end := t.hushed(p); end != nil {
+		return end
 	}
 	t.dispatch(p)
+	return nil
+}
+
+// hushed ends a transfer that is to be silent before this packet.
+func (t *transfer) hushed(p packet) *ending {
+	end := 0
+	if p.n > 0 {
+		end = (p.n-1)*t.terms.blockSize + len(p.payload())
+	}
+	if t.silentAt == 0 || (t.silentAt > 0 && end > t.silentAt) || (t.whole > 0 && p.n > t.whole) {
+		return &ending{reason: fmt.Sprintf("%s: fell silent, as told", t.name(p.n)), silent: true}
+	}
 	return nil
 }
 
@@ -450,7 +472,7 @@ func (t *transfer) linger(end *ending) bool {
 
 // fail ends the transfer with an ERROR, unless a fault keeps that back.
 func (t *transfer) fail(code uint16, text, why string) *ending {
-	code, text, ok := t.srv.errorAt(t.peer, t.local, t.file, code, text)
+	code, text, ok := t.srv.errorAt(t.peer, t.local, t.exchange, t.file, code, text)
 	if !ok {
 		return &ending{reason: fmt.Sprintf("%s: ERROR %d %q not sent, as told", why, code, text)}
 	}
@@ -537,10 +559,7 @@ func (t *transfer) hears(n int) bool {
 	}
 	pt := fault.Point{
 		Message: "ACK", File: t.file, Phase: "block " + strconv.Itoa(n), Named: true,
-		Bytes: int64(n) * int64(t.terms.blockSize),
-	}
-	if t.whole == 0 {
-		pt.Bytes = min(pt.Bytes, int64(len(t.content)))
+		Bytes: min(int64(n)*int64(t.terms.blockSize), t.length()), Exchange: t.exchange,
 	}
 	_, lost := t.srv.fault(pt, t.peer, t.local, stand{n: n}).(Drop)
 	return !lost
@@ -564,7 +583,7 @@ func (t *transfer) stranger(b []byte, from netip.AddrPort) {
 	if a.op == opError {
 		return
 	}
-	if code, text, ok := t.srv.errorAt(from, t.local, t.file, UnknownTransferID, "unknown transfer id"); ok {
+	if code, text, ok := t.srv.errorAt(from, t.local, t.exchange, t.file, UnknownTransferID, "unknown transfer id"); ok {
 		t.write(errorPacket(code, text), from)
 	}
 }

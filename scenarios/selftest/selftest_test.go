@@ -80,6 +80,9 @@ func TestEachDefectHasOneExpectationAndARowThatItTurnsRed(t *testing.T) {
 		if own := e.Own().Rows(); len(own) == 0 || slices.ContainsFunc(own, func(row string) bool { return !slices.Contains(e.Rows(), row) }) {
 			t.Errorf("%s: own rows %q of %q", e.Defect, own, e.Rows())
 		}
+		if row := selftest.Documented(e.Defect); !slices.Contains(e.Rows(), row) {
+			t.Errorf("%s is made for %q by its line of documentation, and declares %q", e.Defect, row, e.Rows())
+		}
 	}
 	for _, d := range defect.All() {
 		if seen[d] != 1 {

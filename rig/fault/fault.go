@@ -29,6 +29,7 @@ package fault
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -54,6 +55,14 @@ type Joint interface {
 	Effect
 	// Joint marks the type; it does nothing.
 	Joint()
+}
+
+// Ranked is an effect that is tried before those of a higher rank, whenever its
+// rule was added; others have rank 0. So what loses a frame leaves nothing that
+// another rule would count as done.
+type Ranked interface {
+	Effect
+	Rank() int
 }
 
 // Point is a place in a service where a fault may apply.
@@ -209,11 +218,22 @@ type entry struct {
 	fired int
 }
 
-// Add puts a rule in force.
+// Add puts a rule in force, behind those of its rank.
 func (p *Plan) Add(r Rule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rules = append(p.rules, &entry{rule: r})
+	i := len(p.rules)
+	for i > 0 && rank(p.rules[i-1].rule) > rank(r) {
+		i--
+	}
+	p.rules = slices.Insert(p.rules, i, &entry{rule: r})
+}
+
+func rank(r Rule) int {
+	if e, ok := r.effect.(Ranked); ok {
+		return e.Rank()
+	}
+	return 0
 }
 
 // Clear takes every rule out of force and returns the ledger as it stood.

@@ -1,6 +1,7 @@
 package fault_test
 
 import (
+	"strings"
 	"testing"
 
 	"ip88rig/rig/fault"
@@ -197,5 +198,29 @@ func TestAPlaceMayBeFoundOnlyByItsMessage(t *testing.T) {
 		if _, _, ok := p.At(named); ok != c.fires {
 			t.Errorf("%s: fires %t, want %t", c.rule, ok, c.fires)
 		}
+	}
+}
+
+// ranked is a joint effect that is tried in its turn.
+type ranked struct {
+	name string
+	rank int
+}
+
+func (r ranked) String() string { return r.name }
+func (ranked) Joint()           {}
+func (r ranked) Rank() int      { return r.rank }
+
+// What is of a lower rank is tried first, whenever it was added; others are
+// tried in the order of their rules, without a rank as with that of 0.
+func TestRulesAreTriedByRank(t *testing.T) {
+	var p fault.Plan
+	for _, e := range []fault.Effect{ranked{"last", 1}, ranked{"a", 0}, blur{}, ranked{"first", -2}, ranked{"early", -1}, ranked{"b", 0}, ranked{"first too", -2}} {
+		p.Add(fault.On("*").Do(e))
+	}
+	var tried []string
+	p.Try(fault.Point{}, everywhere, func(e fault.Effect) bool { tried = append(tried, e.String()); return true })
+	if got, want := strings.Join(tried, ", "), "first, first too, early, a, blurs it, b, last"; got != want {
+		t.Errorf("tried %s, want %s", got, want)
 	}
 }

@@ -117,7 +117,7 @@ func (s *Server) Can(e fault.Effect) error {
 
 // bound is an effect as one rule declares it.
 type bound struct {
-	of       Effect
+	of       framed
 	sentence string
 	number   int
 }
@@ -128,15 +128,15 @@ func (b bound) String() string { return b.of.String() }
 // Joint lets several rules do something to one frame.
 func (bound) Joint() {}
 
+// Rank has what loses frames tried before what else is done to them.
+func (b bound) Rank() int { return b.of.rank() }
+
 // Bind makes a rule that is to be put into the plan one of the wire, with chance
 // and pattern of its own. A deed stays as it is: it may stand at any service.
 func (s *Server) Bind(r fault.Rule) fault.Rule {
 	s.armed.Store(true)
-	own, ok := r.Effect().(Effect)
+	own, ok := r.Effect().(framed)
 	if !ok {
-		return r
-	}
-	if _, deed := own.(fault.Deed); deed {
 		return r
 	}
 	s.mu.Lock()
@@ -180,26 +180,32 @@ func (s *Server) Judge(outbound bool, f wire.Frame) wire.Verdict {
 	if outbound {
 		pt.Message = ToHandset
 	}
-	s.cfg.Faults.Try(pt, fits, j.apply)
+	s.cfg.Faults.Try(pt, j.fits, j.apply)
 	if why := s.down.Load(); why != nil { // by a deed at this very frame
 		return s.gone(outbound, f, *why)
 	}
-	for i, what := range j.did {
-		s.tell(outbound, f, j.sentences[i], what)
+	for _, what := range j.told {
+		s.tell(outbound, f, what)
 	}
 	return j.verdict()
 }
 
 // gone loses a frame to a link that is down.
 func (s *Server) gone(outbound bool, f wire.Frame, why string) wire.Verdict {
-	s.tell(outbound, f, why, Lost)
+	s.tell(outbound, f, told{why, did(Lost)})
 	return wire.Verdict{Drop: true, Comment: why}
+}
+
+// told is what one rule came to at one frame.
+type told struct {
+	sentence string
+	outcome
 }
 
 // tell counts what a rule did, and writes it into the journal where it did so to
 // a flow for the first time.
-func (s *Server) tell(outbound bool, f wire.Frame, sentence, did string) {
-	to := flow{did: did}
+func (s *Server) tell(outbound bool, f wire.Frame, what told) {
+	to := flow{did: what.did}
 	message := FromHandset
 	if src, dst, ok := ends(f.Data); ok {
 		to.handset, to.rig = src, dst
@@ -211,25 +217,29 @@ func (s *Server) tell(outbound bool, f wire.Frame, sentence, did string) {
 		message = ToHandset
 	}
 	s.mu.Lock()
-	a := s.told[sentence]
+	a := s.told[what.sentence]
 	if a == nil {
 		a = &account{flows: map[flow]bool{}}
-		s.told[sentence] = a
-		s.order = append(s.order, sentence)
+		s.told[what.sentence] = a
+		s.order = append(s.order, what.sentence)
 	}
-	a.fired++
-	first := !a.flows[to]
-	a.flows[to] = true
+	if what.fired {
+		a.fired++
+	}
+	first := what.did != "" && !a.flows[to]
+	if first {
+		a.flows[to] = true
+	}
 	s.mu.Unlock()
 	if !first {
 		return
 	}
-	if strings.Contains(sentence, message) {
+	if strings.Contains(what.sentence, message) {
 		message = "" // said already
 	}
 	e := timeline.Event{
-		By: By, Kind: timeline.FaultFired, Src: to.handset, Dst: to.rig, Message: message, Reason: sentence,
-		Fields: map[string]string{Did: did, "impair.kind": Kind(f.Data)},
+		By: By, Kind: timeline.FaultFired, Src: to.handset, Dst: to.rig, Message: message, Reason: what.sentence,
+		Fields: map[string]string{Did: what.did, "impair.kind": Kind(f.Data)},
 	}
 	if !outbound {
 		e.Frame = f.Number
@@ -279,98 +289,44 @@ type judgement struct {
 	delay           time.Duration
 	copies          int
 	data            []byte // nil: as it is
-	sentences, did  []string
+	told            []told
 }
 
-// fits tells an effect of this package: it finds something to do with any frame.
-func fits(e fault.Effect) bool {
-	if b, ok := e.(bound); ok {
-		e = b.of
-	}
-	_, ok := e.(Effect)
-	return ok
-}
-
-// apply has one rule do its worst, and tells whether it did anything. It runs
-// under the plan's lock.
-func (j *judgement) apply(e fault.Effect) bool {
-	if j.drop {
-		return false // there is nothing left
-	}
-	own, sentence := e, e.String()
-	if b, ok := e.(bound); ok {
-		own, sentence = b.of, b.sentence
-	}
-	effect, ok := own.(Effect)
+// fits tells whether an effect finds something to do with the frame.
+func (j *judgement) fits(e fault.Effect) bool {
+	b, ok := e.(bound)
 	if !ok {
 		return false
 	}
-	did := j.do(effect, j.server.state(e, effect, j.outbound))
-	if did == "" {
-		return false
-	}
-	j.sentences, j.did = append(j.sentences, sentence), append(j.did, did)
-	return true
+	picky, ok := b.of.(interface{ fits(frame []byte) bool })
+	return !ok || picky.fits(j.frame.Data)
 }
 
-func (j *judgement) do(e Effect, st *state) (did string) {
-	switch e := e.(type) {
-	case Lose:
-		return j.lose(st.loses(e))
-	case Burst:
-		return j.lose(st.bursts(e))
-	case Limit:
-		delay, full := st.limit(e, j.now, len(j.frame.Data))
-		if full {
-			return j.lose(true)
-		}
-		j.delay += delay
-		return Late
-	case Delay:
-		j.delay += st.delay(e)
-		return Late
-	case Reorder:
-		if st.n++; st.n%e.Every != 0 {
-			return ""
-		}
-		j.delay += e.By
-		j.reordered = true
-		return Late
-	case Duplicate:
-		if !st.chance(e.Percent) {
-			return ""
-		}
-		j.copies += e.Copies
-		return Doubled
-	case Corrupt:
-		data := j.data
-		if data == nil {
-			data = j.frame.Data
-		}
-		data, ok := st.corrupt(e, data)
-		if !ok {
-			return ""
-		}
-		j.data = data
-		return Altered
-	case LinkDown, PowerCut, Phase, Air: // whoever opened the lane does them
+// apply has one rule do its worst, and tells whether it did what it says. Like
+// fits it runs under the plan's lock.
+func (j *judgement) apply(e fault.Effect) bool {
+	b, ok := e.(bound)
+	if !ok || j.drop {
+		return false // there is nothing left
 	}
-	return ""
-}
-
-func (j *judgement) lose(yes bool) string {
-	if !yes {
-		return ""
+	came := b.of.act(j, j.server.state(e, b.of, j.outbound))
+	if came != (outcome{}) {
+		j.told = append(j.told, told{b.sentence, came})
 	}
-	j.drop = true
-	return Lost
+	return came.fired
 }
 
 func (j *judgement) verdict() wire.Verdict {
-	if len(j.did) == 0 {
+	var sentences []string
+	for _, what := range j.told {
+		if what.did != "" {
+			sentences = append(sentences, what.sentence)
+		}
+	}
+	if sentences == nil {
 		return wire.Verdict{}
 	}
-	comment := strings.Join(j.sentences, "; ")
+	comment := strings.Join(sentences, "; ")
 	if j.drop {
 		return wire.Verdict{Drop: true, Comment: comment}
 	}

@@ -100,11 +100,7 @@ func opensslTakes(t *testing.T, s Server, leaf *Leaf, byAddress bool) string {
 
 func TestEachCertificateOfTheCatalogueIsJudgedForItsOneReason(t *testing.T) {
 	s, m := catalogueServer(t)
-	openssl := true
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Log("openssl is not installed: only Go judges")
-		openssl = false
-	}
+	openssl := openSSL(t)
 	// What the two say of the bad ones: the words of Go, the number of openssl
 	// (x509_vfy.h) with the depth.
 	reasons := map[string][2]string{

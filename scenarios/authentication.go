@@ -115,7 +115,7 @@ var _ = scenario("takes no credentials along to another host",
 	})
 
 var _ = scenario("answers challenges of every kind in its own way",
-	covers("AUT-05"), over(timeline.HTTP, timeline.HTTPS), takes(9), needsField(model.CredentialFields), standsOn("AUT-02", "AUT-04", "CFG-11"),
+	covers("AUT-05"), over(timeline.HTTP, timeline.HTTPS), takes(11), needsField(model.CredentialFields), standsOn("AUT-02", "AUT-04", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Challenge(rig.DigestQOP)
@@ -136,4 +136,10 @@ var _ = scenario("answers challenges of every kind in its own way",
 			phone.Observe(ctx, "AUT-05", c.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), Authenticates())
 			phone.Calm()
 		}
+		phone.Store(ctx, map[model.Field]string{
+			phone.Field(model.CredentialFields, 0): "",
+			phone.Field(model.CredentialFields, 1): "",
+		})
+		phone.Challenge(rig.Basic)
+		phone.Observe(ctx, "AUT-05", "ID and password are blank", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Authenticates())
 	})

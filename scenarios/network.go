@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"net/netip"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -32,6 +33,8 @@ func (p *Phone) dhcpFaults() []stress {
 	// A handset that holds a lease asks for it again (INIT-REBOOT): only a NAK
 	// makes it begin at DISCOVER.
 	anew := fault.On("REQUEST").In("dhcpd").During("rebooting").Do(dhcpd.Nak{}).Once()
+	nobody := netip.MustParseAddr(unusedHost)
+	nowhere := dhcpd.Options{{Code: 66, Value: unusedHost}, {Code: 150, Value: string(nobody.AsSlice())}}
 	decline := timeline.FactKind(timeline.DHCPDecline)
 	bound, again := timeline.FactKind(timeline.DHCPAck), timeline.FactKind(timeline.DHCPRequest)
 	goneOn := timeline.FactKind(timeline.DHCPDiscover)
@@ -44,6 +47,9 @@ func (p *Phone) dhcpFaults() []stress {
 		{name: "silence for a minute", rules: rules(fault.On("*").In("dhcpd").Do(dhcpd.Silence{For: p.scaled(time.Minute)}).Once())},
 		{name: "the address is in use", rules: rules(anew, fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), fact: &decline},
 		{name: "another server offers too", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
+		{name: "another server offers first, and sends it to nobody", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Says: nowhere}).Once())},
+		{name: "another server offers first, and nothing to provision from", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Bare: true}).Once())},
+		{name: "another server offers too, and nothing to provision from", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), Bare: true}).Once())},
 		{name: "the ACK names another server", rules: rules(anew, acked.During("selecting").Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
 		{name: "the OFFER has another transaction", rules: rules(anew, offered.Do(dhcpd.WrongXID{}).Once())},
 		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
@@ -66,7 +72,7 @@ func (p *Phone) dhcpFaults() []stress {
 }
 
 var _ = scenario("ends with one working address, whatever the DHCP server does, and provisions",
-	covers("DHC-02"), over(timeline.TFTP), takes(26),
+	covers("DHC-02"), over(timeline.TFTP), takes(30),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		from := phone.run.verb("one address", nil)
@@ -117,7 +123,7 @@ var _ = scenario("asks for the time",
 	covers("TIM-01"), over(timeline.TFTP, timeline.HTTPS), takes(1),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
-		phone.Observe(ctx, "TIM-01", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), AsksTime())
+		phone.Observe(ctx, "TIM-01", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), AsksTime(phone.hosts()))
 	})
 
 // timeFaults are what a time server may do.
@@ -133,14 +139,32 @@ func (p *Phone) timeFaults() []stress {
 		{name: "beyond the rollover of 2036", rules: rules(answer.Do(year(2037)))},
 		{name: "wrong mode", rules: rules(answer.Do(sntpd.WrongMode{Mode: 3}))},
 		{name: "the origin stamp of another request", rules: rules(answer.Do(sntpd.WrongOrigin{}))},
-		{name: "an hour late", rules: rules(answer.Do(sntpd.Offset{D: -time.Hour}))},
+		{name: "a clock that is an hour slow", rules: rules(answer.Do(sntpd.Offset{D: -time.Hour}))},
 		{name: "answered late", rules: rules(answer.Do(sntpd.Delay{By: p.scaled(3 * time.Second)}).Once())},
 	}
 }
 
+// toldAfterwards is an answer that is delayed by an hour, as far as patience goes:
+// it comes when the handset has long given up and is at work, twice as late as
+// quiet must last to be believed.
+func (p *Phone) toldAfterwards(ctx SpecContext) {
+	GinkgoHelper()
+	fresh := p.SetLine()
+	late := min(p.scaled(time.Hour), 2*p.Patience.Settle)
+	p.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.Delay{By: late}))
+	boot := p.PowerCycle(ctx)
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase("TIM-02", "answered when it is up: it comes up", Register()))
+	after := p.Quiet(boot)
+	all := after.Within(after.Spec().Within + late)
+	Consistently(ctx, all).ShouldNot(ShowCase("TIM-02", "answered when it is up: no reboot", Reboot()))
+	Eventually(ctx, all).Should(ShowCase("TIM-02", "answered when it is up: its files are whole or not at all", RegisterAsOneOf(RegisterWith{User: p.user()}, fresh)))
+	p.Calm()
+}
+
 var _ = scenario("survives whatever the time server does, and provisions at the next good cycle",
-	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(12), first(-6),
+	covers("TIM-02"), over(timeline.TFTP, timeline.HTTPS), takes(13), first(-6),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
+		phone.toldAfterwards(ctx)
 		phone.Survive(ctx, "TIM-02", phone.timeFaults())
 	})

@@ -578,6 +578,19 @@ func (p *Phone) Withhold(c Config) {
 	p.mustPublish()
 }
 
+// Give serves a configuration file again that was withheld.
+func (p *Phone) Give(c Config) {
+	GinkgoHelper()
+	names := []string{p.lane.Handset.Model.GlobalFile()}
+	if c == Own {
+		names = p.ownNames()
+	}
+	for _, n := range names {
+		delete(p.served.withheld, strings.ToLower(n))
+	}
+	p.mustPublish()
+}
+
 // WithholdVersion answers "not found" for the version file.
 func (p *Phone) WithholdVersion() {
 	GinkgoHelper()

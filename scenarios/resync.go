@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -8,8 +9,11 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/dhcpd"
+	"ip88rig/rig/fault"
 	"ip88rig/rig/model"
 	"ip88rig/rig/sipd"
+	"ip88rig/rig/sntpd"
 )
 
 // RSY: re-sync by NOTIFY.
@@ -71,7 +75,7 @@ var _ = scenario("downloads at check-sync what the download flags forbid",
 	})
 
 var _ = scenario("bears floods of NOTIFY, unknown events and what is no NOTIFY at all",
-	covers("RSY-04"), over(timeline.TFTP), takes(2), standsOn("RSY-01"),
+	covers("RSY-04"), over(timeline.TFTP), takes(3), standsOn("RSY-01"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Finish(ctx, phone.PowerCycle(ctx))
@@ -101,11 +105,19 @@ var _ = scenario("bears floods of NOTIFY, unknown events and what is no NOTIFY a
 		quiet := phone.Quiet(flood)
 		Eventually(ctx, quiet).Should(ShowCase("RSY-04", "a flood: no reboot storm", RebootAtMost(reboots)))
 		Eventually(ctx, quiet).Should(ShowCase("RSY-04", "a flood: no storm of cycles", AskAtMost(phone.Global(), boundedTries)))
+
+		// The rig still knows where it registered before.
+		phone.Inject(fault.On("REGISTER").In("sipd").Do(sipd.Respond{Code: 403}))
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+		phone.Reach(ctx, boot, timeline.Fact{Name: "its registration was refused", Kinds: []timeline.Kind{timeline.SIPResponse}, Status: 403}, "")
+		bare := phone.Notices(ctx, "check-sync while it is not registered", sipd.Notice{Event: event}, 3)
+		Eventually(ctx, phone.Quiet(bare)).Should(ShowCase("RSY-04", "while it is not registered: no reboot storm", RebootAtMost(reboots)))
+		phone.Calm()
 		phone.Good(ctx, "RSY-04", "the next good cycle")
 	})
 
 var _ = scenario("provisions by itself from time to time",
-	covers("RSY-05"), over(timeline.TFTP), takes(2), standsOn("CFG-11"), fullDepth(),
+	covers("RSY-05"), over(timeline.TFTP), takes(3), standsOn("CFG-11"), fullDepth(),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Set(Global, provision("smartup_use"), "enable")
@@ -117,4 +129,18 @@ var _ = scenario("provisions by itself from time to time",
 		hour := phone.scaled(time.Hour)
 		phone.ObserveUntil(ctx, "RSY-05", "smartup_interval 60", up.Within(hour+phone.Patience.Boot), timeline.FactAsked(phone.Version().Files...),
 			Took("registered to the next cycle", timeline.Fact{}, timeline.FactAsked(phone.Global().Files...)))
+
+		// The clock that it is told stands a little before the hour, at Greenwich.
+		soon := max(phone.scaled(phone.Patience.Boot), 2*time.Second)
+		const hour4 = 4
+		phone.Set(Global, provision("smartup_type"), "2")
+		phone.Set(Global, provision("smartup_time"), strconv.Itoa(hour4))
+		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.SetTo{At: time.Date(2026, 3, 1, hour4, 0, 0, 0, time.UTC).Add(-soon)}))
+		phone.Inject(fault.On("ACK").In("dhcpd").Do(dhcpd.SetOption{Code: 2, Value: "\x00\x00\x00\x00"}))
+		boot = phone.PowerCycle(ctx)
+		phone.Finish(ctx, boot)
+		up = boot.Within(phone.Patience.Boot).After(timeline.FactRegistered())
+		phone.ObserveUntil(ctx, "RSY-05", "smartup_type 2, daily", up.Within(soon+phone.Patience.Cycle), timeline.FactAsked(phone.Version().Files...),
+			Happens("provisions at the hour", timeline.FactAsked(phone.Global().Files...)))
+		phone.Calm()
 	})

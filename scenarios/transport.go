@@ -149,6 +149,9 @@ var _ = scenario("survives an option 160 that is no good URL, keeps its settings
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		held := phone.held()
+		// What it has lost nothing gives back to it before it is seen.
+		phone.Withhold(Global)
+		phone.Withhold(Own)
 		for i, c := range phone.malformedURLs() {
 			if phone.over == timeline.HTTPS && i%3 != 0 {
 				continue // the scheme of the good URL makes no difference to most of them
@@ -164,6 +167,8 @@ var _ = scenario("survives an option 160 that is no good URL, keeps its settings
 			Eventually(ctx, phone.settled(ctx, boot)).Should(ShowCase("XPT-08", c.name, RegisterAsOneOf(held)))
 			phone.Calm()
 		}
+		phone.Give(Global)
+		phone.Give(Own)
 		user := phone.SetUser()
 		phone.OfferOver(phone.over)
 		boot := phone.PowerCycle(ctx)

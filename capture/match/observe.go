@@ -310,24 +310,28 @@ func (m dhcpAsks) Measure(v timeline.View) []Value {
 	return out
 }
 
-type asksTime struct{}
+type asksTime struct {
+	Hosts Aliases `json:"hosts,omitempty"`
+}
 
-// AsksTime measures whether the time is asked for, of whom, and whether that
-// comes before the first handshake and the first request.
-func AsksTime() Observation { return asksTime{} }
+// AsksTime measures whether the time is asked for, of whom in order, and whether
+// that comes before the first handshake and the first request.
+func AsksTime(hosts Aliases) Observation { return asksTime{Hosts: hosts} }
 
 func (m asksTime) Name() string { return "AsksTime" }
-func (m asksTime) Asks() string { return "when it asks for the time" }
+func (m asksTime) Asks() string { return "when it asks for the time, and whom" }
 func (m asksTime) observes()    {}
 
 func (m asksTime) Measure(v timeline.View) []Value {
 	asked, before, first := "no", none, none
+	var whom []string
 	for i := range v.Brief {
 		e := &v.Brief[i]
 		switch {
 		case e.Kind == timeline.SNTPRequest && e.By == timeline.Wire:
-			if asked == "no" {
-				asked = "yes"
+			asked = "yes"
+			if host := m.Hosts.of(e.Dst.Addr().String()); !slices.Contains(whom, host) {
+				whom = append(whom, host)
 			}
 		case e.Kind == timeline.TLSClientHello && before == none:
 			before = asked
@@ -335,7 +339,12 @@ func (m asksTime) Measure(v timeline.View) []Value {
 			first = asked
 		}
 	}
-	return []Value{{Name: "asked", Value: asked}, {Name: "before the first handshake", Value: before}, {Name: "before the first request", Value: first}}
+	return []Value{
+		{Name: "asked", Value: asked},
+		{Name: "of whom", Value: list(whom)},
+		{Name: "before the first handshake", Value: before},
+		{Name: "before the first request", Value: first},
+	}
 }
 
 type took struct {

@@ -36,6 +36,8 @@ type boot struct {
 	// resyncing says that a cycle runs because of a check-sync, cycling that one
 	// runs.
 	resyncing, cycling atomic.Bool
+	// registered says that line 1 is.
+	registered atomic.Bool
 
 	tasks sync.WaitGroup // all end when the boot's context does
 	voice *voice
@@ -288,6 +290,10 @@ func (b *boot) notified(event string) {
 	name, _, _ := strings.Cut(event, ";")
 	known := strings.EqualFold(strings.TrimSpace(name), b.h.cfg.Facts.Text(model.CheckSyncEvent)) || b.h.cfg.Defects.Has(defect.AnyEventResyncs)
 	if !known || b.h.cfg.Defects.Has(defect.IgnoresCheckSync) {
+		return
+	}
+	if !b.registered.Load() && b.h.cfg.Defects.Has(defect.UnregisteredNotifyReboots) {
+		b.stop(&reboot{"NOTIFY while unregistered (defect)"})
 		return
 	}
 	if b.resyncing.Load() && b.h.cfg.Defects.Has(defect.FloodReboots) {

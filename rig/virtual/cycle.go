@@ -353,10 +353,14 @@ func (c *cycle) sticks(d defect.Name, bad bool) bool {
 
 // wipe is the defect wrong-key-wipes.
 func (c *cycle) wipe() {
-	if !c.has(defect.WrongKeyWipes) {
-		return
+	if c.has(defect.WrongKeyWipes) {
+		c.h.forgetLines()
 	}
-	c.h.store(func(s *flash.State) {
+}
+
+// forgetLines is what several defects do.
+func (h *Handset) forgetLines() {
+	h.store(func(s *flash.State) {
 		maps.DeleteFunc(s.Settings, func(path, _ string) bool { return strings.HasPrefix(path, "VOIP/line") })
 	})
 }

@@ -69,6 +69,9 @@ func (b *boot) choose(ctx context.Context) source {
 			if defects.Has(defect.MalformedURLHangs) {
 				<-ctx.Done()
 			}
+			if defects.Has(defect.MalformedURLWipes) {
+				b.h.forgetLines()
+			}
 			return nil
 		}
 		b.remember(set, option)
@@ -279,7 +282,7 @@ func (w *web) connect(set settings) {
 		RetryStatuses: statuses, RetryAfterLimit: facts.Duration(model.HTTPRetryAfterLimit), // whole seconds are not divided
 		TakeEncoded: facts.Text(model.HTTPUnaskedEncoding) == "as-it-is",
 		Digest:      facts.List(model.HTTPDigest), PreferBasic: facts.Text(model.HTTPSchemePreferred) == "basic",
-		AuthTries: facts.Int(model.HTTPAuthTries), AnswerBlank: facts.Text(model.HTTPNoCredentials) == "sent",
+		AuthTries: facts.Int(model.HTTPAuthTries), AnswerBlank: (facts.Text(model.HTTPNoCredentials) == "sent") != h.cfg.Defects.Has(defect.AnswersBlank),
 		Defects: h.cfg.Defects,
 	}
 }

@@ -114,7 +114,10 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 		UserAgent: b.h.expand(model.UserAgent, b.version), Expires: v.line.expires, T1: v.line.t1,
 		MediaPort: uint16(v.line.media), AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
 		Seed: b.h.seed(4), CallID: v.callID, Event: b.h.cfg.Facts.Text(model.CheckSyncEvent), OnNotify: b.notified, Defects: b.h.cfg.Defects,
-		OnRegister: func(ok bool) { b.h.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy) },
+		OnRegister: func(ok bool) {
+			b.registered.Store(ok)
+			b.h.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy)
+		},
 	})
 	if err != nil {
 		return err

@@ -160,6 +160,12 @@ func Doc(n Name) string {
 		return "takes the TFTP server of option 66 although option 150 names one too (XPT-07)."
 	case MalformedURLHangs:
 		return "stops before it registers when option 160 holds no URL that it can read (XPT-08)."
+	case MalformedURLWipes:
+		return "forgets its lines' settings when option 160 holds no URL that it can read (XPT-08)."
+	case UnregisteredNotifyReboots:
+		return "reboots at a NOTIFY while no line of it is registered (RSY-04)."
+	case AnswersBlank:
+		return "does otherwise than the model's facts say with a challenge while its ID and password are blank (AUT-05)."
 	case TLSToHTTPURL:
 		return "tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05)."
 	case NoFallback:

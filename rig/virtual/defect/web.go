@@ -6,6 +6,8 @@ const (
 	Option66Wins Name = "option-66-wins"
 	// MalformedURLHangs stops before it registers when option 160 holds no URL that it can read (XPT-08).
 	MalformedURLHangs Name = "malformed-url-hangs"
+	// MalformedURLWipes forgets its lines' settings when option 160 holds no URL that it can read (XPT-08).
+	MalformedURLWipes Name = "malformed-url-wipes"
 	// TLSToHTTPURL tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05).
 	TLSToHTTPURL Name = "tls-to-http-url"
 	// NoFallback does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09).
@@ -44,6 +46,8 @@ const (
 	DigestNeedsQOP Name = "digest-needs-qop"
 	// IgnoresStale gives up when a nonce is stale (AUT-05).
 	IgnoresStale Name = "ignores-stale"
+	// AnswersBlank does otherwise than the model's facts say with a challenge while its ID and password are blank (AUT-05).
+	AnswersBlank Name = "answers-blank"
 	// CredentialsToRefused comes again to a server whose certificate it has just refused, over another connection, and sends a request with its credentials (AUT-04).
 	CredentialsToRefused Name = "credentials-to-refused"
 	// CredentialsToOtherHost takes its credentials along to another host when redirected (AUT-04).
@@ -58,6 +62,6 @@ const (
 
 func webDefects() []Name {
 	return []Name{
-		Option66Wins, MalformedURLHangs, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
+		Option66Wins, MalformedURLHangs, MalformedURLWipes, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, AnswersBlank, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
 	}
 }

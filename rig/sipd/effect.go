@@ -38,7 +38,8 @@ type otherwise interface {
 	answer(s *Server, req *sip.Request, h hop) *sip.Response
 }
 
-// edit is an effect that changes a message as it goes out.
+// edit is an effect that changes a message as it goes out. One that it leaves as
+// it is spared.
 type edit interface {
 	Effect
 	edit(pkt []byte) []byte

@@ -19,7 +19,8 @@ type Respond struct {
 // has: without end it is a loop. Empty fields are what they should be.
 type Challenge struct {
 	// Stale says that only the nonce was old (RFC 2617 section 3.2.1): the
-	// handset may try again with the same password.
+	// handset may try again with the same password. The nonce that it came with
+	// is spent: it does no more.
 	Stale bool
 	// Nonce is sent in place of a fresh one. Credentials made of it are refused
 	// as stale, for it was never given out.
@@ -89,5 +90,8 @@ func (e Respond) answer(s *Server, req *sip.Request, h hop) *sip.Response {
 }
 
 func (e Challenge) answer(s *Server, req *sip.Request, h hop) *sip.Response {
+	if e.Stale {
+		s.spend(req)
+	}
 	return s.challenged(req, h, e)
 }

@@ -271,7 +271,7 @@ func expected(c *digest.Credentials, method, password string) string {
 	return hash(fmt.Sprintf("%s:%s:%08x:%s:%s:%s", secret, c.Nonce, c.Nc, c.Cnonce, c.QOP, subject))
 }
 
-// use spends a nonce: it must be one of ours, and its count must rise. Without
+// use takes a nonce: it must be one of ours, and its count must rise. Without
 // qop there is no count.
 func (s *Server) use(c *digest.Credentials) bool {
 	s.mu.Lock()
@@ -282,6 +282,19 @@ func (s *Server) use(c *digest.Credentials) bool {
 	}
 	s.nonces[i].count = c.Nc
 	return true
+}
+
+// spend forgets the nonces that a request came with.
+func (s *Server) spend(req *sip.Request) {
+	for _, header := range req.GetHeaders("Authorization") {
+		cred, err := credentials(header.Value())
+		if err != nil {
+			continue // nothing of ours
+		}
+		s.mu.Lock()
+		s.nonces = slices.DeleteFunc(s.nonces, func(n nonce) bool { return n.text == cred.Nonce })
+		s.mu.Unlock()
+	}
 }
 
 func (s *Server) unauthorized(req *sip.Request, h hop, stale bool) *sip.Response {

@@ -13,6 +13,7 @@
 package sipd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,13 +202,17 @@ func (s *Server) request(req *sip.Request, h hop) (repeat func()) {
 		s.repeat(before, hop{before.to, h.local}, string(req.Method))
 		return nil
 	}
-	switch e := s.fault(string(req.Method), PhaseAnswer, h).(type) {
+	// An effect on the bytes of the answer is shown it. Where that one spares it,
+	// and another rule drops the request, it is lost on its way back.
+	answer := sync.OnceValue(func() *sip.Response { return s.answer(req, h) })
+	pkt := func() []byte { return []byte(answer().String()) }
+	switch e := s.fault(string(req.Method), PhaseAnswer, h, pkt).(type) {
 	case Drop:
 		return nil
 	case otherwise:
 		return s.reply(req, e.answer(s, req, h), h, nil)
 	default:
-		return s.reply(req, s.answer(req, h), h, e)
+		return s.reply(req, answer(), h, e)
 	}
 }
 
@@ -262,16 +267,19 @@ func (s *Server) subscribe(req *sip.Request, h hop) *sip.Response {
 	return res
 }
 
-// fault asks the plan, and journals what it says. It returns nil when nothing
-// is to go wrong.
-func (s *Server) fault(method, phase string, h hop) Effect {
+// fault asks the plan about a message, of which pkt has the bytes, and journals
+// what it says. It returns nil when nothing is to go wrong.
+func (s *Server) fault(method, phase string, h hop, pkt func() []byte) Effect {
 	if s.cfg.Faults.Empty() {
 		return nil
 	}
 	effect, sentence, ok := s.cfg.Faults.Try(fault.Point{Service: "sipd", Message: method, Phase: phase}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && own.check() == nil && own.fits(phase)
-	}, nil)
+	}, func(e fault.Effect) bool {
+		own, ok := e.(edit)
+		return !ok || !bytes.Equal(own.edit(pkt()), pkt())
+	})
 	if !ok {
 		return nil
 	}

@@ -16,6 +16,8 @@ import (
 type known struct {
 	// lost says why nothing is known; blank when the rest holds.
 	lost string
+	// doubt: a spec has failed since the handset was seen to take a setting.
+	doubt bool
 	// rig is the trouble of the rig that made it so; blank: none.
 	rig string
 	// by is the row that kept the handset from coming home, blocks how often in

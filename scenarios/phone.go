@@ -75,7 +75,7 @@ func provision(name string) model.Field { return model.Field{Section: "PROVISION
 // if the handset is not known to hold golden.
 func (p *Phone) Claim(ctx context.Context) {
 	GinkgoHelper()
-	p.claim(ctx, p.run.known.needsHome())
+	p.claim(ctx, p.run.known.needsHome(), false)
 }
 
 // ClaimExactly is Claim for rows that a restored setting would disturb, also
@@ -86,10 +86,10 @@ func (p *Phone) ClaimExactly(ctx context.Context) {
 	if why == "" && p.run.known.riding {
 		why = "it holds another line name or registration period"
 	}
-	p.claim(ctx, why)
+	p.claim(ctx, why, true)
 }
 
-func (p *Phone) claim(ctx context.Context, why string) {
+func (p *Phone) claim(ctx context.Context, why string, exactly bool) {
 	GinkgoHelper()
 	if p.run.spec.story.lockout && !p.run.wayBack && !p.run.proving {
 		// What may close the way in runs only once another way back was seen.
@@ -107,7 +107,7 @@ func (p *Phone) claim(ctx context.Context, why string) {
 			p.run.block(p.run.known.by, p.run.known.lost)
 		}
 		p.run.verb("go home", why)
-		if err := p.home(ctx); err != nil {
+		if err := p.home(ctx, exactly); err != nil {
 			p.run.known.blocks++
 			if b, ok := errors.AsType[blockedError](err); ok {
 				p.run.known.by, p.run.known.lost = b.row, b.reason
@@ -131,7 +131,7 @@ func (p *Phone) claim(ctx context.Context, why string) {
 func (p *Phone) ClaimAsItIs(ctx context.Context) {
 	GinkgoHelper()
 	if k := p.run.known; len(k.dirty) > 0 || k.version != "" || k.missing != "" {
-		p.claim(ctx, k.needsHome())
+		p.claim(ctx, k.needsHome(), false)
 		return
 	}
 	if err := p.serveGolden(); err != nil {
@@ -145,18 +145,43 @@ type blockedError struct{ row, reason string }
 
 func (b blockedError) Error() string { return "blocked by " + b.row + ": " + b.reason }
 
-// home brings the handset to golden over every way it may come.
-func (p *Phone) home(ctx context.Context) error {
+// home brings the handset to golden over every way it may come. Where the spec
+// before has failed, that golden shows says nothing, since one that takes no
+// configuration any more shows it too: then it has to take a fresh line name and
+// registration period, which ride on, or are restored at once where exactly
+// golden is needed.
+func (p *Phone) home(ctx context.Context, exactly bool) error {
 	if err := p.serveGolden(); err != nil {
 		return err
 	}
+	doubt := p.run.known.doubt
+	if doubt {
+		p.served.files[Own].Set("VOIP", "line1_name", p.FreshUser())
+		p.served.files[Global].Set("VOIP", "timer_register_expires", strconv.Itoa(p.FreshExpires()))
+		if err := p.publish(); err != nil {
+			return err
+		}
+	}
+	if err := p.toServed(ctx); err != nil || !doubt {
+		return err
+	}
+	p.run.known.riding = true
+	if exactly {
+		return p.home(ctx, exactly)
+	}
+	return nil
+}
+
+// toServed has the handset take what is served, golden or golden but for its
+// witnesses.
+func (p *Phone) toServed(ctx context.Context) error {
 	p.OfferOver(timeline.TFTP)
 	boot, err := p.cycle(ctx)
 	if err != nil {
 		return err
 	}
 	bound := boot.Within(p.Patience.Boot)
-	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
+	golden := p.registersServed()
 	_, err = bound.Await(ctx, timeline.FactRegistered())
 	view := bound.View()
 	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
@@ -268,6 +293,14 @@ func (p *Phone) comesByReset(ctx context.Context, why string) bool {
 	return true
 }
 
+// registersServed is the registration of a handset that took what is served.
+func (p *Phone) registersServed() match.RegisterWith {
+	user, _ := p.served.files[Own].Get("VOIP", "line1_name")
+	period, _ := p.served.files[Global].Get("VOIP", "timer_register_expires")
+	expires, _ := strconv.Atoi(period) // golden always has a number there
+	return match.RegisterWith{User: user, Expires: expires}
+}
+
 // errNotReset: the handset was not returned to factory state and is as it was.
 var errNotReset = errors.New("not reset")
 
@@ -284,7 +317,7 @@ func (p *Phone) toFactory(ctx context.Context, why string) error {
 	if err := p.do(ctx, control.Request{Verb: control.FactoryReset, Text: "return the handset to factory state: " + why}); err != nil {
 		return fmt.Errorf("%w: %w", errNotReset, err)
 	}
-	golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
+	golden := p.registersServed()
 	if !p.comes(ctx, w.Within(p.Patience.Boot).After(timeline.FactKind(timeline.Rebooted)).Within(p.Patience.Boot), golden) {
 		return errors.New("after a factory reset by hand it did not reboot and take golden")
 	}

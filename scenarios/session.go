@@ -320,6 +320,7 @@ func (r *run) end(ctx SpecContext) {
 		if r.known.lost == "" {
 			r.known.spoil("the spec before did not end well")
 		}
+		r.known.doubt = r.known.doubt || has(spec.result.Judgements, report.Fail) || has(spec.result.Judgements, report.Known)
 	case r.phone != nil && !r.phone.changed && r.phone.holdsGolden():
 		// What was served was golden, and the handset shows that it took it.
 		r.known.home()
@@ -527,7 +528,7 @@ func (r *run) goHome(ctx context.Context) {
 	over := r.phone.over
 	r.spec = &specRun{story: &story{name: "goes home"}, over: over}
 	phone := &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
-	if err := phone.home(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := phone.home(ctx, true); err != nil && !errors.Is(err, context.Canceled) {
 		r.Lane.Note("the handset did not come home: " + err.Error())
 	}
 	r.spec = nil

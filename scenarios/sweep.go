@@ -93,7 +93,7 @@ func (p *Phone) comeBack(ctx context.Context, name string) bool {
 	GinkgoHelper()
 	was := p.served
 	p.run.verb("go home", "it was lost: "+name)
-	if err := p.home(ctx); err != nil {
+	if err := p.home(ctx, false); err != nil {
 		if ctx.Err() != nil {
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}

@@ -234,6 +234,11 @@ func tftpWitnesses() []witness {
 			shows: []shown{{"tftp.opcode == 3", exactly(4)}, {"tftp.opcode == 3 && tftp.block == 2", exactly(1)}, {"tftp.opcode == 4 && tftp.block == 1", atLeast(2)}},
 		},
 		{
+			name: "timing: an ACK that never came", rules: []fault.Rule{fault.On("ACK").Of(plainFile).During("block 2").Do(tftpd.Drop{}).Once()},
+			run: atftp + same, says: `same`,
+			shows: []shown{{"tftp.opcode == 4 && tftp.block == 2", atLeast(1)}, {"tftp.opcode == 3 && tftp.block == 2", exactly(2)}},
+		},
+		{
 			name: "timing: a late block", rules: []fault.Rule{on("block 2").Do(tftpd.Delay{By: 800 * time.Millisecond}).Once()},
 			run: hpa + same, says: `same`,
 			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_relative > 0.7", exactly(1)}, {"tftp.opcode == 3", exactly(6)}},

@@ -18,7 +18,7 @@ const (
 	RecoveredByRig Outcome = "recovered by the rig"
 	// Lost: not even that helped.
 	Lost Outcome = "lost"
-	// Untried: it was lost before, and did not come home or was lost again.
+	// Untried: the sweep ended before.
 	Untried Outcome = "not tried"
 )
 
@@ -28,16 +28,10 @@ type outcomes []Outcome
 // enter notes what became of the handset at a point, and tells whether a sweep
 // goes on: a handset that is lost and did not come home ends it, and so does one
 // that is lost at two points after one another, for each costs the longest waits
-// that there are. The points behind that are not tried.
+// that there are.
 func (o outcomes) enter(at int, out Outcome, home bool) bool {
 	o[at] = out
-	if home && (out != Lost || at == 0 || o[at-1] != Lost) {
-		return true
-	}
-	for i := at + 1; i < len(o); i++ {
-		o[i] = Untried
-	}
-	return false
+	return home && (out != Lost || at == 0 || o[at-1] != Lost)
 }
 
 // table is a line for each point that has an outcome.

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"ip88rig/capture/timeline"
 )
 
 // became is a handset that comes out of each point as it is written there.
@@ -147,7 +149,7 @@ func TestASweepGoesOnBehindALostHandset(t *testing.T) {
 		},
 		{"that was the last", []at{{Unharmed, true}, {Lost, false}}, outcomes{Unharmed, Lost}},
 	} {
-		out := make(outcomes, len(c.come))
+		out := slices.Repeat(outcomes{Untried}, len(c.come))
 		for i, one := range c.come {
 			if !out.enter(i, one.out, one.home) {
 				break
@@ -174,6 +176,31 @@ func TestTriedTakesBothEnds(t *testing.T) {
 	for n, want := range map[int][]int{0: all, 1: {1}, 2: {1, 5}, 3: {1, 3, 5}, 9: all} {
 		if got := tried(all, n); !slices.Equal(got, want) {
 			t.Errorf("%d of them: got %v, want %v", n, got, want)
+		}
+	}
+}
+
+func TestAnUpgradeInOneCycleIsUnharmed(t *testing.T) {
+	const global = "sysconf_8830_sip.cfg"
+	asked := timeline.Event{Kind: timeline.Asked, File: global}
+	image := timeline.Event{Kind: timeline.Asked, File: "image.rom"}
+	registered := timeline.Event{Kind: timeline.Registered}
+	rebooted := timeline.Event{Kind: timeline.Rebooted}
+	off := timeline.Event{Kind: timeline.PowerOff}
+	for _, c := range []struct {
+		name   string
+		events []timeline.Event
+		want   bool
+	}{
+		{"at once", []timeline.Event{asked, image, rebooted, asked, registered}, true},
+		{"the image asked for twice", []timeline.Event{asked, image, image, rebooted, asked, registered}, true},
+		{"in the next cycle", []timeline.Event{asked, image, registered, asked, image, rebooted, asked, registered}, false},
+		{"after a power cut", []timeline.Event{asked, image, off, asked, image, rebooted, asked, registered}, false},
+		{"a power cut in the flash write", []timeline.Event{asked, image, off, asked, registered}, false},
+		{"no reboot", []timeline.Event{asked, image, registered}, false},
+	} {
+		if got := inOneCycle(timeline.View{Events: c.events}, timeline.FactAsked(global)); got != c.want {
+			t.Errorf("%s: got %t", c.name, got)
 		}
 	}
 }

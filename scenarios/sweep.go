@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"errors"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 
@@ -40,7 +41,7 @@ func tried[T any](points []T, n int) []T {
 func (p *Phone) Sweep(ctx context.Context, row string, points []point) {
 	GinkgoHelper()
 	points = tried(points, p.run.points())
-	out := make(outcomes, len(points))
+	out := slices.Repeat(outcomes{Untried}, len(points))
 	defer p.table(row, points, out) // also where the spec breaks off
 	begun := len(p.run.spec.result.Judgements)
 	for i, pt := range points {
@@ -117,7 +118,7 @@ func (p *Phone) comeBack(ctx context.Context, name string) bool {
 func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, golden, next firmware.Version) {
 	GinkgoHelper()
 	points = tried(points, p.run.points())
-	out := make(outcomes, len(points))
+	out := slices.Repeat(outcomes{Untried}, len(points))
 	defer p.table(row, points, out) // also where the spec breaks off
 	begun := len(p.run.spec.result.Judgements)
 	for i, pt := range points {
@@ -139,7 +140,7 @@ func (p *Phone) tryUpgrade(ctx context.Context, row string, pt point, golden, ne
 	upgraded := p.shows(next)
 	if p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) && p.awaits(ctx, p.Quiet(boot), upgraded) {
 		out = RecoveredItself
-		if p.inOneCycle(boot.View()) {
+		if inOneCycle(boot.View(), timeline.FactAsked(p.Global().Files...)) {
 			out = Unharmed
 		}
 	}
@@ -160,9 +161,9 @@ func (p *Phone) tryUpgrade(ctx context.Context, row string, pt point, golden, ne
 }
 
 // inOneCycle tells whether a handset whose power was not cut rebooted after its
-// first cycle: it had asked for the global file once.
-func (p *Phone) inOneCycle(v timeline.View) bool {
-	begins, cycles := timeline.FactAsked(p.Global().Files...), 0
+// first cycle: it had begun one once.
+func inOneCycle(v timeline.View, begins timeline.Fact) bool {
+	cycles := 0
 	for i := range v.Events {
 		switch e := &v.Events[i]; {
 		case e.Kind == timeline.PowerOff:

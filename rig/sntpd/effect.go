@@ -20,21 +20,10 @@ type Effect interface {
 	// fits tells whether the effect finds something to do; before: the client
 	// was told a time already.
 	fits(before bool) bool
-	// act changes the answer; last is what the client was told before.
+	// act changes the answer; last is what the client was told before. Where it
+	// leaves the answer as it is, the occasion is spared.
 	act(a *answer, last time.Time)
 }
-
-// Drop leaves the request without an answer.
-type Drop struct{}
-
-func (Drop) sealed() {}
-
-// String is the predicate of the fault's sentence.
-func (Drop) String() string { return "does not answer" }
-
-func (Drop) check() error           { return nil }
-func (Drop) fits(bool) bool         { return true }
-func (Drop) act(*answer, time.Time) {}
 
 // Can says whether this service can do e; the error says why not.
 func (s *Server) Can(e fault.Effect) error {

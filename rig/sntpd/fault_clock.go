@@ -59,7 +59,12 @@ func (e Unsynchronised) String() string {
 // String is the predicate of the fault's sentence.
 func (e KissOfDeath) String() string { return "answers kiss-of-death " + e.Code }
 
-func (Offset) check() error { return nil }
+func (e Offset) check() error {
+	if e.D == 0 {
+		return errors.New("sntpd: an offset of 0 is the right time")
+	}
+	return nil
+}
 
 func (e SetTo) check() error {
 	if e.At.IsZero() {

@@ -12,6 +12,7 @@
 package sntpd
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -152,6 +153,12 @@ type answer struct {
 	length int // in bytes, what is behind that is cut off
 	delay  time.Duration
 	fresh  bool // from a fresh port
+	drop   bool // not at all
+}
+
+// same tells whether nobody can tell two answers apart.
+func (a *answer) same(b *answer) bool {
+	return bytes.Equal(a.bytes(), b.bytes()) && a.delay == b.delay && a.fresh == b.fresh && a.drop == b.drop
 }
 
 // bytes is the message (RFC 5905 section 7.3).
@@ -201,32 +208,38 @@ func (s *Server) answer(b []byte, from, to netip.AddrPort, received time.Time) *
 		a.leap, a.stratum, a.refID, a.why = leapUnsynchronised, 0, "INIT", "not synchronised"
 	}
 	last, before := s.told[from.Addr()]
-	if e := s.fault(from, to, before); e != nil {
-		if _, ok := e.(Drop); ok {
-			return nil
-		}
-		e.act(a, last)
+	s.fault(a, from, to, last, before)
+	if a.drop {
+		return nil
 	}
 	s.told[from.Addr()] = a.sent
 	return a
 }
 
-// fault asks the plan, and journals what it says. It returns nil when nothing
-// is to go wrong. before: the client was told a time already.
-func (s *Server) fault(from, to netip.AddrPort, before bool) Effect {
+// fault asks the plan, has it change the answer, and journals what it says. last
+// is what the client was told before, if it was.
+func (s *Server) fault(a *answer, from, to netip.AddrPort, last time.Time, before bool) {
 	if s.faults.Empty() {
-		return nil
+		return
 	}
-	effect, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: "SNTP", Phase: "answer"}, func(e fault.Effect) bool {
+	_, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: "SNTP", Phase: "answer"}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		return ok && s.Can(own) == nil && own.fits(before)
-	}, nil)
-	if !ok {
-		return nil
+	}, func(e fault.Effect) bool {
+		own, ok := e.(Effect)
+		spoilt := *a
+		if ok {
+			own.act(&spoilt, last)
+		}
+		if spoilt.same(a) {
+			return false
+		}
+		*a = spoilt
+		return true
+	})
+	if ok {
+		s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
 	}
-	s.record(timeline.Event{By: name, Kind: timeline.FaultFired, Src: from, Dst: to, Reason: sentence})
-	own, _ := effect.(Effect)
-	return own
 }
 
 // send records an answer and sends it.

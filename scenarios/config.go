@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig"
+	"ip88rig/rig/model"
 )
 
 // CFG: what it does with configuration data. A setting cannot be read out of a
@@ -97,7 +100,7 @@ var _ = scenario("still holds what a file set after a power cycle with no file s
 	})
 
 var _ = scenario("applies nothing of a file that it cannot decrypt, and loses nothing",
-	covers("CFG-04"), anyTransport(), takes(3), standsOn("CFG-11"),
+	covers("CFG-04"), anyTransport(), takes(5), standsOn("CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		held := phone.held()
@@ -117,10 +120,29 @@ var _ = scenario("applies nothing of a file that it cannot decrypt, and loses no
 			held = phone.held()
 			phone.ServeGolden()
 		}
+		if phone.over == timeline.TFTP { // how a file came makes no difference to a key
+			phone.withoutKey(ctx)
+		}
 		user := phone.SetUser()
 		next := phone.PowerCycle(ctx)
 		Eventually(ctx, next.Within(phone.Patience.Boot)).Should(ShowCase("CFG-04", "the next good cycle", RegisterAs(user)))
 	})
+
+// withoutKey judges CFG-04 of a handset that holds a blank key. The file is
+// encrypted with a key of zeros, which a handset may well take a blank one for.
+func (p *Phone) withoutKey(ctx context.Context) {
+	GinkgoHelper()
+	p.Store(ctx, map[model.Field]string{provision("decrypt_key"): ""})
+	held := p.held()
+	p.SetUser()
+	p.EncryptWith(Own, strings.Repeat("0", 32))
+	boot := p.PowerCycle(ctx)
+	const name = "phone-specific file encrypted, and a blank key stored"
+	Eventually(ctx, boot.Within(p.Patience.Boot)).Should(ShowCase("CFG-04", name, RegisterAsOneOf(held)))
+	Eventually(ctx, boot.Within(p.Patience.Boot)).Should(ShowCase("CFG-04", name+": the cycle goes on", AskInOrder(p.Own(), p.Version())))
+	Consistently(ctx, p.Quiet(boot)).ShouldNot(ShowCase("CFG-04", name, Reboot()))
+	p.ServeGolden()
+}
 
 var _ = scenario("keeps settings that no file mentions",
 	covers("CFG-05"), anyTransport(), takes(2), standsOn("CFG-11"),
@@ -240,7 +262,7 @@ func flipped(at int) func([]byte) []byte {
 }
 
 var _ = scenario("uses what the global file sets for the phone-specific file of the same cycle",
-	covers("CFG-10"), anyTransport(), takes(3), riskLockout(), standsOn("CFG-03", "CFG-11"),
+	covers("CFG-10"), anyTransport(), takes(4), riskLockout(), standsOn("CFG-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		key := phone.secret("a new key", 32)
@@ -249,5 +271,19 @@ var _ = scenario("uses what the global file sets for the phone-specific file of 
 		phone.EncryptWith(Own, key)
 		phone.Observe(ctx, "CFG-10", "a decrypt_key", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Registers(Aliases{held: "as before", user: "the new one"}, nil))
 		phone.ServeGolden()
+		if credentials := phone.lane.Handset.Facts.Fields(model.CredentialFields); phone.over != timeline.TFTP && len(credentials) > 0 {
+			phone.Challenge(rig.Basic)
+			phone.Set(Global, credentials[0], "another")
+			users := Aliases{phone.httpsID(): "as before", "another": "the new one"}
+			phone.Observe(ctx, "CFG-10", "a credential", phone.PowerCycle(ctx).Within(phone.Patience.Boot), AnswersAs(phone.Own(), users))
+			phone.ServeGolden()
+		}
+		if phone.over == timeline.TFTP {
+			phone.Offer(rig.Offer{SNTP: true})
+			phone.Set(Global, model.Field{Section: "LAN", Name: "tftp_server_address"}, phone.lane.Addrs.Second.String())
+			phone.Observe(ctx, "CFG-10", "the server's address", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+			phone.ServeGolden()
+			phone.OfferOver(phone.over)
+		}
 		phone.Finish(ctx, phone.PowerCycle(ctx))
 	})

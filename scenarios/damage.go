@@ -154,18 +154,6 @@ func (p *Phone) silence(file string, bytes int64) fault.Rule {
 	return fault.On(file).In("httpd").Do(httpd.FallSilent{AfterBytes: bytes})
 }
 
-// breaks are the ways in which a transfer of a file breaks off after so many
-// bytes.
-func (p *Phone) breaks(file string, bytes int64) map[string]fault.Rule {
-	out := map[string]fault.Rule{"silence": p.silence(file, bytes)}
-	if p.over == timeline.TFTP {
-		out["error 0"] = fault.On("DATA").Of(file).Behind(bytes).Do(tftpd.Fail{Code: 0, Text: "broken off"})
-	} else {
-		out["reset"] = fault.On(file).In("httpd").Do(httpd.Reset{AfterBytes: bytes})
-	}
-	return out
-}
-
 // flashWrite is so many quarters of the time that a model takes to write its
 // main file.
 func (p *Phone) flashWrite(quarters int) time.Duration {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,10 +14,14 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/deviation"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/firmware"
+	"ip88rig/rig/httpd"
 	"ip88rig/rig/impair"
 	"ip88rig/rig/model"
+	"ip88rig/rig/publish"
+	"ip88rig/rig/tftpd"
 )
 
 // FWU: firmware. Going home from an upgrade is a downgrade, so that both are
@@ -33,10 +38,13 @@ func upAndDown() func(SpecContext, *Phone) {
 		phone.Claim(ctx)
 		golden := phone.Firmware("golden")
 		next := phone.Publish(phone.Firmware("next"))
+		if deviation.Compare(golden.Name, next.Name) >= 0 {
+			phone.run.inconclusive(fmt.Sprintf("the way back is no downgrade: golden %s is not lower than next %s", golden.Name, next.Name))
+		}
 
 		boot := phone.PowerCycle(ctx)
 
-		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(phone.Files(next)...).Of(phone.ListedNames(golden, next)...)))
+		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(phone.Files(next)...).Of(phone.ListedNames(golden, next)...).Behind(phone.Version(), phone.Global(), phone.Own())))
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-01", Download(phone.Files(next)...)))
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootAfterAsking(phone.Listed(next)[len(next.Files)-1])))
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootOnce()))
@@ -87,6 +95,14 @@ var _ = scenario("takes comment lines anywhere in the version file for comments"
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-04", Download(phone.Files(next)[0])))
 		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-04", Ask(phone.CommentedNames())))
+		if phone.over != timeline.TFTP {
+			return // how the file came makes no difference to what is measured
+		}
+		phone.Publish(golden.CommentedBehindBlanks("img #image.rom 00000000"))
+		back := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+		phone.ObserveAll(ctx, back, timeline.FactRegistered(),
+			Measured{"FWU-04", "blanks before #: the version is installed", Does("main file taken", timeline.FactFetched(golden.Files[0].Name))},
+			Measured{"FWU-04", "blanks before #: taken for a line", Does("what it names asked for", timeline.FactAsked(phone.CommentedNames().Files...))})
 	})
 
 var _ = scenario("downloads no software when software download is disabled",
@@ -119,6 +135,30 @@ var _ = scenario("asks for no configuration when configuration download is disab
 		phone.HomeByCheckSync(ctx)
 	})
 
+// Foreign is a version in the clothes of another one: another model's software
+// under its names, with checksums that are right. Of a vendor's bundle there is
+// none: the rig has one model's only, so its files are turned into noise there.
+func (p *Phone) Foreign(v firmware.Version) (foreign firmware.Version, what string) {
+	GinkgoHelper()
+	if v.StandIn {
+		all := model.All()
+		other := all[(slices.Index(all, p.lane.Handset.Model)+1)%len(all)]
+		f, err := v.Foreign(other, p.hash("another model's"), len(v.Files[0].Content))
+		if err != nil {
+			p.run.inconclusive(err.Error())
+		}
+		return f, "another model's"
+	}
+	noise := v
+	noise.Files = slices.Clone(v.Files)
+	content := slices.Clone(v.Files[0].Content)
+	for i := range content {
+		content[i] ^= 0xff
+	}
+	noise.Files[0].Content = content
+	return noise, "of another kind"
+}
+
 // upgradeStopped is what follows an upgrade that could not succeed: the handset
 // comes up, and the old version runs.
 func (p *Phone) upgradeStopped(ctx context.Context, row, name string, boot *timeline.Window, golden, next firmware.Version) {
@@ -141,66 +181,109 @@ func (p *Phone) upgradesLater(ctx context.Context, row string, golden, next firm
 }
 
 var _ = scenario("keeps the old version when a listed file is missing, and upgrades later",
-	covers("FWU-05"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-05", "ORD-11"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
-		for _, f := range next.Files {
+		for i, f := range next.Files {
 			phone.Publish(next)
 			phone.WithholdFile(f.Name)
-			phone.upgradeStopped(ctx, "FWU-05", f.Name+" missing", phone.PowerCycle(ctx), golden, next)
+			boot := phone.PowerCycle(ctx)
+			phone.Observe(ctx, "ORD-11", "listed file "+strconv.Itoa(i+1)+" missing", boot.Within(phone.Patience.Upgrade), Requests(Step{Name: f.Name}))
+			phone.upgradeStopped(ctx, "FWU-05", f.Name+" missing", boot, golden, next)
 			phone.ServeGolden()
 		}
 		phone.upgradesLater(ctx, "FWU-05", golden, next)
 	})
 
 var _ = scenario("keeps the old version when a listed file is damaged, and upgrades later",
-	covers("FWU-06"), anyTransport(), takes(8), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-06"), anyTransport(), takes(13), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
-		image := next.Files[0].Content
-		foreign := slices.Clone(image)
-		for i := range foreign {
-			foreign[i] ^= 0xff
-		}
+		image, second := next.Files[0], next.Files[1%len(next.Files)]
+		foreign, what := phone.Foreign(next)
 		for i, c := range []struct {
 			name    string
+			serves  firmware.Version
+			file    string
 			content []byte
 		}{
-			{"cut to half", image[:len(image)/2]},
-			{"empty", nil},
-			{"a bit flipped", flipped(len(image) / 2)(image)},
-			{"the running version's", golden.Files[0].Content},
-			{"of another kind", foreign},
+			{"cut to half", next, image.Name, image.Content[:len(image.Content)/2]},
+			{"empty", next, image.Name, nil},
+			{"a bit flipped", next, image.Name, flipped(len(image.Content) / 2)(image.Content)},
+			{"the running version's", next, image.Name, golden.Files[0].Content},
+			{what, foreign, image.Name, foreign.Files[0].Content},
+			{"a bit flipped", next, second.Name, flipped(len(second.Content) / 2)(second.Content)},
 		} {
 			if phone.over != timeline.TFTP && i%2 != 0 {
 				continue // how a file came makes no difference to most of them
 			}
-			phone.Publish(next)
-			phone.Damage(next.Files[0].Name, c.content)
-			phone.upgradeStopped(ctx, "FWU-06", next.Files[0].Name+" "+c.name, phone.PowerCycle(ctx), golden, next)
+			phone.Publish(c.serves)
+			phone.Damage(c.file, c.content)
+			phone.upgradeStopped(ctx, "FWU-06", c.file+" "+c.name, phone.PowerCycle(ctx), golden, next)
 			phone.ServeGolden()
 		}
 		phone.upgradesLater(ctx, "FWU-06", golden, next)
 	})
 
+// breaking is one way in which a transfer breaks off, and after how many bytes.
+type breaking struct {
+	how  string
+	at   int64
+	rule fault.Rule
+}
+
+// breaks are the ways in which the transfer of a file breaks off: at its start,
+// in its middle and in its last block. Over HTTP(S) each place has one way: how
+// often is TFTP's to show.
+func (p *Phone) breaks(f publish.File) []breaking {
+	size := int64(len(f.Content))
+	silence := func(at int64) breaking { return breaking{"silence", at, p.silence(f.Name, at)} }
+	if p.over != timeline.TFTP {
+		reset := func(at int64) breaking {
+			return breaking{"reset", at, fault.On(f.Name).In("httpd").Do(httpd.Reset{AfterBytes: at})}
+		}
+		return []breaking{reset(0), silence(size / 2), reset(size - 1)}
+	}
+	fail := func(at int64) breaking {
+		return breaking{"error 0", at, fault.On("DATA").Of(f.Name).Behind(at).Do(tftpd.Fail{Code: 0, Text: "broken off"})}
+	}
+	return []breaking{silence(0), fail(0), silence(size / 2), fail(size / 2), fail(p.lastPart(size)), silence(size - 1)}
+}
+
+// lastPart is where the last part of a file begins that a service sends at once:
+// a block of the size that the model asks for, or what httpd writes of a body.
+// It is never so late that smaller blocks leave none behind it.
+func (p *Phone) lastPart(size int64) int64 {
+	part := int64(16 << 10)
+	if p.over == timeline.TFTP {
+		part = 512
+		for _, o := range p.lane.Handset.Facts.List(model.TFTPOptions) {
+			if n, err := strconv.ParseInt(strings.TrimPrefix(o, "blksize="), 10, 64); err == nil && strings.HasPrefix(o, "blksize=") && n > 0 {
+				part = n
+			}
+		}
+	}
+	return max(min((size-1)/part*part, size-512), 0)
+}
+
 var _ = scenario("keeps the old version when a transfer breaks off, and upgrades later",
-	covers("FWU-07"), anyTransport(), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-07", "ORD-11"), anyTransport(), takes(14), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
-		size := int64(len(next.Files[0].Content))
-		points := tried([]int64{0, size - 2048, size / 2}, phone.run.points())
 		if phone.over != timeline.TFTP {
-			points = points[len(points)-1:] // how often is TFTP's to show
+			phone.Elsewhere("ORD-11") // how often is TFTP's to show
 		}
-		for _, at := range points {
-			for name, rule := range phone.breaks(next.Files[0].Name, at) {
-				phone.Publish(next)
-				phone.Inject(rule)
-				phone.upgradeStopped(ctx, "FWU-07", fmt.Sprintf("%s after %d bytes", name, at), phone.PowerCycle(ctx), golden, next)
+		for _, b := range tried(phone.breaks(next.Files[0]), phone.run.points()) {
+			phone.Publish(next)
+			phone.Inject(b.rule)
+			boot := phone.PowerCycle(ctx)
+			if phone.over == timeline.TFTP && b.at == 0 {
+				phone.Observe(ctx, "ORD-11", "listed file 1, "+b.how, boot.Within(phone.Patience.Upgrade), Requests(Step{Name: next.Files[0].Name}))
 			}
+			phone.upgradeStopped(ctx, "FWU-07", fmt.Sprintf("%s after %d bytes", b.how, b.at), boot, golden, next)
 		}
 		phone.upgradesLater(ctx, "FWU-07", golden, next)
 	})
@@ -212,7 +295,7 @@ var _ = scenario("comes through a link that goes down during the download",
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
 		size := int64(len(next.Files[0].Content))
 		var points []point
-		for _, at := range []int64{0, size - 1, size / 2} {
+		for _, at := range []int64{0, phone.lastPart(size), size / 2} {
 			down := fault.On(next.Files[0].Name).Behind(at).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()
 			points = append(points, point{fmt.Sprintf("link down after %d bytes", at), down})
 		}
@@ -266,35 +349,41 @@ func label(v, golden firmware.Version) string {
 	return "next"
 }
 
-// damagedVersions are ways in which a version file is none.
-func damagedVersions(good []byte) []struct {
+// damagedVersions are ways in which a version file is none. One with other line
+// ends names the running version: whoever takes what stands behind it for a part
+// of it never finds it equal.
+func damagedVersions(next, running firmware.Version) []struct {
 	name string
+	of   firmware.Version
 	text []byte
 } {
-	text := string(good)
+	text := string(next.VersionFile)
 	return []struct {
 		name string
+		of   firmware.Version
 		text []byte
 	}{
-		{"empty", nil},
-		{"no version", []byte(strings.Join(strings.SplitAfter(text, "\n")[1:], ""))},
-		{"no files", []byte(strings.SplitAfter(text, "\n")[0])},
-		{"a line of 64 KiB", []byte(strings.Repeat("v", 64<<10) + "\n")},
-		{"binary", bytes.Repeat([]byte{0, 0xff, 0x80, 7}, 256)},
-		{"cut in its first line", []byte(text[:min(9, len(text))])},
+		{"empty", next, nil},
+		{"the running version with CRLF", running, running.WithLineEnds("\r\n").VersionFile},
+		{"the running version with trailing blanks", running, running.WithLineEnds("  \n").VersionFile},
+		{"no version", next, []byte(strings.Join(strings.SplitAfter(text, "\n")[1:], ""))},
+		{"no files", next, []byte(strings.SplitAfter(text, "\n")[0])},
+		{"a line of 64 KiB", next, []byte(strings.Repeat("v", 64<<10) + "\n")},
+		{"binary", next, bytes.Repeat([]byte{0, 0xff, 0x80, 7}, 256)},
+		{"cut in its first line", next, []byte(text[:min(9, len(text))])},
 	}
 }
 
 var _ = scenario("takes a damaged version file for none: no download, no reboot, no loop",
-	covers("FWU-11"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-02"),
+	covers("FWU-11"), anyTransport(), takes(8), needsFirmware(), riskBrick(), standsOn("FWU-02"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		next := phone.Firmware("next")
-		for i, c := range damagedVersions(next.VersionFile) {
-			if phone.over != timeline.TFTP && i%3 != 0 {
+		for i, c := range damagedVersions(next, phone.Firmware("golden")) {
+			if phone.over != timeline.TFTP && i%5 != 0 {
 				continue // how a file came makes no difference to most of them
 			}
-			phone.Publish(next)
+			phone.Publish(c.of)
 			phone.Damage(phone.lane.Handset.Model.VersionFile(), c.text)
 			boot := phone.PowerCycle(ctx)
 			Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(ShowCase("FWU-11", c.name, Register()))
@@ -321,7 +410,8 @@ var _ = scenario("keeps its settings over an upgrade and a downgrade",
 			phone.Reach(ctx, boot, timeline.FactRebooted(), "FWU-01")
 			up := boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot)
 			Eventually(ctx, up).Should(ShowCase("FWU-12", "to "+label(to, golden), RegisterAs(user)))
-			phone.Reach(ctx, up, timeline.Fact{Name: "runs " + label(to, golden), Kinds: []timeline.Kind{timeline.Registered}}, "FWU-01")
+			// And they are those of a handset that was upgraded, not of one that only rebooted.
+			Eventually(ctx, up).Should(ShowCase("FWU-12", "to "+label(to, golden)+", which then runs", phone.Runs(to, golden, next)))
 		}
 		phone.RunsGolden()
 	})
@@ -333,8 +423,8 @@ var _ = scenario("downloads software in its own way",
 		next := phone.Publish(phone.Firmware("next"))
 		boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
 		names := phone.ListedNames(next)
-		phone.ObserveUntil(ctx, "FWU-13", "", boot, timeline.FactRebooted(), Transfers(names...))
-		phone.ObserveUntil(ctx, "FWU-13", "from the first file asked for to the last one taken", boot, timeline.FactRebooted(),
-			Took("download time", timeline.FactAsked(names[0]), timeline.FactFetched(names[len(names)-1])))
+		phone.ObserveAll(ctx, boot, timeline.FactRebooted(),
+			Measured{"FWU-13", "", Transfers(names...)},
+			Measured{"FWU-13", "from the first file asked for to the last one taken", Took("download time", timeline.FactAsked(names[0]), timeline.FactFetched(names[len(names)-1]))})
 		phone.Reach(ctx, boot.After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
 	})

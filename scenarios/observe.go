@@ -30,8 +30,22 @@ func (p *Phone) Observe(ctx context.Context, row, name string, w *timeline.Windo
 // seen.
 func (p *Phone) ObserveUntil(ctx context.Context, row, name string, w *timeline.Window, end timeline.Fact, o match.Observation) {
 	GinkgoHelper()
+	p.ObserveAll(ctx, w, end, Measured{row, name, o})
+}
+
+// Measured is one thing that is measured: the row, the case, and what.
+type Measured struct {
+	Row, Name string
+	What      match.Observation
+}
+
+// ObserveAll is ObserveUntil for several things that one window shows.
+func (p *Phone) ObserveAll(ctx context.Context, w *timeline.Window, end timeline.Fact, list ...Measured) {
+	GinkgoHelper()
 	p.run.passPending()
-	p.run.note("observe "+row+" until "+end.String(), w)
+	for _, m := range list {
+		p.run.note("observe "+m.Row+" until "+end.String(), w)
+	}
 	if _, err := w.Await(ctx, end); err == nil {
 		w = p.Quiet(w)
 	}
@@ -39,7 +53,9 @@ func (p *Phone) ObserveUntil(ctx context.Context, row, name string, w *timeline.
 		changed := w.Changed()
 		view := w.View()
 		if view.Closed {
-			p.run.observe(row, name, w, view, o)
+			for _, m := range list {
+				p.run.observe(m.Row, m.Name, w, view, m.What)
+			}
 			return
 		}
 		select {

@@ -6,7 +6,10 @@ import (
 
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/fault"
+	"ip88rig/rig/httpd"
 	"ip88rig/rig/model"
+	"ip88rig/rig/tftpd"
 )
 
 // ORD: what is asked for, in which order.
@@ -33,6 +36,7 @@ var _ = scenario("asks for the version file after the configuration files, the s
 		phone.Accepted(ctx, boot)
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", AskInOrder(phone.Global(), phone.Own(), phone.Version())))
 		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", Fire(phone.VersionAskedOver(phone.over))))
+		Eventually(ctx, boot.Within(phone.Patience.Boot)).Should(Show("ORD-04", AskAlike(phone.Own(), phone.Version())))
 	})
 
 var _ = scenario("names its own file by the MAC of the WiFi module",
@@ -60,10 +64,12 @@ var _ = scenario("never asks for another model's files",
 	})
 
 var _ = scenario("looks the version file up in folders",
-	covers("ORD-06"), anyTransport(), takes(1),
+	covers("ORD-06", "ORD-02"), anyTransport(), takes(1),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
-		phone.Observe(ctx, "ORD-06", "", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), nil))
+		phone.ObserveAll(ctx, phone.PowerCycle(ctx).Within(phone.Patience.Boot), timeline.FactRegistered(),
+			Measured{"ORD-06", "", Asks(phone.labels(), nil)},
+			Measured{"ORD-02", "how the name is written", Spells(phone.Own())})
 	})
 
 var _ = scenario("asks for its own file although the global file is missing",
@@ -103,8 +109,20 @@ var _ = scenario("works without a version file: no download, no reboot",
 		Consistently(ctx, quiet).ShouldNot(Show("ORD-10", Ask(phone.AnySoftware())))
 	})
 
-var _ = scenario("asks again for a file that is missing or not answered for",
-	covers("ORD-11"), anyTransport(), takes(6),
+// Refuse answers each request for the step with an error of the server: 500, or
+// TFTP's error 0.
+func (p *Phone) Refuse(s Step) {
+	GinkgoHelper()
+	on := fault.On(s.Files[0])
+	if p.over == timeline.TFTP {
+		p.Inject(on.In("tftpd").Do(tftpd.Fail{Code: 0, Text: "not now"}))
+		return
+	}
+	p.Inject(on.In("httpd").Do(httpd.Status{Code: 500}))
+}
+
+var _ = scenario("asks again for a file that is missing, answered with an error or not answered for",
+	covers("ORD-11"), anyTransport(), takes(9),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		for _, c := range []struct {
@@ -122,6 +140,13 @@ var _ = scenario("asks again for a file that is missing or not answered for",
 			phone.Silent(c.step)
 			boot = phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 			phone.Observe(ctx, "ORD-11", c.step.Name+" not answered for", boot, Requests(c.step))
+			phone.Calm()
+			if phone.over == timeline.HTTPS {
+				continue // an error is one over HTTP too
+			}
+			phone.Refuse(c.step)
+			boot = phone.PowerCycle(ctx).Within(phone.Patience.Boot)
+			phone.Observe(ctx, "ORD-11", c.step.Name+" answered with an error", boot, Requests(c.step))
 			phone.Calm()
 		}
 	})

@@ -353,3 +353,58 @@ func (m askServer) judge(v timeline.View) Verdict {
 	}
 	return vd
 }
+
+type askAlike struct {
+	Like Step `json:"like"`
+	Step Step `json:"step"`
+}
+
+// AskAlike claims that a step is asked for at the server and over the transport
+// at which another was asked for before it, and nowhere else in that download
+// cycle. It holds once the cycle is known to be over.
+func AskAlike(like, step Step) Matcher { return askAlike{Like: like, Step: step} }
+
+// Name implements Matcher.
+func (m askAlike) Name() string { return "AskAlike" }
+
+// Claim implements Matcher.
+func (m askAlike) Claim() string {
+	return "ask for " + m.Step.Name + " where it asked for " + m.Like.Name + ", and nowhere else"
+}
+
+// Judge implements Matcher.
+func (m askAlike) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+func (m askAlike) sealed()                       {}
+
+func (m askAlike) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{m.Like.Name, m.Step.Name + ", at the same server over the same transport"}, Line: 1}
+	vd.Problem = m.Like.Name + " was not asked for"
+	asks, ended := cycle(v)
+	var like *timeline.Event
+	found, last := false, v.From
+	for _, e := range asks {
+		last = e.Seq
+		switch {
+		case m.Like.has(e.File) && !found:
+			like = e
+			vd.Seen, vd.Line, vd.Problem = []string{line(e)}, 2, m.Step.Name+" was not asked for"
+		case like == nil || !m.Step.has(e.File):
+		case e.Transport != like.Transport || e.Dst != like.Dst:
+			vd.Final, vd.Line = true, len(vd.Seen)+1
+			vd.Seen = append(vd.Seen, line(e))
+			vd.Problem = fmt.Sprintf("it asked for %s at %s over %s, but for %s at %s over %s", e.File, e.Dst, e.Transport, like.File, like.Dst, like.Transport)
+			return vd
+		default:
+			found = true
+			vd.Seen = append(vd.Seen, line(e))
+		}
+	}
+	if !found {
+		vd.Final = ended
+		return vd
+	}
+	vd.Line, vd.Final = 0, ended
+	vd.OK = ended || over(v, last)
+	vd.Problem = "it is not yet known whether it asks for more"
+	return vd
+}

@@ -35,6 +35,8 @@ func Decode(name string, args json.RawMessage) (Matcher, error) {
 		return read[askOver](name, args)
 	case "AskServer":
 		return read[askServer](name, args)
+	case "AskAlike":
+		return read[askAlike](name, args)
 	case "Download":
 		return read[download](name, args)
 	case "DownloadOnly":

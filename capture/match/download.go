@@ -108,6 +108,10 @@ func (m download) sealed() {}
 type Downloading struct {
 	Files  []File   `json:"files,omitempty"`
 	Listed []string `json:"listed,omitempty"`
+	// Version, if any, is the step behind which no file at all may be asked for
+	// up to the boot, but for those of Files and of the steps of Routine.
+	Version *Step  `json:"version,omitempty"`
+	Routine []Step `json:"routine,omitempty"`
 }
 
 // DownloadOnly claims that each of the files is taken over whole, and that no
@@ -118,6 +122,14 @@ func DownloadOnly(files ...File) Downloading { return Downloading{Files: files} 
 // Of tells which names are software: of these only the files may be asked for.
 func (m Downloading) Of(listed ...string) Downloading {
 	m.Listed = listed
+	return m
+}
+
+// Behind adds that from the version file on up to the boot nothing but the files
+// is asked for, listed or not: the steps of the routine are no business of this
+// claim.
+func (m Downloading) Behind(version Step, routine ...Step) Downloading {
+	m.Version, m.Routine = &version, routine
 	return m
 }
 
@@ -133,6 +145,9 @@ func (m Downloading) Claim() string {
 	if len(m.Listed) > 0 {
 		what += " of " + strings.Join(m.Listed, ", ")
 	}
+	if m.Version != nil {
+		what += ", and nothing unlisted behind the " + m.Version.Name
+	}
 	return "download " + what
 }
 
@@ -143,14 +158,15 @@ func (m Downloading) sealed()                       {}
 func (m Downloading) judge(v timeline.View) Verdict {
 	vd := fetched(v, m.Files)
 	vd.presence, vd.Final = false, false
-	last := v.From
+	last, at := v.From, beforeVersion
 	for i := range v.Brief {
 		e := &v.Brief[i]
+		at = m.next(at, e)
 		if e.Kind != timeline.Asked && e.Kind != timeline.Fetched {
 			continue
 		}
 		last = e.Seq
-		if !slices.Contains(m.Listed, e.File) || slices.Contains(fileNames(m.Files), e.File) {
+		if !m.forbids(at, e.File) {
 			continue
 		}
 		vd.OK, vd.Final = false, true
@@ -166,6 +182,36 @@ func (m Downloading) judge(v timeline.View) Verdict {
 		vd.OK, vd.Problem = false, "it is not yet known whether it asks for more"
 	}
 	return vd
+}
+
+// stage is how far a download cycle has come.
+type stage int
+
+const (
+	beforeVersion stage = iota // the version file was not asked for
+	behindVersion              // it was
+	behindBoot                 // and the handset has booted since
+)
+
+func (m Downloading) next(s stage, e *timeline.Event) stage {
+	switch {
+	case s == beforeVersion && e.Kind == timeline.Asked && m.Version != nil && m.Version.has(e.File):
+		return behindVersion
+	case s == behindVersion && (e.Kind == timeline.Rebooted || e.Kind == timeline.Booted):
+		return behindBoot
+	}
+	return s
+}
+
+// forbids tells whether the file may not be asked for.
+func (m Downloading) forbids(s stage, file string) bool {
+	switch {
+	case slices.Contains(fileNames(m.Files), file):
+		return false
+	case slices.Contains(m.Listed, file):
+		return true
+	}
+	return s == behindVersion && !m.Version.has(file) && stepOf(m.Routine, file) < 0
 }
 
 type giveUpOn struct {

@@ -16,6 +16,12 @@ type judgeCase struct {
 	want   Verdict // OK, Final, Line, Unfit; Problem is a part of it
 }
 
+// elsewhere lets a request go to another server.
+func elsewhere(e timeline.Event) timeline.Event {
+	e.Dst = addr("192.0.2.2:69")
+	return e
+}
+
 // judgeCases tell a good handset and the ways in which a defective one goes
 // wrong, named as in rig/virtual/defect.
 func judgeCases() map[string]judgeCase {
@@ -58,21 +64,31 @@ func judgeCases() map[string]judgeCase {
 		"AskServer: there":                                 {m: AskServer("192.0.2.1"), events: routine(), want: final},
 		"AskServer: forgets-url":                           {m: AskServer("192.0.2.2:69"), events: routine(), closed: true, want: wrong(1, "it asked elsewhere")},
 
-		"Download: whole":                      {m: Download(image, xml), events: events{asked("image"), fetchedFile("image", "AA", 10), fetchedFile("xml", "bb", 3)}, want: final},
-		"Download: skips-xml":                  {m: Download(image, xml), events: events{fetchedFile("image", "aa", 10)}, closed: true, want: wrong(2, "xml was not asked for")},
-		"Download: broken off":                 {m: Download(image), events: events{asked("image")}, closed: true, want: wrong(1, "image was not fetched whole")},
-		"Download: other content":              {m: Download(image), events: events{fetchedFile("image", "bb", 10)}, want: Verdict{Line: 1, Problem: "its content is another"}},
-		"Download: too short":                  {m: Download(image), events: events{fetchedFile("image", "aa", 9)}, want: Verdict{Line: 1, Problem: "10 bytes of it are 9"}},
-		"Download: right at last":              {m: Download(image), events: events{fetchedFile("image", "bb", 10), fetchedFile("image", "aa", 10)}, want: final},
-		"DownloadOnly: nothing":                {m: DownloadOnly().Of("image", "xml"), events: more(routine(), registered("2001")), want: ok},
-		"DownloadOnly: not over":               {m: DownloadOnly().Of("image", "xml"), events: routine(), want: pending},
-		"DownloadOnly: the file":               {m: DownloadOnly(image).Of("image", "xml"), events: events{asked("image"), fetchedFile("image", "aa", 10), rebooted()}, want: ok},
-		"DownloadOnly: one too many":           {m: DownloadOnly(image).Of("image", "xml"), events: events{fetchedFile("image", "aa", 10), asked("xml")}, want: wrong(2, "xml was asked for")},
-		"DownloadOnly: downloads-same-version": {m: DownloadOnly().Of("image"), events: more(routine(), asked("image")), want: wrong(1, "image was asked for")},
-		"GiveUpOn: goes on":                    {m: GiveUpOn("image"), events: events{asked("image"), asked("image"), registered("2001")}, want: ok},
-		"GiveUpOn: hangs":                      {m: GiveUpOn("image"), events: events{asked("image"), asked("image")}, closed: true, want: wrong(2, "it did not go on")},
-		"GiveUpOn: fetched after all":          {m: GiveUpOn("image"), events: events{asked("image"), registered("2001"), fetchedFile("image", "aa", 10)}, want: wrong(2, "it fetched it whole")},
-		"GiveUpOn: never asked":                {m: GiveUpOn("image"), events: events{registered("2001")}, closed: true, want: wrong(1, "image was not asked for")},
+		"AskAlike: there":                {m: AskAlike(own(), version()), events: more(routine(), registered("2001")), want: ok},
+		"AskAlike: not known to be over": {m: AskAlike(own(), version()), events: routine(), want: pending},
+		"AskAlike: version-by-tftp":      {m: AskAlike(own(), version()), events: events{askedOver(timeline.HTTP, "00005e005301"), askedOver(timeline.HTTP, "VER"), asked("VER")}, want: wrong(3, "at 192.0.2.1:69 over tftp, but for 00005e005301")},
+		"AskAlike: another server":       {m: AskAlike(own(), version()), events: events{asked("00005e005301"), elsewhere(asked("VER"))}, want: wrong(2, "it asked for VER at 192.0.2.2:69")},
+		"AskAlike: skips the version":    {m: AskAlike(own(), version()), events: more(routine()[:2], rebooted(), asked("VER")), want: wrong(2, "version file was not asked for")},
+		"AskAlike: nothing before it":    {m: AskAlike(own(), version()), events: events{asked("VER")}, closed: true, want: wrong(1, "own file was not asked for")},
+
+		"Download: whole":                       {m: Download(image, xml), events: events{asked("image"), fetchedFile("image", "AA", 10), fetchedFile("xml", "bb", 3)}, want: final},
+		"Download: skips-xml":                   {m: Download(image, xml), events: events{fetchedFile("image", "aa", 10)}, closed: true, want: wrong(2, "xml was not asked for")},
+		"Download: broken off":                  {m: Download(image), events: events{asked("image")}, closed: true, want: wrong(1, "image was not fetched whole")},
+		"Download: other content":               {m: Download(image), events: events{fetchedFile("image", "bb", 10)}, want: Verdict{Line: 1, Problem: "its content is another"}},
+		"Download: too short":                   {m: Download(image), events: events{fetchedFile("image", "aa", 9)}, want: Verdict{Line: 1, Problem: "10 bytes of it are 9"}},
+		"Download: right at last":               {m: Download(image), events: events{fetchedFile("image", "bb", 10), fetchedFile("image", "aa", 10)}, want: final},
+		"DownloadOnly: nothing":                 {m: DownloadOnly().Of("image", "xml"), events: more(routine(), registered("2001")), want: ok},
+		"DownloadOnly: not over":                {m: DownloadOnly().Of("image", "xml"), events: routine(), want: pending},
+		"DownloadOnly: the file":                {m: DownloadOnly(image).Of("image", "xml"), events: events{asked("image"), fetchedFile("image", "aa", 10), rebooted()}, want: ok},
+		"DownloadOnly: one too many":            {m: DownloadOnly(image).Of("image", "xml"), events: events{fetchedFile("image", "aa", 10), asked("xml")}, want: wrong(2, "xml was asked for")},
+		"DownloadOnly: downloads-same-version":  {m: DownloadOnly().Of("image"), events: more(routine(), asked("image")), want: wrong(1, "image was asked for")},
+		"DownloadOnly: the routine beside it":   {m: DownloadOnly(image).Of("image").Behind(version(), global(), own()), events: more(routine(), asked("sysconf_8830_sip.cfg"), fetchedFile("image", "aa", 10), rebooted(), asked("logo"), registered("2001")), want: ok},
+		"DownloadOnly: fetches-unlisted":        {m: DownloadOnly(image).Of("image").Behind(version(), global(), own()), events: more(routine(), fetchedFile("image", "aa", 10), asked("boot"), rebooted()), want: wrong(2, "boot was asked for")},
+		"DownloadOnly: before the version file": {m: DownloadOnly(image).Of("image").Behind(version(), global(), own()), events: more(events{asked("book")}, more(routine(), fetchedFile("image", "aa", 10), rebooted())...), want: ok},
+		"GiveUpOn: goes on":                     {m: GiveUpOn("image"), events: events{asked("image"), asked("image"), registered("2001")}, want: ok},
+		"GiveUpOn: hangs":                       {m: GiveUpOn("image"), events: events{asked("image"), asked("image")}, closed: true, want: wrong(2, "it did not go on")},
+		"GiveUpOn: fetched after all":           {m: GiveUpOn("image"), events: events{asked("image"), registered("2001"), fetchedFile("image", "aa", 10)}, want: wrong(2, "it fetched it whole")},
+		"GiveUpOn: never asked":                 {m: GiveUpOn("image"), events: events{registered("2001")}, closed: true, want: wrong(1, "image was not asked for")},
 
 		"Reboot: seen":                             {m: Reboot(), events: events{rebooted()}, want: final},
 		"Reboot: no-reboot-on-asterisk":            {m: Reboot(), events: routine(), closed: true, want: wrong(1, "it did not")},

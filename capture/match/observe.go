@@ -377,48 +377,6 @@ func (m took) Measure(v timeline.View) []Value {
 	return []Value{{Name: m.What, Value: none}}
 }
 
-type transfers struct {
-	Files []string `json:"files"`
-}
-
-// Transfers measures how files are taken over: bytes fetched more than once,
-// and the options of TFTP.
-func Transfers(files ...string) Observation { return transfers{Files: files} }
-
-func (m transfers) Name() string { return "Transfers" }
-func (m transfers) Asks() string { return "how it takes files over" }
-func (m transfers) observes()    {}
-
-func (m transfers) Measure(v timeline.View) []Value {
-	count, again := map[string]int{}, 0
-	options := none
-	for i := range v.Brief {
-		e := &v.Brief[i]
-		if !slices.Contains(m.Files, e.File) {
-			continue
-		}
-		switch e.Kind { //nolint:exhaustive // these two tell
-		case timeline.Fetched:
-			count[e.File]++
-			if count[e.File] > 1 {
-				again++
-			}
-		case timeline.TFTPRead:
-			if options == none {
-				var names []string
-				for k, value := range e.Fields {
-					if name, ok := strings.CutPrefix(k, "tftp.option."); ok {
-						names = append(names, name+"="+value)
-					}
-				}
-				slices.Sort(names)
-				options = list(names)
-			}
-		}
-	}
-	return []Value{{Name: "files fetched again", Value: strconv.Itoa(again)}, {Name: "TFTP options", Value: options}}
-}
-
 type authenticates struct{}
 
 // Authenticates measures how challenges are answered: the statuses that follow
@@ -475,6 +433,27 @@ func (m happens) Measure(v timeline.View) []Value {
 	return []Value{{Name: m.What, Value: strconv.Itoa(n)}}
 }
 
+type does struct {
+	What string        `json:"what"`
+	Fact timeline.Fact `json:"fact"`
+}
+
+// Does measures whether a fact is seen at all.
+func Does(what string, f timeline.Fact) Observation { return does{What: what, Fact: f} }
+
+func (m does) Name() string { return "Does" }
+func (m does) Asks() string { return "whether: " + m.What }
+func (m does) observes()    {}
+
+func (m does) Measure(v timeline.View) []Value {
+	for i := range v.Events {
+		if m.Fact.Is(&v.Events[i]) {
+			return []Value{{Name: m.What, Value: "yes"}}
+		}
+	}
+	return []Value{{Name: m.What, Value: "no"}}
+}
+
 // EncodeObservation writes an observation down.
 func EncodeObservation(m Observation) (name string, args json.RawMessage) {
 	b, err := json.Marshal(m)
@@ -488,7 +467,7 @@ func EncodeObservation(m Observation) (name string, args json.RawMessage) {
 func DecodeObservation(name string, args json.RawMessage) (Observation, error) {
 	for _, o := range []Observation{
 		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &took{},
-		&transfers{}, &authenticates{}, &happens{},
+		&transfers{}, &authenticates{}, &happens{}, &spells{}, &answersAs{}, &does{},
 	} {
 		if o.Name() == name {
 			return o, readInto(name, args, o)

@@ -30,6 +30,16 @@ func asking(fields map[string]string) timeline.Event {
 	return e
 }
 
+// served is what a service says of a transfer of the file a.
+func served(size int64) timeline.Event {
+	return timeline.Event{By: "tftpd", Kind: timeline.Served, File: "a", Bytes: size}
+}
+
+// mac are the forms in which a MAC may name a file.
+func mac() Step {
+	return Step{Name: "own file", Files: []string{"00005e005301", "00005E005301", "00-00-5E-00-53-01"}}
+}
+
 type observationCase struct {
 	o      Observation
 	events []timeline.Event
@@ -40,6 +50,7 @@ func observationCases() map[string]observationCase {
 	type events = []timeline.Event
 	files := AliasSteps(global(), own(), version())
 	hosts := Aliases{"192.0.2.1": "the server"}
+	users := Aliases{"rig": "the old one", "new": "the new one"}
 	twice := rrq("a")
 	twice.Fields = map[string]string{"tftp.option.tsize": "0", "tftp.option.blksize": "1428", "tftp.type": "octet"}
 	return map[string]observationCase{
@@ -94,13 +105,36 @@ func observationCases() map[string]observationCase {
 			events{hellos(""), asked("a"), wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "192.0.2.1:123")},
 			[]string{"asked = yes", "of whom = 192.0.2.1", "before the first handshake = no", "before the first request = no"},
 		},
-		"a time between two facts":      {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted(), registered("2")}, []string{"to boot = * ms"}},
-		"a time that never ends":        {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted()}, []string{"to boot = none"}},
-		"a time from the window's own":  {Took("to boot", timeline.Fact{}, timeline.FactRegistered()), events{registered("1")}, []string{"to boot = * ms"}},
-		"fetches-twice":                 {Transfers("a"), events{twice, fetchedFile("a", "aa", 1), fetchedFile("b", "aa", 1), fetchedFile("a", "aa", 1)}, []string{"files fetched again = 1", "TFTP options = blksize=1428, tsize=0"}},
-		"challenged once, then granted": {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
-		"never granted":                 {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
-		"how often":                     {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
+		"a time between two facts":     {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted(), registered("2")}, []string{"to boot = * ms"}},
+		"a time that never ends":       {Took("to boot", timeline.FactBooted(), timeline.FactRegistered()), events{registered("1"), booted()}, []string{"to boot = none"}},
+		"a time from the window's own": {Took("to boot", timeline.Fact{}, timeline.FactRegistered()), events{registered("1")}, []string{"to boot = * ms"}},
+		"fetches-twice": {
+			Transfers("a"),
+			events{twice, served(9), fetchedFile("a", "aa", 9), fetchedFile("b", "aa", 1), served(9), fetchedFile("a", "aa", 9)},
+			[]string{"files fetched again = 1", "bytes fetched again = 9", "TFTP options = blksize=1428, tsize=0", "HTTP parameters = none", "HTTP connections = 0"},
+		},
+		"a transfer that broke off and began anew": {
+			Transfers("a"),
+			events{served(4), served(9), fetchedFile("a", "aa", 9)},
+			[]string{"files fetched again = 0", "bytes fetched again = 4", "TFTP options = none", "HTTP parameters = none", "HTTP connections = 0"},
+		},
+		"files over two connections": {
+			Transfers("a", "b"),
+			events{request("3001", "a", "http.request.version", "HTTP/1.1", "http.connection", "close", "http.range", "bytes=0-"), request("3001", "b", "http.request.version", "HTTP/1.0"), request("3002", "b")},
+			[]string{"files fetched again = 0", "bytes fetched again = 0", "TFTP options = none", "HTTP parameters = HTTP/1.1, connection=close, range=bytes=0-", "HTTP connections = 2"},
+		},
+		"a name in lower case":                {Spells(mac()), events{asked("VER"), asked("00005e005301"), asked("00005e005301")}, []string{"letter case = lower", "separators = without"}},
+		"upper-case-name":                     {Spells(mac()), events{asked("00005E005301")}, []string{"letter case = upper", "separators = without"}},
+		"a name in two forms":                 {Spells(mac()), events{asked("00005e005301"), asked("00-00-5E-00-53-01")}, []string{"letter case = lower, upper", "separators = without, dashes"}},
+		"a name nobody asked for":             {Spells(mac()), events{asked("VER")}, []string{"letter case = none", "separators = none"}},
+		"the file asked for as the old user":  {AnswersAs(own(), users), events{request("3001", "00005e005301"), request("3001", "00005e005301", "auth.user", "rig"), request("3001", "VER", "auth.user", "new")}, []string{"user = the old one"}},
+		"and as the new one":                  {AnswersAs(own(), users), events{request("3001", "00005e005301", "auth.user", "rig"), request("3001", "00005e005301", "auth.user", "new")}, []string{"user = the old one, the new one"}},
+		"the file asked for as nobody at all": {AnswersAs(own(), users), events{request("3001", "00005e005301")}, []string{"user = none"}},
+		"challenged once, then granted":       {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
+		"never granted":                       {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
+		"whether at all":                      {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
+		"not at all":                          {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
+		"how often":                           {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
 	}
 }
 

@@ -188,15 +188,45 @@ func readSums(path string) (map[string]string, error) {
 // Commented returns the version with comment lines added on top, in the middle
 // and at the end of its version file (FWU-04): one of the two things that may
 // be changed in a vendor's bundle.
-func (v Version) Commented(text string) Version {
+func (v Version) Commented(text string) Version { return v.commented("# " + text + "\n") }
+
+// CommentedBehindBlanks is Commented with blanks before each comment mark.
+func (v Version) CommentedBehindBlanks(text string) Version { return v.commented("  # " + text + "\n") }
+
+func (v Version) commented(comment string) Version {
 	lines := strings.SplitAfter(strings.TrimRight(string(v.VersionFile), "\n")+"\n", "\n")
 	lines = lines[:len(lines)-1]
-	comment := "# " + text + "\n"
 	lines = slices.Insert(lines, len(lines)/2+1, comment)
 	lines = slices.Insert(lines, 1, comment)
 	out := v
 	out.VersionFile = []byte(comment + strings.Join(lines, "") + comment)
 	return out
+}
+
+// WithLineEnds returns the version with other line ends in its version file.
+func (v Version) WithLineEnds(end string) Version {
+	out := v
+	out.VersionFile = []byte(strings.ReplaceAll(string(v.VersionFile), "\n", end))
+	return out
+}
+
+// Foreign returns a stand-in of another model in the clothes of this one: under
+// its version, its file names, and with checksums that are right.
+func (v Version) Foreign(other model.Model, seed uint64, size int) (Version, error) {
+	if !v.StandIn {
+		return Version{}, fmt.Errorf("version %s as an %s's: %w", v.Name, other, ErrStandIn)
+	}
+	files := fixtures.Firmware(string(other), v.Name, seed, size)
+	if len(files) != len(v.Files) {
+		return Version{}, fmt.Errorf("version %s as an %s's: it has %d files, not %d", v.Name, other, len(files), len(v.Files))
+	}
+	out := Version{Name: v.Name, StandIn: true}
+	for i := range files {
+		files[i].Name = v.Files[i].Name
+		out.Files = append(out.Files, publish.File{Name: files[i].Name, Content: files[i].Content, Meaning: "software file of stand-in " + v.Name + " of an " + other.String()})
+	}
+	out.VersionFile = fixtures.VersionFile(v.Name, files)
+	return out, nil
 }
 
 // ErrStandIn refuses a generated version for a real handset.

@@ -1,8 +1,11 @@
 package firmware_test
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"os"
 	"path/filepath"
@@ -149,5 +152,46 @@ func TestCommentsStandOnTopInTheMiddleAndAtTheEnd(t *testing.T) {
 	}
 	if want := strings.TrimSpace(string(v.VersionFile)); strings.Join(rest, "\n") != want {
 		t.Errorf("without comments %q, want %q", rest, want)
+	}
+}
+
+func TestCommentedBehindBlanks(t *testing.T) {
+	v := firmware.StandIn(model.IP8830, "1.2.3", 1, 1000)
+	text := string(v.CommentedBehindBlanks("rig").VersionFile)
+	if !strings.HasPrefix(text, "  # rig\n") || strings.ReplaceAll(text, "  # rig\n", "") != string(v.VersionFile) {
+		t.Errorf("got %q", text)
+	}
+}
+
+func TestWithLineEnds(t *testing.T) {
+	v := firmware.StandIn(model.IP8830, "1.2.3", 1, 1000)
+	if got := string(v.WithLineEnds("\r\n").VersionFile); !strings.HasPrefix(got, "version 1.2.3\r\n") || strings.Count(got, "\r\n") != strings.Count(string(v.VersionFile), "\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAForeignVersionHasTheNamesAndRightChecksumsOfAnotherModelsFiles(t *testing.T) {
+	v := firmware.StandIn(model.IP8830, "1.2.3", 1, 1000)
+	f, err := v.Foreign(model.IP8840, 2, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Name != v.Name || !f.StandIn || len(f.Files) != len(v.Files) {
+		t.Fatalf("got %+v", f)
+	}
+	for i, file := range f.Files {
+		if file.Name != v.Files[i].Name || bytes.Equal(file.Content, v.Files[i].Content) {
+			t.Errorf("file %d is %q with the same content: %v", i, file.Name, bytes.Equal(file.Content, v.Files[i].Content))
+		}
+		if line := fmt.Sprintf("%s %08x\n", file.Name, crc32.ChecksumIEEE(file.Content)); !strings.Contains(string(f.VersionFile), line) {
+			t.Errorf("version file %q lacks %q", f.VersionFile, line)
+		}
+	}
+	if !bytes.Contains(f.Files[0].Content[:256], []byte("IP8840")) {
+		t.Error("the main file does not name the other model")
+	}
+	v.StandIn = false
+	if _, err := v.Foreign(model.IP8840, 2, 1000); !errors.Is(err, firmware.ErrStandIn) {
+		t.Errorf("a vendor's bundle: got %v", err)
 	}
 }

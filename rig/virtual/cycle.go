@@ -328,6 +328,14 @@ func (c *cycle) open(data []byte, own bool) ([]byte, error) {
 // the global file has set counts for the phone-specific file of the same cycle
 // is a fact.
 func (c *cycle) key(own bool) string {
+	stored := c.storedKey(own)
+	if stored == "" && c.has(defect.BlankKeyIsZero) {
+		return strings.Repeat("0", 32)
+	}
+	return stored
+}
+
+func (c *cycle) storedKey(own bool) string {
 	switch {
 	case own && c.has(defect.OwnFileNotDecrypted), !own && c.has(defect.GlobalNotDecrypted):
 		return ""

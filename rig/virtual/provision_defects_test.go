@@ -186,6 +186,41 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 		{"another model's image", defect.IgnoresChecksum, given(func(l *lab, _ *Config) { l.list("2.0", "a.bin", "\x7fIP8820 2.0\x00", "a.xml", "<x/>") }), []step{
 			{nil, "B G O F V a R100", upgraded},
 		}},
+		{"another model's image under its own checksum", defect.TakesAnyModel, given(func(l *lab, _ *Config) { l.list("2.0", "a.bin", "\x7fIP8820 2.0\x00", "a.xml", "<x/>") }), []step{
+			{nil, "B G O F V a R100", upgraded},
+		}},
+		{"the second listed file cut", defect.ChecksMainFileOnly, given(offer("2.0"), serve("a.xml", "<")), []step{
+			{nil, "B G O F V a x R100", upgraded},
+			{upgrade("2.0"), upgraded, calm},
+		}},
+		{"the first listed file cut", defect.ChecksMainFileOnly, given(offer("2.0"), serve("a.bin", "2.0")), []step{
+			{nil, "B G O F V a R100", "B G O F V a R100"},
+		}},
+		{"an upgrade", defect.FetchesUnlisted, given(offer("2.0")), []step{
+			{nil, upgraded, "B G O F V a x ?bootloader.rom B G O F V R100"},
+			{nil, calm, calm},
+		}},
+		{"the version file over HTTP", defect.VersionByTFTP, given(populate("http://192.0.2.1/")), []step{
+			{nil, "B hG hO hF hV R100", "B hG hO hF hV V R100"},
+		}},
+		{"the version file over TFTP", defect.VersionByTFTP, nil, []step{
+			{nil, calm, calm},
+		}},
+		{"an encrypted file where no key is stored", defect.BlankKeyIsZero, given(serve(own, encryptedWith(strings.Repeat("0", 32), name201))), []step{
+			{nil, calm, "B G O F V R201"},
+		}},
+		{"a carriage return behind the running version", defect.TrailingBytesCount, given(serve("a.bin", "x"), serve(verFile, "version "+FactoryVersion+"\r\nimg a.bin\r\n")), []step{
+			{nil, calm, ""}, // it reboots without end
+		}},
+		{"a blank behind the running version", defect.TrailingBytesCount, given(serve("a.bin", "x"), serve(verFile, "version "+FactoryVersion+" \nimg a.bin\n")), []step{
+			{nil, calm, ""},
+		}},
+		{"an upgrade without phone-specific file", defect.InstallsConfiguredOnly, given(offer("2.0"), serve(own, "")), []step{
+			{nil, upgraded, "B G O F V a x B G O F V a x R100"},
+		}},
+		{"an upgrade with phone-specific file", defect.InstallsConfiguredOnly, given(offer("2.0"), serve(own, ";")), []step{
+			{nil, upgraded, upgraded},
+		}},
 		{"a transfer broken off", defect.InstallsBroken, given(offer("2.0"), serve("a.bin", broken("2.0"))), []step{
 			{nil, "B G O F V a R100", upgraded},
 			{upgrade("2.0"), upgraded, calm},

@@ -42,6 +42,9 @@ func (c *cycle) versionFile(ctx context.Context) []byte {
 		}
 	}
 	data, err := c.ask(ctx, name)
+	if _, ok := c.src.(*web); ok && c.has(defect.VersionByTFTP) && !c.over {
+		c.b.askBeside(ctx, c.h.settings(), c.b.net.current(), defect.VersionByTFTP, name)
+	}
 	if err != nil {
 		c.noVersion = errors.Is(err, errMissing)
 		return nil
@@ -53,7 +56,7 @@ func (c *cycle) versionFile(ctx context.Context) []byte {
 // running one, and tells whether it did. With the download of software disabled
 // the version file is asked for all the same, and nothing else (assumed).
 func (c *cycle) software(ctx context.Context, data []byte) (installed bool) {
-	file, err := version.Parse(c.h.cfg.Facts.Text(model.VersionSyntax), data, version.Options{CommentsOnlyOnTop: c.has(defect.CommentsOnlyOnTop)})
+	file, err := version.Parse(c.h.cfg.Facts.Text(model.VersionSyntax), data, version.Options{CommentsOnlyOnTop: c.has(defect.CommentsOnlyOnTop), KeepsTrailing: c.has(defect.TrailingBytesCount)})
 	switch {
 	case err != nil:
 		c.h.log.Warn("version file dropped", "error", err)
@@ -85,14 +88,14 @@ func (c *cycle) software(ctx context.Context, data []byte) (installed bool) {
 	if same {
 		return false
 	}
-	return c.install(ctx, file.Version, files)
+	return c.install(ctx, strings.TrimSpace(file.Version), files)
 }
 
 // download fetches all files, each whole. The first that fails ends it: nothing
 // is installed then.
 func (c *cycle) download(ctx context.Context, list []version.Listed) (map[string]int, error) {
 	sizes := map[string]int{}
-	for _, l := range list {
+	for i, l := range list {
 		body, err := c.ask(ctx, l.Name)
 		if err == nil && c.has(defect.FetchesTwice) {
 			body, err = c.ask(ctx, l.Name)
@@ -106,13 +109,20 @@ func (c *cycle) download(ctx context.Context, list []version.Listed) (map[string
 		case err != nil:
 			return nil, fmt.Errorf("file %s could not be had: %w", l.Name, err)
 		}
-		if err := c.h.inspect(l, body); err != nil && !c.has(defect.IgnoresChecksum) {
+		ignored := c.has(defect.IgnoresChecksum) || i > 0 && c.has(defect.ChecksMainFileOnly)
+		if err := c.h.inspect(l, body); err != nil && !ignored {
 			return nil, err
 		}
 		sizes[l.Name] = len(body)
 	}
+	if c.has(defect.FetchesUnlisted) {
+		_, _ = c.ask(ctx, unlisted)
+	}
 	return sizes, nil
 }
+
+// unlisted is what the defect fetches-unlisted asks for.
+const unlisted = "bootloader.rom"
 
 // inspect refuses a file that is empty, that is not what the version file says,
 // where that holds a checksum, or that is another model's.
@@ -123,7 +133,7 @@ func (h *Handset) inspect(l version.Listed, body []byte) error {
 	if sum := crc32.ChecksumIEEE(body); l.HasCRC && sum != l.CRC {
 		return fmt.Errorf("file %s has CRC-32 %08x, want %08x", l.Name, sum, l.CRC)
 	}
-	if other, ok := anothers(h.cfg.Model, body); ok && h.cfg.Facts.Yes(model.ImageModelCheck) {
+	if other, ok := anothers(h.cfg.Model, body); ok && h.cfg.Facts.Yes(model.ImageModelCheck) && !h.cfg.Defects.Has(defect.TakesAnyModel) {
 		return fmt.Errorf("file %s is one of an %s", l.Name, other)
 	}
 	return nil
@@ -158,7 +168,7 @@ func (h *Handset) mark(name string) int {
 func (c *cycle) install(ctx context.Context, v string, files map[string]int) bool {
 	const writes = 2 // of flash-wears-out
 	switch {
-	case c.has(defect.InstallsNothing):
+	case c.has(defect.InstallsNothing), c.has(defect.InstallsConfiguredOnly) && !c.ownRead:
 		s := c.h.flash.Read()
 		if s.Marks[markTried] == v {
 			return false

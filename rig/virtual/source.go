@@ -76,7 +76,7 @@ func (b *boot) choose(ctx context.Context) source {
 		}
 		b.remember(set, option)
 		if defects.Has(defect.RRQBesideURL) && set.fact(model.DownloadFlagFields, 0) != "disable" {
-			b.askBeside(ctx, set, lease)
+			b.askBeside(ctx, set, lease, defect.RRQBesideURL, b.h.cfg.Model.GlobalFile())
 		}
 		return src
 	case stored != "":
@@ -381,14 +381,14 @@ func (w *web) close() {
 
 func (w *web) String() string { return w.base.Redacted() }
 
-// askBeside is the defect rrq-beside-url.
-func (b *boot) askBeside(ctx context.Context, set settings, lease dhcpc.Lease) {
+// askBeside asks for a file by TFTP too, as a defect has it.
+func (b *boot) askBeside(ctx context.Context, set settings, lease dhcpc.Lease, why defect.Name, file string) {
 	server, err := b.tftpServer(ctx, set, lease)
 	if err != nil {
 		server = netip.AddrPortFrom(lease.Server, 0)
 	}
-	_, err = b.overTFTP(server).get(ctx, b.h.cfg.Model.GlobalFile())
-	b.h.log.Info("defect "+string(defect.RRQBesideURL), "error", err)
+	_, err = b.overTFTP(server).get(ctx, file)
+	b.h.log.Info("defect "+string(why), "error", err)
 }
 
 // askByHTTP is the defect http-at-tftp-server.

@@ -222,8 +222,10 @@ func given(list ...func(*lab, *Config)) []func(*lab, *Config) { return list }
 const testKey = "0123456789abcdeffedcba9876543210"
 
 // encrypted is a file under testKey, in the form that the facts assume.
-func encrypted(text string) string {
-	key, err := hex.DecodeString(testKey)
+func encrypted(text string) string { return encryptedWith(testKey, text) }
+
+func encryptedWith(digits, text string) string {
+	key, err := hex.DecodeString(digits)
 	if err != nil {
 		panic(err)
 	}

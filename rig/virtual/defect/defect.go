@@ -113,7 +113,7 @@ const (
 
 // All returns every defect in the order of the list.
 func All() []Name {
-	return slices.Concat(shallDefects(), networkDefects(), webDefects(), provisionDefects())
+	return slices.Concat(shallDefects(), networkDefects(), webDefects(), provisionDefects(), downloadDefects())
 }
 
 // shallDefects break what a vendor document promises.

@@ -24,6 +24,20 @@ func Doc(n Name) string {
 		return "names the phone-specific file by the phone's MAC although a WiFi module is installed (ORD-03)."
 	case VersionFileFirst:
 		return "asks for the version file before the phone-specific one (ORD-04)."
+	case FetchesUnlisted:
+		return "fetches a boot loader too, which the version file does not list, when it fetches software (ORD-05)."
+	case VersionByTFTP:
+		return "asks for the version file by TFTP too when it provisions over HTTP or HTTPS (ORD-04)."
+	case BlankKeyIsZero:
+		return "decrypts with a key of zeros where none is stored (CFG-04)."
+	case ChecksMainFileOnly:
+		return "looks at the content of the first listed file only (FWU-06)."
+	case TakesAnyModel:
+		return "installs another model's software once its checksums are right (FWU-06)."
+	case TrailingBytesCount:
+		return "takes blanks and a carriage return behind the version in its line for a part of it (FWU-11)."
+	case InstallsConfiguredOnly:
+		return "downloads and reboots for new software, but goes on running the old one where it read no phone-specific file before; it does not reboot for the same version again (FWU-12)."
 	case SkipsXML:
 		return "fetches every listed file but the last (ORD-05)."
 	case AsksSibling:

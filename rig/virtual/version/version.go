@@ -42,8 +42,11 @@ type File struct {
 	Files   []Listed
 }
 
-// Options changes how comments are read.
+// Options are ways to read the file wrongly.
 type Options struct {
+	// KeepsTrailing takes what stands behind the version in its line, up to the
+	// line feed, for a part of it.
+	KeepsTrailing bool
 	// CommentsOnlyOnTop takes a "#" line below the version line for a file.
 	CommentsOnlyOnTop bool
 }
@@ -75,6 +78,9 @@ func Parse(syntax string, data []byte, opts Options) (File, error) {
 		}
 		if err := f.line(strings.Fields(line), opts); err != nil {
 			return File{}, fmt.Errorf("version file: line %d: %w", number, err)
+		}
+		if rest, ok := strings.CutPrefix(string(raw), "version "); ok && opts.KeepsTrailing {
+			f.Version = strings.TrimSuffix(rest, "\n")
 		}
 	}
 	if f.Version == "" {

@@ -92,3 +92,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestKeepsTrailing(t *testing.T) {
+	for text, want := range map[string]string{"version 1\n": "1", "version 1\r\n": "1\r", "version 1 \t\n": "1 \t", "version 1": "1"} {
+		healthy, err := Parse(Syntax, []byte(text), Options{})
+		if err != nil || healthy.Version != "1" {
+			t.Errorf("%q: healthy: got %+v, %v", text, healthy, err)
+		}
+		if sick, err := Parse(Syntax, []byte(text), Options{KeepsTrailing: true}); err != nil || sick.Version != want {
+			t.Errorf("%q: with the defect: got %+v, %v, want %q", text, sick, err, want)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package match
+
+import (
+	"slices"
+	"strings"
+
+	"ip88rig/capture/timeline"
+)
+
+type spells struct {
+	Step Step `json:"step"`
+}
+
+// Spells measures how the handset writes a file's name that is a MAC: in which
+// letter case, and with what between the digits. Several forms stand in the
+// order in which they were first seen.
+func Spells(s Step) Observation { return spells{Step: s} }
+
+func (m spells) Name() string { return "Spells" }
+func (m spells) Asks() string { return "how it writes the name of the " + m.Step.Name }
+func (m spells) observes()    {}
+
+func (m spells) Measure(v timeline.View) []Value {
+	var cases, marks []string
+	note := func(list *[]string, s string) {
+		if !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	for _, e := range all(v, timeline.Asked) {
+		if !m.Step.has(e.File) {
+			continue
+		}
+		note(&cases, letterCase(e.File))
+		note(&marks, separator(e.File))
+	}
+	return []Value{{Name: "letter case", Value: list(cases)}, {Name: "separators", Value: list(marks)}}
+}
+
+func letterCase(name string) string {
+	lower, upper := strings.ToLower(name) == name, strings.ToUpper(name) == name
+	switch {
+	case lower && upper:
+		return "digits only"
+	case lower:
+		return "lower"
+	case upper:
+		return "upper"
+	}
+	return "mixed"
+}
+
+func separator(name string) string {
+	switch at := strings.IndexAny(name, "-:."); {
+	case at < 0:
+		return "without"
+	case name[at] == '-':
+		return "dashes"
+	case name[at] == ':':
+		return "colons"
+	}
+	return "dots"
+}
+
+type answersAs struct {
+	Step  Step    `json:"step"`
+	Users Aliases `json:"users"`
+}
+
+// AnswersAs measures by the labels of the users as whom the handset
+// authenticates itself where it asks for a step.
+func AnswersAs(s Step, users Aliases) Observation { return answersAs{Step: s, Users: users} }
+
+func (m answersAs) Name() string { return "AnswersAs" }
+func (m answersAs) Asks() string { return "as whom it asks for the " + m.Step.Name }
+func (m answersAs) observes()    {}
+
+func (m answersAs) Measure(v timeline.View) []Value {
+	var users []string
+	for i := range v.Brief {
+		e := &v.Brief[i]
+		if e.Kind != timeline.HTTPRequest || !requested(e) || !m.Step.has(e.File) {
+			continue
+		}
+		user, ok := e.Fields["http.authorization.username"]
+		if !ok {
+			user, ok = e.Fields["auth.user"]
+		}
+		if name := label(m.Users, user); ok && !slices.Contains(users, name) {
+			users = append(users, name)
+		}
+	}
+	return []Value{{Name: "user", Value: list(users)}}
+}

@@ -132,6 +132,7 @@ func (s *Server) handleARP(f wire.Frame) {
 	s.record(e)
 	if err := s.arp.Send(wire.Frame{Data: q.reply(conflictMAC()), At: s.now()}); err != nil {
 		e.Kind, e.Reason = timeline.ServiceOddity, "send an ARP reply: "+err.Error()
+		e.Fields = map[string]string{"arp.dst.proto_ipv4": q.target.String(), timeline.FaultUndone: InUse{}.String()}
 		s.record(e)
 	}
 }

@@ -152,6 +152,22 @@ func TestTheMadeUpAddressesAreLocal(t *testing.T) {
 	}
 }
 
+// mute is a port that sends nothing.
+type mute struct{ *cable }
+
+func (mute) Send(wire.Frame) error { return net.ErrClosed }
+
+func TestAReplyThatCannotBeSentIsTold(t *testing.T) {
+	s, _, out, j, plan := arpBench(t)
+	plan.Add(fault.On("ARP probe").Do(InUse{}))
+	s.arp = mute{out}
+	s.handleARP(wire.Frame{Data: arp(t, phone, "0.0.0.0", "192.0.2.10"), Number: 7})
+	events := j.take()
+	if len(events) != 2 || events[1].Kind != timeline.ServiceOddity || events[1].Fields[timeline.FaultUndone] != (InUse{}).String() {
+		t.Errorf("recorded %v, want the fault and that it was not done", events)
+	}
+}
+
 func TestServeEndsWithEitherPort(t *testing.T) {
 	for name, broken := range map[string]func(dhcp, arp *cable) *cable{
 		"that of DHCP": func(dhcp, _ *cable) *cable { return dhcp },

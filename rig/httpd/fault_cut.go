@@ -3,6 +3,8 @@ package httpd
 import (
 	"fmt"
 	"time"
+
+	"ip88rig/capture/timeline"
 )
 
 // Reset breaks the connection with a TCP reset.
@@ -141,14 +143,15 @@ func (e Close) shake(f *flights, _ place, flight []byte) outcome {
 // reset breaks the connection and tells how. What was written is on the wire
 // before, if the other side takes it.
 func (c *conn) reset() string {
+	undone := map[string]string{timeline.FaultUndone: "resets the connection"}
 	abrupt, ok := c.raw.Conn.(interface{ SetLinger(sec int) error })
 	if !ok {
-		c.oddity(fmt.Sprintf("a %T cannot be reset: it is closed instead", c.raw.Conn), nil)
+		c.oddity(fmt.Sprintf("a %T cannot be reset: it is closed instead", c.raw.Conn), undone)
 		return "closed as told, without a reset"
 	}
 	c.drain()
 	if err := abrupt.SetLinger(0); err != nil {
-		c.oddity(fmt.Sprintf("the connection cannot be reset: %v: it is closed instead", err), nil)
+		c.oddity(fmt.Sprintf("the connection cannot be reset: %v: it is closed instead", err), undone)
 	}
 	_ = c.raw.Close()
 	return "reset as told"

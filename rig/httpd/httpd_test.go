@@ -658,7 +658,7 @@ func TestFaults(t *testing.T) {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if odd := j.of(timeline.ServiceOddity); len(odd) != 1 || !strings.Contains(odd[0].Reason, "cannot be reset") {
+			if odd := j.of(timeline.ServiceOddity); len(odd) != 1 || !strings.Contains(odd[0].Reason, "cannot be reset") || odd[0].Fields[timeline.FaultUndone] == "" {
 				t.Errorf("oddities %v", odd)
 			}
 		})

@@ -1,13 +1,17 @@
 package sntpd
 
 import (
+	"context"
 	"encoding/hex"
+	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"ip88rig/capture/timeline"
+	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 )
 
@@ -57,6 +61,39 @@ func TestAnAnswerFromAnotherPort(t *testing.T) {
 		d, ok := ask(t, phone)
 		if !ok || len(d.Data) != 48 || d.From.Addr() != own.Addr() || d.From.Port() == 123 {
 			t.Errorf("got %d bytes from %v, want another port of %v", len(d.Data), d.From, own)
+		}
+	})
+}
+
+func TestNoOtherPortIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		var plan fault.Plan
+		plan.Add(fault.On("SNTP").Do(FromOtherPort{}).Once())
+		n := memnet.New()
+		phone := n.MustListen(t, handset.String())
+		s, err := New(Config{
+			Conn: socket(t, n), Record: j.record, Faults: &plan,
+			Open: func(netip.Addr) (net.PacketConn, error) { return nil, net.ErrClosed },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx) }() // ends with ctx
+		if d, ok := ask(t, phone); ok {
+			t.Errorf("answered %x", d.Data)
+		}
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		told := slices.ContainsFunc(j.events, func(e timeline.Event) bool {
+			return e.Kind == timeline.ServiceOddity && e.Fields[timeline.FaultUndone] == "answers from another port"
+		})
+		if !told {
+			t.Errorf("recorded %v, want that the fault was not done", j.events)
 		}
 	})
 }

@@ -260,7 +260,10 @@ func (s *Server) send(ctx context.Context, a *answer, from, to netip.AddrPort) {
 	if a.fresh {
 		conn, err := s.open(to.Addr())
 		if err != nil {
-			s.oddity(from, to, fmt.Sprintf("no other port to answer from: %v", err))
+			s.record(timeline.Event{
+				By: name, Kind: timeline.ServiceOddity, Src: from, Dst: to, Reason: fmt.Sprintf("no other port to answer from: %v", err),
+				Fields: map[string]string{timeline.FaultUndone: FromOtherPort{}.String()},
+			})
 			return
 		}
 		defer func() { _ = conn.Close() }()

@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -47,6 +48,7 @@ type lab struct {
 	web     func(w http.ResponseWriter, r *http.Request) bool // answers before http does, or leaves it to that
 	slow    time.Duration                                     // what the time server takes to answer
 	silent  bool                                              // the DHCP server answers nothing
+	refuses string                                            // status of the registrar's answers in place of 200
 	clock   func(answer []byte) []byte                        // what becomes of the time server's answer, nil for none
 }
 
@@ -373,10 +375,11 @@ func (l *lab) registrar(conn net.PacketConn) {
 		}
 		l.mu.Lock()
 		l.sip = from.(*net.UDPAddr)
+		status := cmp.Or(l.refuses, "200 OK")
 		l.mu.Unlock()
 		l.note("register %s %s from %s expires %s", strings.TrimSuffix(strings.SplitAfter(get("From"), "@")[0], "@"), get("User-Agent"), from, get("Expires"))
-		_, _ = fmt.Fprintf(writerTo{conn, from}, "SIP/2.0 200 OK\r\nVia: %s\r\nFrom: %s\r\nTo: %s;tag=x\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: %s;expires=3600\r\nContent-Length: 0\r\n\r\n",
-			get("Via"), get("From"), get("To"), get("Call-ID"), get("CSeq"), strings.Split(get("Contact"), ";expires")[0])
+		_, _ = fmt.Fprintf(writerTo{conn, from}, "SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s;tag=x\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: %s;expires=3600\r\nContent-Length: 0\r\n\r\n",
+			status, get("Via"), get("From"), get("To"), get("Call-ID"), get("CSeq"), strings.Split(get("Contact"), ";expires")[0])
 	}
 }
 

@@ -287,10 +287,18 @@ func (n *network) resolve(ctx context.Context, name string) (netip.Addr, error) 
 			servers = append(servers, a)
 		}
 	}
-	// Nothing says how long a handset waits for DNS: as long as for SNTP (assumed).
-	return dnsc.Lookup(ctx, dnsc.Config{
-		Listen: n.listen, Servers: servers, Timeout: n.h.retry(model.SNTPTimeout), Seed: n.h.seed(3),
-	}, name)
+	for {
+		// Nothing says how long a handset waits for DNS: as long as for SNTP (assumed).
+		addr, err := dnsc.Lookup(ctx, dnsc.Config{
+			Listen: n.listen, Servers: servers, Timeout: n.h.retry(model.SNTPTimeout), Seed: n.h.seed(3),
+		}, name)
+		if !errors.Is(err, dnsc.ErrTimeout) || !n.h.cfg.Defects.Has(defect.UnresolvedNameHangs) {
+			return addr, err
+		}
+		if err := n.h.pause(ctx, n.h.retry(model.SNTPTimeout)); err != nil {
+			return netip.Addr{}, err
+		}
+	}
 }
 
 // askTime sets the clock by the server of option 42, else by the stored one

@@ -246,6 +246,23 @@ func TestANotifyInACycleIsOneMore(t *testing.T) {
 	}
 }
 
+func TestARefusedRegistrationIsNoReboot(t *testing.T) {
+	t.Parallel()
+	for _, refuses := range []string{"403 Forbidden", "503 Service Unavailable\r\nRetry-After: 900"} {
+		for _, defects := range []defect.Set{nil, {defect.RefusedRegistrationReboots}} {
+			l := newLab(t)
+			l.set(func() { l.refuses = refuses })
+			registered(t, l, with(defects...))
+			n := l.count()
+			if len(defects) > 0 {
+				l.until(n, "boot ")
+				continue
+			}
+			l.quiet(n, "boot ")
+		}
+	}
+}
+
 func TestPeriodicResync(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

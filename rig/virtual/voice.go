@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/sipc"
 )
 
@@ -114,6 +115,7 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 		UserAgent: b.h.expand(model.UserAgent, b.version), Expires: v.line.expires, T1: v.line.t1,
 		MediaPort: uint16(v.line.media), AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
 		Seed: b.h.seed(4), CallID: v.callID, Event: b.h.cfg.Facts.Text(model.CheckSyncEvent), OnNotify: b.notified, Defects: b.h.cfg.Defects,
+		OnRefused: b.refused,
 		OnRegister: func(ok bool) {
 			b.registered.Store(ok)
 			b.h.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy)
@@ -126,6 +128,13 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 	v.agent = agent
 	v.mu.Unlock()
 	return agent.Run(ctx)
+}
+
+// refused is what the SIP agent calls when the registrar does not take it.
+func (b *boot) refused(status int) {
+	if b.h.cfg.Defects.Has(defect.RefusedRegistrationReboots) {
+		b.stop(&reboot{fmt.Sprintf("REGISTER was answered %d (defect)", status)})
+	}
 }
 
 // domain is the registrar in URIs; a port that is not the usual one belongs to it.

@@ -128,6 +128,37 @@ func TestMalformedURLHangs(t *testing.T) {
 	}
 }
 
+func TestUnresolvedNameHangs(t *testing.T) {
+	t.Parallel()
+	var healthy time.Duration
+	for _, defects := range []defect.Set{nil, {defect.UnresolvedNameHangs}} {
+		l := newLab(t)
+		l.options[6] = net.ParseIP(labServer).To4() // where nobody knows of names
+		l.options[160] = []byte("http://prov.example")
+		start := time.Now()
+		h := l.handset(func(c *Config) {
+			c.Defects = defects
+			c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
+		})
+		if defects == nil {
+			if got := short(l.until(0, "register ")); got != "B R100" {
+				t.Errorf("got %s, want it to register all the same", got)
+			}
+			healthy = time.Since(start)
+			continue
+		}
+		<-time.After(2 * healthy)
+		if got := short(l.since(0)); got != "B" {
+			t.Errorf("got %s, want it to hang", got)
+		}
+		l.set(func() { l.options[160] = []byte("http://192.0.2.1") })
+		n := l.cycle(h)
+		if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func TestAfterAMalformedOptionTheNextBootAsksAgain(t *testing.T) {
 	t.Parallel()
 	long := "http://192.0.2.1/" + strings.Repeat("x", 255-len("http://192.0.2.1/"))

@@ -140,6 +140,8 @@ func Doc(n Name) string {
 		return "provisions at a NOTIFY of any event (RSY-04)."
 	case FloodReboots:
 		return "reboots when a NOTIFY comes while it provisions because of another (RSY-04)."
+	case RefusedRegistrationReboots:
+		return "reboots when the registrar refuses it (RSY-04)."
 	case NoPeriodicResync:
 		return "never provisions on its own, whatever smartup_use says (RSY-05)."
 	case NeverRetries:
@@ -180,6 +182,8 @@ func Doc(n Name) string {
 		return "reboots at a NOTIFY while no line of it is registered (RSY-04)."
 	case AnswersBlank:
 		return "does otherwise than the model's facts say with a challenge while its ID and password are blank (AUT-05)."
+	case UnresolvedNameHangs:
+		return "asks without end for the address of its server while its name server tells none (XPT-08)."
 	case TLSToHTTPURL:
 		return "tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05)."
 	case NoFallback:

@@ -32,6 +32,8 @@ const (
 	FloodReboots Name = "flood-reboots"
 	// UnregisteredNotifyReboots reboots at a NOTIFY while no line of it is registered (RSY-04).
 	UnregisteredNotifyReboots Name = "unregistered-notify-reboots"
+	// RefusedRegistrationReboots reboots when the registrar refuses it (RSY-04).
+	RefusedRegistrationReboots Name = "refused-registration-reboots"
 	// NoPeriodicResync never provisions on its own, whatever smartup_use says (RSY-05).
 	NoPeriodicResync Name = "no-periodic-resync"
 	// NeverRetries sends no TFTP packet twice: one loss ends the transfer (NET-01).
@@ -66,6 +68,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -8,6 +8,8 @@ const (
 	MalformedURLHangs Name = "malformed-url-hangs"
 	// MalformedURLWipes forgets its lines' settings when option 160 holds no URL that it can read (XPT-08).
 	MalformedURLWipes Name = "malformed-url-wipes"
+	// UnresolvedNameHangs asks without end for the address of its server while its name server tells none (XPT-08).
+	UnresolvedNameHangs Name = "unresolved-name-hangs"
 	// TLSToHTTPURL tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05).
 	TLSToHTTPURL Name = "tls-to-http-url"
 	// NoFallback does otherwise than the model's facts say when the HTTP server cannot be reached (XPT-09).
@@ -62,6 +64,6 @@ const (
 
 func webDefects() []Name {
 	return []Name{
-		Option66Wins, MalformedURLHangs, MalformedURLWipes, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, AnswersBlank, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
+		Option66Wins, MalformedURLHangs, UnresolvedNameHangs, MalformedURLWipes, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, AnswersBlank, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
 	}
 }

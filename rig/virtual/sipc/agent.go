@@ -59,6 +59,9 @@ type Config struct {
 	// OnRegister is called when a registration is made or renewed (ok), and when
 	// one fails.
 	OnRegister func(ok bool)
+	// OnRefused is called with the status when the registrar refuses a REGISTER for
+	// good, challenges that can be answered aside.
+	OnRefused func(status int)
 	// OnIdle is called when a call has ended.
 	OnIdle func()
 	// AutoAnswer takes calls at once.

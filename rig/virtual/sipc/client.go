@@ -216,6 +216,9 @@ func (a *Agent) registerFailed(res *sip.Response) {
 	if a.cfg.OnRegister != nil {
 		a.cfg.OnRegister(false)
 	}
+	if a.cfg.OnRefused != nil && res != nil && res.StatusCode >= 300 {
+		a.cfg.OnRefused(res.StatusCode)
+	}
 }
 
 // challenged keeps a challenge that can be answered and has not been in vain.

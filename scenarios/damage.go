@@ -119,32 +119,33 @@ func (p *Phone) Silent(s match.Step) {
 func (p *Phone) BreakOff(s match.Step) {
 	GinkgoHelper()
 	file := s.Files[0]
-	if p.over != timeline.TFTP || !p.lengthen(file) {
+	switch {
+	case p.served.version == nil && slices.Equal(s.Files, p.Version().Files):
+		p.Inject(p.silence(file, 0)) // there is none that could end
+	case p.over == timeline.TFTP:
+		p.lengthen(s)
+		p.Inject(fault.On("DATA").Of(file).In("tftpd").Behind(1).Do(tftpd.FallSilent{}))
+	default:
 		p.Inject(p.silence(file, 16))
-		return
 	}
-	p.Inject(fault.On("DATA").Of(file).In("tftpd").Behind(1).Do(tftpd.FallSilent{}))
 }
 
-// lengthen makes a file longer than a block by comments; false: it is not served.
-func (p *Phone) lengthen(file string) bool {
+// lengthen makes a file of the routine longer than any block by comments.
+func (p *Phone) lengthen(s match.Step) {
 	GinkgoHelper()
 	const bytes = 8 << 10
 	switch {
-	case strings.EqualFold(file, p.lane.Handset.Model.GlobalFile()):
+	case slices.Equal(s.Files, p.Global().Files):
 		p.Pad(Global, bytes)
-	case slices.ContainsFunc(p.ownNames(), func(own string) bool { return strings.EqualFold(own, file) }):
+	case slices.Equal(s.Files, p.Own().Files):
 		p.Pad(Own, bytes)
-	case p.served.version != nil && strings.EqualFold(file, p.lane.Handset.Model.VersionFile()):
-		v, line := *p.served.version, strings.Repeat("-", 60)
+	case slices.Equal(s.Files, p.Version().Files):
+		v := *p.served.version
 		for len(v.VersionFile) < bytes {
-			v = v.Commented(line)
+			v = v.Commented(strings.Repeat("-", 60))
 		}
 		p.Publish(v)
-	default:
-		return false
 	}
-	return true
 }
 
 func (p *Phone) silence(file string, bytes int64) fault.Rule {

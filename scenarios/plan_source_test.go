@@ -174,6 +174,10 @@ func (r reader) call(call *ast.CallExpr) bool {
 		r.verbsIn(call)
 		r.observe(call)
 		return false
+	case name == "ObserveAll":
+		r.verbsIn(call)
+		r.observeAll(call)
+		return false
 	case name == "table":
 		r.add("and", "", "what became of it in each case is in the report: unharmed, recovered by itself, recovered by the rig, lost")
 		return false
@@ -216,7 +220,7 @@ func (s source) judges(name string) bool {
 
 func (s source) holds(name string, seen []string) bool {
 	fn := s.methods[name]
-	if fn == nil || slices.Contains([]string{"Observe", "ObserveUntil", "cell"}, name) || slices.Contains(seen, name) {
+	if fn == nil || slices.Contains([]string{"Observe", "ObserveUntil", "ObserveAll", "cell"}, name) || slices.Contains(seen, name) {
 		return false
 	}
 	found := false
@@ -231,7 +235,7 @@ func (s source) holds(name string, seen []string) bool {
 		}
 		of, _ := sel.X.(*ast.Ident)
 		switch {
-		case slices.Contains([]string{"Should", "ShouldNot", "cell", "Observe", "ObserveUntil"}, sel.Sel.Name):
+		case slices.Contains([]string{"Should", "ShouldNot", "cell", "Observe", "ObserveUntil", "ObserveAll"}, sel.Sel.Name):
 			found = true
 		case of != nil && (of.Name == "p" || of.Name == "phone"):
 			found = s.holds(sel.Sel.Name, append(seen, name))
@@ -338,6 +342,18 @@ func (r reader) observe(call *ast.CallExpr) {
 		text += " until `" + r.words(call.Args[4]) + "`"
 	}
 	r.add("then", r.row(call.Args[1]), text+r.label(call.Args[2]))
+}
+
+// observeAll reads ObserveAll(ctx, window, until, Measured{row, case, observation}, …).
+func (r reader) observeAll(call *ast.CallExpr) {
+	for _, x := range call.Args[3:] {
+		m, ok := x.(*ast.CompositeLit)
+		if !ok || len(m.Elts) != 3 {
+			continue
+		}
+		text := "measures `" + r.words(m.Elts[2]) + "`" + r.within(call.Args[1]) + " until `" + r.words(call.Args[2]) + "`"
+		r.add("then", r.row(m.Elts[0]), text+r.label(m.Elts[1]))
+	}
 }
 
 // within is the bound of a window.

@@ -23,6 +23,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"ip88rig/fixtures"
+	"ip88rig/rig/deviation"
 	"ip88rig/rig/model"
 )
 
@@ -654,8 +655,13 @@ func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience)
 	}
 	h.GoldenFirmware = p.bundle(at("firmware.golden"), f.Firmware.Golden)
 	h.NextFirmware = p.bundle(at("firmware.next"), f.Firmware.Next)
-	if h.GoldenFirmware != nil && h.NextFirmware != nil && h.GoldenFirmware.Version == h.NextFirmware.Version {
-		p.fail(at("firmware.next"), "golden and next name the same version %q", h.NextFirmware.Version)
+	if golden, next := h.GoldenFirmware, h.NextFirmware; golden != nil && next != nil {
+		switch {
+		case golden.Version == next.Version:
+			p.fail(at("firmware.next"), "golden and next name the same version %q", next.Version)
+		case deviation.Compare(golden.Version, next.Version) >= 0:
+			p.fail(at("firmware.next"), "next's version %q is not higher than golden's %q: the way back from it would be no downgrade (FWU-03)", next.Version, golden.Version)
+		}
 	}
 	h.Facts = p.facts(i, f, h.Model)
 	h.Patience = p.patience(at("patience"), f.Patience, patience)

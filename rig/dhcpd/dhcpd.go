@@ -519,6 +519,7 @@ func (s *Server) reply(x *exchange, o *outgoing) {
 // second of the two points from the first.
 func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, last bool) {
 	var unknown fault.Effect
+	var noRoom []string
 	o.turn.Phase = string(o.phase)
 	pt := fault.Point{Service: name, Message: word(kind), Phase: o.turn.Phase, Exchange: &o.turn}
 	_, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
@@ -529,8 +530,18 @@ func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, la
 		return ok
 	}, func(e fault.Effect) bool {
 		mine, ok := e.(answering)
-		return ok && mine.act(o)
+		if !ok {
+			return false
+		}
+		acted, leftOut := o.suffer(mine)
+		if len(leftOut) > 0 {
+			noRoom = append(noRoom, fmt.Sprintf("%s: spared, there would be no room for %s", e, codes(leftOut)))
+		}
+		return acted
 	})
+	for _, why := range noRoom {
+		s.oddity(x, "%s", why)
+	}
 	if unknown != nil {
 		s.oddity(x, "fault not known here, ignored: %s", unknown)
 	}

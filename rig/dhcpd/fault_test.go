@@ -167,6 +167,8 @@ func TestAnEffectThatHasNothingToActOnIsSpared(t *testing.T) {
 		{"an option doubled that is not there", kind(1, phoneList()), DoubleOption{Code: 43}},
 		{"an option split that is not there", kind(1, phoneList()), SplitOption{Code: 43, At: 1}},
 		{"an option split behind its end", kind(1, phoneList()), SplitOption{Code: 150, At: 5}},
+		{"an option set to what it is", kind(1, phoneList()), SetOption{Code: 66, Value: string(lease().Options[66])}},
+		{"bytes over the same", kind(1, phoneList()), Overwrite{At: 0, Bytes: "\x02"}},
 		{"a wrong length that is right", kind(1, phoneList()), WrongLength{Code: 150, Len: 4}},
 		{"a NAK in place of a NAK", nak, Nak{}},
 		{"the times of a NAK", nak, LeaseTimes{Lease: 1}},
@@ -186,6 +188,46 @@ func TestAnEffectThatHasNothingToActOnIsSpared(t *testing.T) {
 			whole, _, _ := spoilt(t, tt.m)
 			if len(frames) != 1 || !bytes.Equal(frames[0], whole[0]) {
 				t.Errorf("sent %x, want %x", frames, whole)
+			}
+		})
+	}
+}
+
+// TestAnEffectWithoutRoomIsSparedAndTold has an option that fits into the message
+// only without others.
+func TestAnEffectWithoutRoomIsSparedAndTold(t *testing.T) {
+	l := lease()
+	l.Options[43], l.Options[12] = bytes.Repeat([]byte{7}, 300), bytes.Repeat([]byte{8}, 200)
+	list := opt(55, 43, 12, 66, 150, 160)
+	room := opt(57, 5, 192) // 1472
+	long := strings.Repeat("x", 1000)
+	for _, tt := range []struct {
+		name   string
+		effect Effect
+		want   string // what has no room; blank: all has
+	}{
+		{"an option that is as long as can be", SetOption{Code: 160, Value: strings.Repeat("x", maxValue)}, "160"},
+		{"one that pushes out another", SetOption{Code: 43, Value: long}, "12"},
+		{"an option in one piece", UnsplitOption{Code: 12, Value: long}, "12"},
+		{"unknown options", UnknownOptions{Len: maxUnknown}, "248,249,250,251,252,253,254"},
+		{"garbage before all", Garbage{Len: maxGarbage, First: true}, ""},
+		{"a long option twice", DoubleOption{Code: 43}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, c, j, plan := bench(t, l)
+			plan.Add(fault.On("OFFER").Do(tt.effect))
+			s.handle(frameOf(t, kind(1, list, room)))
+			spoilt, events := c.all(), j.take()
+			plan.Clear()
+			s.handle(frameOf(t, kind(1, list, room)))
+			whole := c.all()
+			odd := slices.IndexFunc(events, func(e timeline.Event) bool { return e.Kind == timeline.ServiceOddity })
+			fired := slices.ContainsFunc(events, func(e timeline.Event) bool { return e.Kind == timeline.FaultFired })
+			if spared := bytes.Equal(spoilt[0], whole[0]); spared != (tt.want != "") || fired == spared || (odd >= 0) != spared {
+				t.Fatalf("spared %t, fired %t, recorded %+v", spared, fired, events)
+			}
+			if want := tt.effect.String() + ": spared, there would be no room for " + tt.want; odd >= 0 && events[odd].Reason != want {
+				t.Errorf("it says %q, want %q", events[odd].Reason, want)
 			}
 		})
 	}

@@ -105,6 +105,9 @@ func (p *Phone) hosts() Aliases {
 	return Aliases{a.Server.String(): "the server", a.Second.String(): "the second server", unusedHost: "nobody"}
 }
 
+// otherPort is one of the server's at which nobody listens.
+const otherPort = "81"
+
 // unusedHost answers to nothing: TEST-NET-2 (RFC 5737), behind the rig's gateway.
 const unusedHost = "198.51.100.9"
 
@@ -181,17 +184,18 @@ var _ = scenario("does something when its HTTP server cannot be reached",
 		phone.Claim(ctx)
 		for _, c := range []struct{ name, host string }{
 			{"nobody has the address", unusedHost},
-			{"the port is closed", phone.lane.Addrs.Server.String() + ":81"},
+			{"the port is closed", phone.lane.Addrs.Server.String() + ":" + otherPort},
 		} {
 			phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: string(phone.over) + "://" + c.host + "/"})
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 			phone.Observe(ctx, "XPT-09", c.name, boot, Asks(phone.labels(), phone.hosts()))
+			phone.Observe(ctx, "XPT-09", c.name+", what it tries", boot, Connects(phone.hosts()))
 			phone.Observe(ctx, "XPT-09", c.name+", until it registers", boot, Took("power to registered", timeline.Fact{}, timeline.FactRegistered()))
 		}
 	})
 
 var _ = scenario("understands forms of a URL",
-	covers("XPT-10"), over(timeline.HTTP, timeline.HTTPS), takes(7),
+	covers("XPT-10"), over(timeline.HTTP, timeline.HTTPS), takes(8),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		a, scheme := phone.lane.Addrs, string(phone.over)+"://"
@@ -212,6 +216,9 @@ var _ = scenario("understands forms of a URL",
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 			phone.Observe(ctx, "XPT-10", c.name, boot, Asks(phone.labels(), phone.hosts()))
 		}
+		// Nobody listens there: where it knocks tells whether it went by the port.
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: scheme + a.Name + ":" + otherPort + "/"})
+		phone.Observe(ctx, "XPT-10", "a port that is not the default", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Connects(phone.hosts()))
 	})
 
 var _ = scenario("chooses between its stored URL and that of option 160, and forgets or remembers it",

@@ -42,11 +42,12 @@ func (s *script) frame(data []byte) {
 	s.events = append(s.events, s.d.Frame(decode.Cable, s.number, s.at, data)...)
 }
 
-// kinds leaves the ends of connections out: those have a test of their own.
+// kinds leaves the ends of connections out, and the tries to open one: those have
+// tests of their own.
 func (s *script) kinds() []timeline.Kind {
 	kinds := []timeline.Kind{}
 	for _, e := range s.events {
-		if e.Kind != timeline.TCPClosed {
+		if e.Kind != timeline.TCPClosed && e.Kind != timeline.TCPTry {
 			kinds = append(kinds, e.Kind)
 		}
 	}

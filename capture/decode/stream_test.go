@@ -196,7 +196,7 @@ func TestHTTPFrameNumbers(t *testing.T) {
 	if e := s.events[len(s.events)-1]; e.Kind != timeline.HTTPResponse || e.Frame != 8 {
 		t.Errorf("got %s of frame %d, want the response of frame 8", e.Kind, e.Frame)
 	}
-	if e := s.events[0]; e.Kind != timeline.TCPOpen || e.Frame != 2 || e.Src != phone1 || e.SrcMAC != handset {
+	if e := s.of(timeline.TCPOpen)[0]; e.Frame != 2 || e.Src != phone1 || e.SrcMAC != handset {
 		t.Errorf("got %+v, want TCP open of the handset, frame 2", e)
 	}
 }
@@ -366,7 +366,7 @@ func TestTLS(t *testing.T) {
 			if got := s.kinds(); !slices.Equal(got, test.kinds) {
 				t.Fatalf("got %q, want %q", got, test.kinds)
 			}
-			if got := s.events[1].Fields["tls.handshake.extensions_server_name"]; got != "server.example" {
+			if got := s.of(timeline.TLSClientHello)[0].Fields["tls.handshake.extensions_server_name"]; got != "server.example" {
 				t.Errorf("server name %q", got)
 			}
 			for _, e := range s.of(timeline.TLSAlert) {

@@ -96,6 +96,9 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 			s.started, s.begun, s.next = true, true, seq
 		}
 		if i == 0 {
+			if !c.synced && len(d.handsets) > 0 && d.ours(d.srcMAC) {
+				d.emit(d.of(c, 0, timeline.TCPTry))
+			}
 			c.synced, c.isn = true, d.tcp.Seq
 		}
 		if i == 1 && d.tcp.ACK && c.synced && !c.opened {

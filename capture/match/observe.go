@@ -347,6 +347,37 @@ func (m asksTime) Measure(v timeline.View) []Value {
 	}
 }
 
+type connects struct {
+	Hosts Aliases `json:"hosts,omitempty"`
+}
+
+// Connects measures where it tries to open a TCP connection, in the order of the
+// first try, answered or not, and whether it does so again. A SYN sent again is no
+// other try. How often it tries in all is left out: that hangs on how many files it
+// asks for.
+func Connects(hosts Aliases) Observation { return connects{Hosts: hosts} }
+
+func (m connects) Name() string { return "Connects" }
+func (m connects) Asks() string { return "where it tries to connect to, and whether again" }
+func (m connects) observes()    {}
+
+func (m connects) Measure(v timeline.View) []Value {
+	var ends []string
+	tries := map[string]int{}
+	for _, e := range all(v, timeline.TCPTry) {
+		end := fmt.Sprintf("%s at port %d", m.Hosts.of(e.Dst.Addr().String()), e.Dst.Port())
+		if tries[end]++; tries[end] == 1 {
+			ends = append(ends, end)
+		}
+	}
+	for i, end := range ends {
+		if ends[i] = end + " once"; tries[end] > 1 {
+			ends[i] = end + " more than once"
+		}
+	}
+	return []Value{{Name: "tries to connect", Value: list(ends)}}
+}
+
 type took struct {
 	From timeline.Fact `json:"from"`
 	To   timeline.Fact `json:"to"`
@@ -466,7 +497,7 @@ func EncodeObservation(m Observation) (name string, args json.RawMessage) {
 // DecodeObservation reads what EncodeObservation wrote.
 func DecodeObservation(name string, args json.RawMessage) (Observation, error) {
 	for _, o := range []Observation{
-		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &took{},
+		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &connects{}, &took{},
 		&transfers{}, &authenticates{}, &happens{}, &spells{}, &answersAs{}, &does{},
 	} {
 		if o.Name() == name {

@@ -95,6 +95,15 @@ func observationCases() map[string]observationCase {
 			events{wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "198.51.100.7:123"), wire(phoneMAC, timeline.SNTPRequest, "192.0.2.10:123", "192.0.2.1:123")},
 			[]string{"asked = yes", "of whom = 198.51.100.7, the server", "before the first handshake = none", "before the first request = none"},
 		},
+		"where it knocks": {
+			Connects(Aliases{"192.0.2.1": "the server"}),
+			events{
+				wire(phoneMAC, timeline.TCPTry, "192.0.2.10:3001", "192.0.2.1:81"), wire(phoneMAC, timeline.TCPTry, "192.0.2.10:3002", "192.0.2.1:80"),
+				wire(phoneMAC, timeline.TCPOpen, "192.0.2.10:3002", "192.0.2.1:80"), wire(phoneMAC, timeline.TCPTry, "192.0.2.10:3003", "192.0.2.1:81"),
+			},
+			[]string{"tries to connect = the server at port 81 more than once, the server at port 80 once"},
+		},
+		"knocks nowhere": {Connects(nil), events{hellos("")}, []string{"tries to connect = none"}},
 		"asks nobody for the time": {
 			AsksTime(nil),
 			events{hellos(""), asked("a")},

@@ -34,9 +34,11 @@ const (
 	TFTPError Kind = "TFTP error"
 	TFTPOAck  Kind = "OACK"
 
-	// TCPOpen is a SYN of the handset to a service port that was answered;
+	// TCPTry is the first SYN of a connection that the handset opens, answered or
+	// not. TCPOpen is a SYN of the handset to a service port that was answered;
 	// TCPGap is a hole in a stream that nothing filled; TCPClosed is the end, by
 	// FIN, of one direction that was seen whole: Bytes are all of it.
+	TCPTry    Kind = "TCP try"
 	TCPOpen   Kind = "TCP open"
 	TCPGap    Kind = "TCP gap"
 	TCPClosed Kind = "TCP closed"

@@ -59,7 +59,7 @@ func Ladder(events []Event) string {
 // tells says whether an event belongs into a ladder.
 func tells(e *Event) bool {
 	switch e.Kind {
-	case ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, TCPOpen, TCPClosed, TLSServerHello, TLSCertificate, TLSData,
+	case ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, TCPTry, TCPOpen, TCPClosed, TLSServerHello, TLSCertificate, TLSData,
 		ConnClosed, ServiceUp, ServiceDown, Published, CarriedState, Served, Asked, Fetched, Bound:
 		return false
 	case HTTPRequest, HTTPResponse:
@@ -236,7 +236,7 @@ func handsetMACs(events []Event) map[string]bool {
 			continue
 		}
 		switch e.Kind {
-		case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, TFTPRead, TFTPWrite, TLSClientHello, TCPOpen, SNTPRequest, DNSQuery,
+		case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, TFTPRead, TFTPWrite, TLSClientHello, TCPTry, TCPOpen, SNTPRequest, DNSQuery,
 			Booted, Rebooted, Asked, Fetched, Registered, Bound:
 			own[e.SrcMAC] = true
 		case HTTPRequest:

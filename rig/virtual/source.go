@@ -243,6 +243,9 @@ func (b *boot) overHTTP(set settings, raw string) (*web, error) {
 	}
 	u.User, u.RawQuery, u.Fragment, u.ForceQuery = nil, "", "", false
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+	if b.h.cfg.Defects.Has(defect.IgnoresURLPort) {
+		u.Host = u.Hostname()
+	}
 	if b.h.cfg.Defects.Has(defect.DropsURLPath) {
 		u.Path = ""
 	}

@@ -97,6 +97,7 @@ func Expectations() []Expectation {
 		{Defect: defect.TLSToHTTPURL, Fails: []string{"XPT-05"}},
 		{Defect: defect.NoFallback, Drifts: []string{"XPT-09"}},
 		{Defect: defect.DropsURLPath, Drifts: []string{"XPT-10"}},
+		{Defect: defect.IgnoresURLPort, Drifts: []string{"XPT-09", "XPT-10"}},
 		{Defect: defect.RemembersOfferedURL, Drifts: []string{"XPT-11"}},
 		{Defect: defect.AcceptsExpiredUntimed, Drifts: []string{"TLS-05"}},
 		{Defect: defect.LateTimeAcceptsExpired, Fails: []string{"TLS-04"}, Drifts: []string{"TLS-05"}},

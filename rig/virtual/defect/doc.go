@@ -184,6 +184,8 @@ func Doc(n Name) string {
 		return "does otherwise than the model's facts say with a challenge while its ID and password are blank (AUT-05)."
 	case UnresolvedNameHangs:
 		return "asks without end for the address of its server while its name server tells none (XPT-08)."
+	case IgnoresURLPort:
+		return "goes to the scheme's own port whatever port the URL names (XPT-10)."
 	case TLSToHTTPURL:
 		return "tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05)."
 	case NoFallback:

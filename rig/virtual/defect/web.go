@@ -16,6 +16,8 @@ const (
 	NoFallback Name = "no-fallback"
 	// DropsURLPath leaves out the path of the URL (XPT-10).
 	DropsURLPath Name = "drops-url-path"
+	// IgnoresURLPort goes to the scheme's own port whatever port the URL names (XPT-10).
+	IgnoresURLPort Name = "ignores-url-port"
 	// RemembersOfferedURL stores the URL of option 160 and goes there when the option is withheld (XPT-11).
 	RemembersOfferedURL Name = "remembers-offered-url"
 	// AcceptsExpiredUntimed does otherwise than the model's facts say with an expired certificate while it has no time (TLS-05).
@@ -64,6 +66,6 @@ const (
 
 func webDefects() []Name {
 	return []Name{
-		Option66Wins, MalformedURLHangs, UnresolvedNameHangs, MalformedURLWipes, TLSToHTTPURL, NoFallback, DropsURLPath, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, AnswersBlank, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
+		Option66Wins, MalformedURLHangs, UnresolvedNameHangs, MalformedURLWipes, TLSToHTTPURL, NoFallback, DropsURLPath, IgnoresURLPort, RemembersOfferedURL, AcceptsExpiredUntimed, LateTimeAcceptsExpired, NameCheckedOnce, AlwaysChecksName, TrustsSeenLeaf, TFTPAfterRefusal, AcceptsNotYetValid, AcceptsIssuerWithoutCA, NoServerName, WrongAlert, HandshakeHangs, ClockSticks, AuthenticatesForever, DigestNeedsQOP, IgnoresStale, AnswersBlank, CredentialsToRefused, CredentialsToOtherHost, TakesShortBody, AppliesErrorPage, FollowsRedirectsForever,
 	}
 }

@@ -21,18 +21,6 @@ type Effect interface {
 	act(a *answer)
 }
 
-// Drop leaves the query without an answer.
-type Drop struct{}
-
-func (Drop) sealed() {}
-
-// String is the predicate of the fault's sentence.
-func (Drop) String() string { return "does not answer" }
-
-func (Drop) check() error      { return nil }
-func (Drop) fits(*answer) bool { return true }
-func (Drop) act(*answer)       {}
-
 // Can says whether this service can do e; the error says why not.
 func (*Server) Can(e fault.Effect) error {
 	mine, ok := e.(Effect)

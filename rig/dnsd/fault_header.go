@@ -1,9 +1,6 @@
 package dnsd
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Rcode answers with response code N and no records.
 type Rcode struct {
@@ -20,13 +17,9 @@ type Truncated struct{ Keep bool }
 // WrongID answers with another id than the query's: with one bit turned over.
 type WrongID struct{}
 
-// Delay sends the answer so much later.
-type Delay struct{ By time.Duration }
-
 func (Rcode) sealed()     {}
 func (Truncated) sealed() {}
 func (WrongID) sealed()   {}
-func (Delay) sealed()     {}
 
 // String is the predicate of the fault's sentence.
 func (e Rcode) String() string { return "answers " + rcodeName(e.N) }
@@ -42,9 +35,6 @@ func (e Truncated) String() string {
 // String is the predicate of the fault's sentence.
 func (WrongID) String() string { return "answers with a wrong id" }
 
-// String is the predicate of the fault's sentence.
-func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.By) }
-
 func (e Rcode) check() error {
 	if e.N < 0 || e.N > 15 {
 		return fmt.Errorf("dnsd: response code %d is not within 0 to 15", e.N)
@@ -55,17 +45,9 @@ func (e Rcode) check() error {
 func (Truncated) check() error { return nil }
 func (WrongID) check() error   { return nil }
 
-func (e Delay) check() error {
-	if e.By <= 0 || e.By > time.Hour {
-		return fmt.Errorf("dnsd: a delay of %v is not within 0 and an hour", e.By)
-	}
-	return nil
-}
-
 func (Rcode) fits(*answer) bool     { return true }
 func (Truncated) fits(*answer) bool { return true }
 func (WrongID) fits(*answer) bool   { return true }
-func (Delay) fits(*answer) bool     { return true }
 
 func (e Rcode) act(a *answer) { a.msg.Rcode, a.msg.Answer = e.N, nil }
 
@@ -77,5 +59,3 @@ func (e Truncated) act(a *answer) {
 }
 
 func (WrongID) act(a *answer) { a.msg.Id ^= 1 << 8 }
-
-func (e Delay) act(a *answer) { a.delay = e.By }

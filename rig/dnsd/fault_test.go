@@ -5,15 +5,9 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
-	"os/exec"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/miekg/dns"
-
-	"ip88rig/capture/timeline"
 	"ip88rig/rig/datagram/memnet"
 	"ip88rig/rig/fault"
 )
@@ -107,95 +101,6 @@ func TestFaultsOnTheWire(t *testing.T) {
 	}
 }
 
-func TestEffectsWaitForAQuestionTheyFit(t *testing.T) {
-	s, j := faulty(t, socket(t, memnet.New()),
-		fault.On("*").Do(WrongAddress{Addr: netip.MustParseAddr("2001:db8::9")}).Once(),
-		fault.On("*").Do(Chain{Length: 2}).Once())
-	s.faults.Add(fault.On("*").Do(foreign{}))
-	for _, c := range []struct {
-		query *dns.Msg
-		want  string
-	}{
-		{query("prov.example.", dns.TypeSRV), "NOERROR"},
-		{query("prov.example.", dns.TypeA), "NOERROR prov.example. 30 IN CNAME c1.prov.example." + " c1.prov.example. 30 IN CNAME c2.prov.example." + " c2.prov.example. 30 IN A 192.0.2.1"},
-		{query("prov.example.", dns.TypeA), "NOERROR prov.example. 30 IN A 192.0.2.1"},
-		{query("unknown.example.", dns.TypeAAAA), "NOERROR unknown.example. 30 IN AAAA 2001:db8::9"},
-		{query("prov.example.", dns.TypeAAAA), "NOERROR"},
-	} {
-		var m dns.Msg
-		if err := m.Unpack(respond(t, s, pack(t, c.query))); err != nil {
-			t.Fatal(err)
-		}
-		if got := summary(&m); got != c.want {
-			t.Errorf("got %s, want %s", got, c.want)
-		}
-	}
-	fired := 0
-	for _, k := range j.kinds() {
-		if k == timeline.FaultFired {
-			fired++
-		}
-	}
-	if fired != 2 {
-		t.Errorf("fired %d times, want twice", fired)
-	}
-}
-
-func TestALongChainIsTruncated(t *testing.T) {
-	for _, c := range []struct {
-		length  int
-		records int // 0: fewer than the chain has
-	}{{8, 9}, {20, 21}, {100, 0}} {
-		s, _ := faulty(t, socket(t, memnet.New()), fault.On("A").Do(Chain{Length: c.length}))
-		got := respond(t, s, pack(t, query("prov.example.", dns.TypeA)))
-		var m dns.Msg
-		if err := m.Unpack(got); err != nil {
-			t.Fatal(err)
-		}
-		if len(got) > 512 || m.Truncated != (c.records == 0) || (c.records > 0 && len(m.Answer) != c.records) {
-			t.Errorf("chain of %d: %d bytes, %d records, truncated %t", c.length, len(got), len(m.Answer), m.Truncated)
-		}
-	}
-	// A name as long as can be has no room for an alias.
-	long := strings.Repeat(strings.Repeat("a", 62)+".", 4)
-	s, j := faulty(t, socket(t, memnet.New()), fault.On("A").Do(Loop{}))
-	if got := respond(t, s, pack(t, query(long, dns.TypeA))); got == nil || j.last().Fields["dns.flags.rcode"] != "NXDOMAIN" {
-		t.Errorf("got %x, %+v", got, j.last())
-	}
-}
-
-func TestALateAnswerHoldsNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := memnet.New()
-		phone := n.MustListen(t, handset.String())
-		s, j := faulty(t, socket(t, n), fault.On("A").Do(Delay{By: 10 * time.Second}).Once(), fault.On("AAAA").Do(Delay{By: time.Hour}))
-		serve(t, s)
-		began := time.Now()
-		for _, q := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
-			if _, err := phone.Send(pack(t, query("prov.example.", q)), own); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-		}
-		for _, c := range []struct {
-			qtype uint16
-			after time.Duration
-		}{{dns.TypeSRV, 0}, {dns.TypeA, 10 * time.Second}} { // that of AAAA is still out when the server ends
-			d, err := phone.Receive()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var m dns.Msg
-			if err := m.Unpack(d.Data); err != nil || m.Question[0].Qtype != c.qtype || time.Since(began) != c.after {
-				t.Errorf("%v after %v, %v; want that of type %d after %v", m.Question, time.Since(began), err, c.qtype, c.after)
-			}
-		}
-		if e := j.last(); e.Kind != timeline.DNSResponse || e.Fields["dns.qry.type"] != "A" {
-			t.Errorf("journal ends with %+v", e)
-		}
-	})
-}
-
 func TestEffectsSayWhatTheyDoAndAreChecked(t *testing.T) {
 	s := &Server{}
 	for _, c := range []struct {
@@ -227,36 +132,5 @@ func TestEffectsSayWhatTheyDoAndAreChecked(t *testing.T) {
 		if got != c.wrong {
 			t.Errorf("%s: got %q, want %q", c.text, got, c.wrong)
 		}
-	}
-}
-
-// TestNslookupUnderFaults has busybox, which nobody here wrote, ask over loopback.
-func TestNslookupUnderFaults(t *testing.T) {
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Skip("needs busybox")
-	}
-	for _, c := range []struct {
-		effect Effect
-		want   []string
-	}{
-		{WrongAddress{Addr: netip.MustParseAddr("198.51.100.99")}, []string{"198.51.100.99"}},
-		{Rcode{N: 2}, []string{"SERVFAIL"}},
-		{Chain{Length: 5}, []string{"canonical name = c5.prov.example", "192.0.2.1"}},
-	} {
-		t.Run(c.effect.String(), func(t *testing.T) {
-			conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, _ := faulty(t, conn, fault.On("A").Do(c.effect))
-			serve(t, s)
-			out, err := exec.CommandContext(t.Context(), busybox, "nslookup", "-type=a", "prov.example", conn.LocalAddr().String()).CombinedOutput()
-			for _, want := range c.want {
-				if !strings.Contains(string(out), want) {
-					t.Errorf("nslookup (%v) does not say %q:\n%s", err, want, out)
-				}
-			}
-		})
 	}
 }

@@ -176,12 +176,13 @@ func (p *Phone) upgradesLater(ctx context.Context, row string, golden, next firm
 	p.Publish(next)
 	boot := p.PowerCycle(ctx)
 	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, "a later whole cycle", Download(p.Files(next)...)))
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, "a later whole cycle", Reboot()))
 	up := boot.Within(p.Patience.Upgrade).After(timeline.FactRebooted())
 	Eventually(ctx, up.Within(p.Patience.Boot)).Should(ShowCase(row, "a later whole cycle upgrades", p.Runs(next, golden)))
 }
 
 var _ = scenario("keeps the old version when a listed file is missing, and upgrades later",
-	covers("FWU-05", "ORD-11"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-05", "ORD-11"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -197,7 +198,7 @@ var _ = scenario("keeps the old version when a listed file is missing, and upgra
 	})
 
 var _ = scenario("keeps the old version when a listed file is damaged, and upgrades later",
-	covers("FWU-06"), anyTransport(), takes(13), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-06"), anyTransport(), takes(13), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -269,7 +270,7 @@ func (p *Phone) lastPart(size int64) int64 {
 }
 
 var _ = scenario("keeps the old version when a transfer breaks off, and upgrades later",
-	covers("FWU-07", "ORD-11"), anyTransport(), takes(14), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-07", "ORD-11"), anyTransport(), takes(14), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -289,7 +290,7 @@ var _ = scenario("keeps the old version when a transfer breaks off, and upgrades
 	})
 
 var _ = scenario("comes through a link that goes down during the download",
-	covers("FWU-07"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-07"), anyTransport(), takes(6), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -303,7 +304,7 @@ var _ = scenario("comes through a link that goes down during the download",
 	})
 
 var _ = scenario("comes back when the power is cut during the download or the flash write",
-	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-08"), anyTransport(), takes(12), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -322,7 +323,7 @@ var _ = scenario("comes back when the power is cut during the download or the fl
 	})
 
 var _ = scenario("goes up and down again and again",
-	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "ORD-05", "FWU-03"),
+	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "ORD-05", "RBT-04", "FWU-03"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -396,7 +397,7 @@ var _ = scenario("takes a damaged version file for none: no download, no reboot,
 	})
 
 var _ = scenario("keeps its settings over an upgrade and a downgrade",
-	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "ORD-05", "ORD-08", "ORD-09", "FWU-03", "CFG-11"),
+	covers("FWU-12"), anyTransport(), takes(3), needsFirmware(), standsOn("FWU-01", "ORD-05", "RBT-04", "ORD-08", "ORD-09", "FWU-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
@@ -417,7 +418,7 @@ var _ = scenario("keeps its settings over an upgrade and a downgrade",
 	})
 
 var _ = scenario("downloads software in its own way",
-	covers("FWU-13"), anyTransport(), takes(1), needsFirmware(), standsOn("FWU-01", "ORD-05"),
+	covers("FWU-13"), anyTransport(), takes(1), needsFirmware(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		next := phone.Publish(phone.Firmware("next"))

@@ -185,7 +185,7 @@ var _ = scenario("comes through a bad wire with each file whole or not at all",
 	})
 
 var _ = scenario("takes software over a bad wire whole or not at all",
-	covers("NET-03"), over(timeline.TFTP), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05"),
+	covers("NET-03"), over(timeline.TFTP), takes(10), needsFirmware(), riskBrick(), standsOn("FWU-01", "ORD-05", "RBT-04"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")

@@ -225,10 +225,23 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 			{nil, "B G O F V a R100", upgraded},
 			{upgrade("2.0"), upgraded, calm},
 		}},
-		{"the third version", defect.FlashWearsOut, given(offer("2.0")), []step{
+		{"the sixth version in a row", defect.RefusesSixthUpgrade, given(offer("2.0")), []step{
 			{nil, upgraded, upgraded},
 			{upgrade("1.0"), upgraded, upgraded},
-			{upgrade("2.0"), upgraded, "B G O F V a x R100"},
+			{upgrade("2.0"), upgraded, upgraded},
+			{upgrade("1.0"), upgraded, upgraded},
+			{upgrade("2.0"), upgraded, upgraded},
+			{upgrade("1.0"), upgraded, "B G O F V a x R100"},
+			{nil, calm, upgraded},
+		}},
+		{"the sixth version, two cycles after the fifth", defect.RefusesSixthUpgrade, given(offer("2.0")), []step{
+			{nil, upgraded, upgraded},
+			{upgrade("1.0"), upgraded, upgraded},
+			{upgrade("2.0"), upgraded, upgraded},
+			{upgrade("1.0"), upgraded, upgraded},
+			{upgrade("2.0"), upgraded, upgraded},
+			{nil, calm, calm},
+			{upgrade("1.0"), upgraded, upgraded},
 		}},
 		{"a version file that is none", defect.DamagedVersionReboots, given(serve(verFile, "<html>")), []step{
 			{nil, calm, twice},
@@ -671,12 +684,12 @@ func TestUpAndDownAgain(t *testing.T) {
 	}
 }
 
-// TestFactoryResetKeepsWhatIsWorn holds that marks of software outlive the reset.
-func TestFactoryResetKeepsWhatIsWorn(t *testing.T) {
+// TestFactoryResetKeepsMarksOfSoftware holds that marks of software outlive the reset.
+func TestFactoryResetKeepsMarksOfSoftware(t *testing.T) {
 	t.Parallel()
-	s := flash.State{Marks: map[string]string{markWorn: "2", flash.SettingsMark + "x": "yes"}}
+	s := flash.State{Marks: map[string]string{markRow: "2", flash.SettingsMark + "x": "yes"}}
 	s.Factory()
-	if len(s.Marks) != 1 || s.Marks[markWorn] != "2" {
+	if len(s.Marks) != 1 || s.Marks[markRow] != "2" {
 		t.Errorf("got %v", s.Marks)
 	}
 }

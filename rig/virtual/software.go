@@ -24,8 +24,10 @@ const (
 	markTried = "tried"
 	// markLoops is how often version-loop will install its version again.
 	markLoops = "loops"
-	// markWorn is how often flash-wears-out has installed.
-	markWorn = "worn"
+	// markRow is how often in a row refuses-sixth-upgrade has installed, markIdle how
+	// often since then it had nothing to install.
+	markRow  = "in a row"
+	markIdle = "idle"
 	// markHalf says that single-bank was writing over what it runs.
 	markHalf = "half written"
 	// markWas is the version that reports-old-version goes on telling.
@@ -72,7 +74,7 @@ func (c *cycle) software(ctx context.Context, data []byte) (installed bool) {
 	same := file.Version == c.b.version && (!c.has(defect.VersionLoop) || c.h.mark(markLoops) <= 0)
 	switch {
 	case same && !c.has(defect.DownloadsSameVersion):
-		c.h.store(func(s *flash.State) { delete(s.Marks, markTried) })
+		c.h.store(c.rest)
 		return false
 	case !same && c.has(defect.NewerOnly) && !version.Newer(file.Version, c.b.version):
 		return false
@@ -166,7 +168,7 @@ func (h *Handset) mark(name string) int {
 // install writes the bank that does not run, and has the boot loader start it
 // next. A cut of power on the way leaves the running bank and no other.
 func (c *cycle) install(ctx context.Context, v string, files map[string]int) bool {
-	const writes = 2 // of flash-wears-out
+	const row = 5 // of refuses-sixth-upgrade
 	switch {
 	case c.has(defect.InstallsNothing), c.has(defect.InstallsConfiguredOnly) && !c.ownRead:
 		s := c.h.flash.Read()
@@ -175,7 +177,8 @@ func (c *cycle) install(ctx context.Context, v string, files map[string]int) boo
 		}
 		c.h.store(func(s *flash.State) { s.Marks[markTried] = v })
 		return c.h.pause(ctx, c.writeTime(files)) == nil
-	case c.has(defect.FlashWearsOut) && c.h.mark(markWorn) >= writes:
+	case c.has(defect.RefusesSixthUpgrade) && c.h.mark(markRow) >= row:
+		c.h.store(func(s *flash.State) { delete(s.Marks, markRow) })
 		return false
 	}
 	single := c.has(defect.SingleBank)
@@ -215,12 +218,26 @@ func (c *cycle) note(s *flash.State, v string) {
 		s.Marks[markLoops] = strconv.Itoa(count(markLoops) - 1)
 	case c.has(defect.VersionLoop):
 		s.Marks[markLoops] = strconv.Itoa(loops)
-	case c.has(defect.FlashWearsOut):
-		s.Marks[markWorn] = strconv.Itoa(count(markWorn) + 1)
+	case c.has(defect.RefusesSixthUpgrade):
+		s.Marks[markRow] = strconv.Itoa(count(markRow) + 1)
+		delete(s.Marks, markIdle)
 	case c.has(defect.ReportsOldVersion):
 		s.Marks[markWas] = s.Running()
 	case c.has(defect.LosesSettingsOnUpgrade):
 		s.Settings = map[string]string{}
+	}
+}
+
+// rest is what becomes of marks in a cycle that has nothing to install. The one
+// after an installation is not yet a rest.
+func (c *cycle) rest(s *flash.State) {
+	delete(s.Marks, markTried)
+	switch {
+	case !c.has(defect.RefusesSixthUpgrade):
+	case s.Marks[markIdle] != "":
+		delete(s.Marks, markRow)
+	default:
+		s.Marks[markIdle] = "1"
 	}
 }
 

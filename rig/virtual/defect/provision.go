@@ -42,8 +42,8 @@ const (
 	InstallsBroken Name = "installs-broken"
 	// SingleBank writes over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08).
 	SingleBank Name = "single-bank"
-	// FlashWearsOut installs two versions since it left the factory and no more (FWU-10).
-	FlashWearsOut Name = "flash-wears-out"
+	// RefusesSixthUpgrade does not install the sixth version in a row, with no two cycles running in which there is nothing to install (FWU-10).
+	RefusesSixthUpgrade Name = "refuses-sixth-upgrade"
 	// DamagedVersionReboots reboots when it cannot read the version file, but not twice running (FWU-11).
 	DamagedVersionReboots Name = "damaged-version-reboots"
 	// LosesSettingsOnUpgrade forgets its settings when it installs software (FWU-12).
@@ -58,6 +58,6 @@ const (
 
 func provisionDefects() []Name {
 	return []Name{
-		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, FlashWearsOut, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
+		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, RefusesSixthUpgrade, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
 	}
 }

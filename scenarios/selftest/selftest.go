@@ -30,6 +30,9 @@ type Expectation struct {
 	// Only, if any, are the declared rows that were tried: the others are not
 	// asked for.
 	Only []string
+	// Few: both ends of the sweeps of its rows show it, or other specs do. At each
+	// further value such a handset stays away until the rig gives it up.
+	Few bool
 	// WiFi: the defect shows on a handset with a WiFi module only.
 	WiFi bool
 }

@@ -98,7 +98,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				e = e.Own()
 				run.Filter = ownRows(e)
 			}
-			run.Whole = ownRows(e)
+			if !e.Few {
+				run.Whole = ownRows(e)
+			}
 			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
 			got := p.lane(ctx, h)
 			if ctx.Err() != nil {

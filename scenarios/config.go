@@ -220,6 +220,10 @@ var _ = scenario("reads quotes and comments behind values",
 			phone.Observe(ctx, "CFG-07", c.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), Registers(labels, nil))
 			phone.ServeGolden()
 		}
+		phone.Set(Own, voip("line1_displayname"), "two words")
+		names := Aliases{"Rig " + phone.lane.Handset.Name: "as before", "two words": "the whole value", "two": "the first word", `"two`: "the first word, with its quote", `"two words"`: "with its quotes", "": "none at all"}
+		phone.Observe(ctx, "CFG-07", "a quoted value with a blank", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Displays(names))
+		phone.ServeGolden()
 		phone.Finish(ctx, phone.PowerCycle(ctx))
 	})
 

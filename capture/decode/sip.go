@@ -77,6 +77,9 @@ func (d *Decoder) decodeSIP(data []byte) {
 		if user != "" {
 			f["sip."+name+".user"] = clip(user)
 		}
+		if display := displayOf(value); name == "From" && display != "" {
+			f["sip.from.display.info"] = clip(display)
+		}
 		if host != "" {
 			f["sip."+name+".host"] = clip(host)
 		}
@@ -152,6 +155,25 @@ func uriOf(s string) string {
 	}
 	uri, _, _ := strings.Cut(s, ";")
 	return strings.TrimSpace(uri)
+}
+
+// displayOf takes the display name out of a From field, without its quotes.
+func displayOf(s string) string {
+	name, _, found := strings.Cut(s, "<")
+	if quoted, ok := strings.CutPrefix(strings.TrimSpace(s), `"`); ok {
+		var b strings.Builder
+		for i := 0; i < len(quoted) && quoted[i] != '"'; i++ {
+			if quoted[i] == '\\' && i+1 < len(quoted) {
+				i++
+			}
+			b.WriteByte(quoted[i])
+		}
+		return b.String()
+	}
+	if !found {
+		return ""
+	}
+	return strings.TrimSpace(name)
 }
 
 func after(s, part string) string {

@@ -35,6 +35,13 @@ func served(size int64) timeline.Event {
 	return timeline.Event{By: "tftpd", Kind: timeline.Served, File: "a", Bytes: size}
 }
 
+// registering is a REGISTER with a display name.
+func registering(display string) timeline.Event {
+	e := wire(phoneMAC, timeline.SIPRequest, "192.0.2.10:5060", "192.0.2.1:5060")
+	e.Message, e.Fields = "REGISTER", map[string]string{"sip.from.display.info": display}
+	return e
+}
+
 // mac are the forms in which a MAC may name a file.
 func mac() Step {
 	return Step{Name: "own file", Files: []string{"00005e005301", "00005E005301", "00-00-5E-00-53-01"}}
@@ -51,6 +58,7 @@ func observationCases() map[string]observationCase {
 	files := AliasSteps(global(), own(), version())
 	hosts := Aliases{"192.0.2.1": "the server"}
 	users := Aliases{"rig": "the old one", "new": "the new one"}
+	names := Aliases{"before": "as before", "two": "the first word", "two words": "the whole value"}
 	twice := rrq("a")
 	twice.Fields = map[string]string{"tftp.option.tsize": "0", "tftp.option.blksize": "1428", "tftp.type": "octet"}
 	return map[string]observationCase{
@@ -141,6 +149,10 @@ func observationCases() map[string]observationCase {
 		"the file asked for as nobody at all": {AnswersAs(own(), users), events{request("3001", "00005e005301")}, []string{"user = none"}},
 		"challenged once, then granted":       {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
 		"never granted":                       {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
+		"a quoted display name":               {Displays(names), events{registering("before"), registering("two words")}, []string{"display name = the whole value"}},
+		"the display name's first word":       {Displays(names), events{registering("two")}, []string{"display name = the first word"}},
+		"a display name nobody gave it":       {Displays(names), events{registering("")}, []string{"display name = another"}},
+		"nobody who has a display name":       {Displays(names), events{registered("1")}, []string{"display name = none"}},
 		"whether at all":                      {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
 		"not at all":                          {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
 		"how often":                           {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},

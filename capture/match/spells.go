@@ -92,3 +92,26 @@ func (m answersAs) Measure(v timeline.View) []Value {
 	}
 	return []Value{{Name: "user", Value: list(users)}}
 }
+
+type displays struct {
+	Names Aliases `json:"names"`
+}
+
+// Displays measures by its label the display name with which the handset
+// registers last.
+func Displays(names Aliases) Observation { return displays{Names: names} }
+
+func (m displays) Name() string { return "Displays" }
+func (m displays) Asks() string { return "with which display name it registers" }
+func (m displays) observes()    {}
+
+func (m displays) Measure(v timeline.View) []Value {
+	name := none
+	for i := range v.Events {
+		e := &v.Events[i]
+		if e.Kind == timeline.SIPRequest && e.By == timeline.Wire && e.Message == "REGISTER" {
+			name = label(m.Names, e.Fields["sip.from.display.info"])
+		}
+	}
+	return []Value{{Name: "display name", Value: name}}
+}

@@ -263,6 +263,39 @@ func TestARefusedRegistrationIsNoReboot(t *testing.T) {
 	}
 }
 
+func TestANotifyWhileUnregisteredIsNoReboot(t *testing.T) {
+	t.Parallel()
+	const cycle, reboot = "G O F V", "B G O F V"
+	for _, tc := range []struct {
+		name, refuses string
+		defects       defect.Set
+		want          string
+	}{
+		{"healthy", "503 Service Unavailable\r\nRetry-After: 900", nil, cycle},
+		{"sick", "503 Service Unavailable\r\nRetry-After: 900", defect.Set{defect.UnregisteredNotifyReboots}, reboot},
+		{"sick, but registered", "", defect.Set{defect.UnregisteredNotifyReboots}, cycle},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.set(func() { l.refuses = tc.refuses })
+			l.handset(func(c *Config) {
+				logged(l, c)
+				c.Defects = tc.defects
+				c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
+			})
+			l.until(0, "log registration")
+			n := l.count()
+			l.notify("check-sync")
+			notes := l.until(n, "tftp "+verFile)
+			if got := strings.ReplaceAll(short(notes), "R100 ", ""); got != tc.want { // a REGISTER may be sent again
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			l.quiet(n+len(notes), "boot ")
+		})
+	}
+}
+
 func TestPeriodicResync(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -563,6 +563,7 @@ func TestAuthorities(t *testing.T) {
 			l.secure(a)
 			h := registered(t, l, func(c *Config) {
 				c.Defects = tc.defects
+				fact(model.HTTPTimeout, "20m")(l, c) // so that no handshake of a busy machine is given up
 				for _, p := range tc.public {
 					c.PublicAuthorities = append(c.PublicAuthorities, p.cert)
 				}
@@ -579,6 +580,7 @@ func TestAuthorities(t *testing.T) {
 				n = l.count()
 				l.post(AuthorityPath, tc.upload, http.StatusNoContent)
 				l.notify("check-sync;reboot=true")
+				n += len(l.until(n, "boot ")) - 1 // a REGISTER sent again may come before it
 			}
 			if got := short(l.until(n, "register ")); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)

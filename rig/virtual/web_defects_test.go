@@ -47,6 +47,18 @@ func failing(status int, text string) func(*lab, *Config) {
 	})
 }
 
+// demanding challenges every request that comes without an Authorization.
+func demanding(authorization string) func(*lab, *Config) {
+	return answering(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == authorization {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="rig"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+}
+
 // given runs a handset that registers as 100 if nothing else is served, and
 // returns what was noted up to its registration.
 func (l *lab) given(list ...func(*lab, *Config)) (*Handset, string) {
@@ -69,6 +81,8 @@ func TestWebDefectsShow(t *testing.T) {
 		overTFTP, overHTTP, nothing = "B G O F V R100", "B hG hO hF hV R100", "B R100"
 		web, closed                 = "http://192.0.2.1", "http://192.0.2.1:81"
 		page                        = "[VOIP]\nline1_name 201\n"
+		applied                     = "B hG hO hF hV R201"
+		blank, stored               = "Basic Og==", "Basic dTpw" // nobody's, and those of u with password p
 	)
 	prefixed := "B h?p/" + global + " h?p/" + own + " h?p/" + own + "/" + verFile + " h?p/" + verFile + " R100"
 	for _, tc := range []struct {
@@ -81,6 +95,8 @@ func TestWebDefectsShow(t *testing.T) {
 		{defect.Option66Wins, "150 is blank", given(option(150, []byte{0, 0, 0, 0}), option(66, []byte(labServer))), overTFTP, overTFTP},
 		{defect.DropsURLPath, "a path", given(populate(web + "/p/")), prefixed, overHTTP},
 		{defect.DropsURLPath, "no path", given(populate(web)), overHTTP, overHTTP},
+		{defect.IgnoresURLPort, "a port where nobody listens", given(populate(closed)), nothing, overHTTP},
+		{defect.IgnoresURLPort, "no port", given(populate(web)), overHTTP, overHTTP},
 		{defect.NoFallback, "none", given(populate(closed)), nothing, overTFTP},
 		{defect.NoFallback, "TFTP", given(populate(closed), fact(model.UnreachableFallback, "tftp")), overTFTP, nothing},
 		{defect.NoFallback, "nobody has the address", given(populate("http://192.0.2.9")), nothing, overTFTP},
@@ -88,6 +104,10 @@ func TestWebDefectsShow(t *testing.T) {
 		{defect.AppliesErrorPage, "500", given(populate(web), failing(500, page)), overHTTP, "B hG hO hF hV R201"},
 		{defect.AppliesErrorPage, "404", given(populate(web), failing(404, page)), overHTTP, "B hG hO hF hV R201"},
 		{defect.AppliesErrorPage, "none", given(populate(web), serve(global, page)), "B hG hO hF hV R201", "B hG hO hF hV R201"},
+		{defect.MalformedURLWipes, "a good URL", given(populate(web)), overHTTP, overHTTP},
+		{defect.AnswersBlank, "blank", given(populate(web), serve(global, page), demanding(blank)), overHTTP, applied},
+		{defect.AnswersBlank, "blank, sent", given(populate(web), serve(global, page), demanding(blank), fact(model.HTTPNoCredentials, "sent")), applied, overHTTP},
+		{defect.AnswersBlank, "stored", given(populate(web), serve(global, page), demanding(stored), store("PROVISION/https_id", "u"), store("PROVISION/https_password", "p")), applied, applied},
 		{defect.TakesShortBody, "short", given(populate(web), serve(global, page+breakOff)), overHTTP, "B hG hO hF hV R201"},
 	} {
 		t.Run(string(tc.defect)+" "+tc.name, func(t *testing.T) {
@@ -125,6 +145,39 @@ func TestMalformedURLHangs(t *testing.T) {
 	n := l.cycle(h)
 	if got, want := short(l.until(n, "register ")), "B hG hO hF hV R100"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestMalformedURLWipes(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		defects defect.Set
+		want    string // name of line 1
+	}{"healthy": {nil, "100"}, "sick": {defect.Set{defect.MalformedURLWipes}, ""}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.options[160] = []byte("192.0.2.1")
+			h := l.handset(func(c *Config) {
+				logged(l, c)
+				c.Defects = tc.defects
+				c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
+			})
+			l.until(0, "log nothing to provision from")
+			if got := h.settings().text(lineName); got != tc.want {
+				t.Errorf("line 1 is %q, want %q", got, tc.want)
+			}
+			l.set(func() { l.options[160] = []byte("http://192.0.2.1") })
+			n := l.cycle(h)
+			if tc.want != "" {
+				if got, want := short(l.until(n, "register ")), "B hG hO hF hV R"+tc.want; got != want {
+					t.Errorf("next boot: got %s, want %s", got, want)
+				}
+				return
+			}
+			l.until(n, "log cycle ends")
+			l.quiet(0, "register ")
+		})
 	}
 }
 

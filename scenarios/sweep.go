@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 
@@ -74,6 +75,7 @@ func (p *Phone) try(ctx context.Context, row string, pt point) (out Outcome, hom
 		unharmed = fresh.Judge(up.View()).OK
 		p.cell(ctx, row, pt.name+": its files whole or not at all", p.Quiet(boot), RegisterAsOneOf(old).Until(fresh))
 	}
+	p.letFire(ctx)
 	p.Calm()
 	// The new line comes at once, on its own, or after one more cycle.
 	switch {
@@ -87,6 +89,25 @@ func (p *Phone) try(ctx context.Context, row string, pt point) (out Outcome, hom
 		return RecoveredByRig, true
 	}
 	return Lost, p.comeBack(ctx, pt.name)
+}
+
+// letFire gives a fault that has not fired the time of a handset that settles: what
+// a service does last it may do when the handset has gone on already.
+func (p *Phone) letFire(ctx context.Context) {
+	tl, limit := p.lane.Recorder.Timeline(), time.After(p.Patience.Settle)
+	for {
+		changed := tl.Changed()
+		if !slices.ContainsFunc(p.lane.Faults.Ledger(), func(c fault.Count) bool { return c.Fired == 0 }) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // comeBack brings a lost handset home, and serves again what was served before.

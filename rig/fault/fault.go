@@ -209,11 +209,13 @@ func (r Rule) matches(p Point) bool {
 type Plan struct {
 	mu    sync.Mutex
 	rules []*entry
+	added int
 	act   func(d Deed, sentence string)
 }
 
 type entry struct {
 	rule  Rule
+	added int
 	seen  int
 	fired int
 }
@@ -226,7 +228,8 @@ func (p *Plan) Add(r Rule) {
 	for i > 0 && rank(p.rules[i-1].rule) > rank(r) {
 		i--
 	}
-	p.rules = slices.Insert(p.rules, i, &entry{rule: r})
+	p.added++
+	p.rules = slices.Insert(p.rules, i, &entry{rule: r, added: p.added})
 }
 
 func rank(r Rule) int {
@@ -357,7 +360,7 @@ type Count struct {
 }
 
 // Ledger returns how often each rule fired. A rule at zero means that the
-// scenario did not test what its name says.
+// scenario did not test what its name says. They come as they were added.
 func (p *Plan) Ledger() []Count {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -366,7 +369,7 @@ func (p *Plan) Ledger() []Count {
 
 func (p *Plan) counts() []Count {
 	out := make([]Count, 0, len(p.rules))
-	for _, e := range p.rules {
+	for _, e := range slices.SortedFunc(slices.Values(p.rules), func(a, b *entry) int { return a.added - b.added }) {
 		out = append(out, Count{Rule: e.rule, Fired: e.fired})
 	}
 	return out

@@ -223,4 +223,11 @@ func TestRulesAreTriedByRank(t *testing.T) {
 	if got, want := strings.Join(tried, ", "), "first, first too, early, a, blurs it, b, last"; got != want {
 		t.Errorf("tried %s, want %s", got, want)
 	}
+	var told []string
+	for _, c := range p.Ledger() {
+		told = append(told, c.Rule.Effect().String())
+	}
+	if got, want := strings.Join(told, ", "), "last, a, blurs it, first, early, b, first too"; got != want {
+		t.Errorf("the ledger tells %s, want %s", got, want)
+	}
 }

@@ -168,6 +168,12 @@ func (p *Phone) wirePoints() []point {
 	}
 	bad("5 % damaged", impair.Corrupt{Pattern: lossy(5), Seed: seed}, timeline.HTTP)
 	bad("64 kB/s", impair.Limit{BytesPerSecond: 64_000})
+	return out
+}
+
+// linkPoints are the outages of NET-03's range.
+func (p *Phone) linkPoints() []point {
+	var out []point
 	for _, s := range p.tellingStages() {
 		for _, d := range s.linkDowns() {
 			out = append(out, point{"link down for " + d.String() + " " + s.name, s.at.Do(impair.LinkDown{For: p.scaled(d)}).Once()})
@@ -177,11 +183,19 @@ func (p *Phone) wirePoints() []point {
 }
 
 var _ = scenario("comes through a bad wire with each file whole or not at all",
-	covers("NET-03"), anyTransport(), takes(46),
+	covers("NET-03"), anyTransport(), takes(18),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Pad(Own, 32<<10)
 		phone.Sweep(ctx, "NET-03", phone.wirePoints())
+	})
+
+var _ = scenario("gets over a link that goes down in any stage of the cycle",
+	covers("NET-03"), anyTransport(), takes(30),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Pad(Own, 32<<10)
+		phone.Sweep(ctx, "NET-03", phone.linkPoints())
 	})
 
 var _ = scenario("takes software over a bad wire whole or not at all",

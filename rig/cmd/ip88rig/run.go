@@ -38,7 +38,7 @@ type runCmd struct {
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
 	Points      int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"0"`
 	Whole       string   `help:"In specs whose text matches this regular expression all values are tried, whatever --points says." placeholder:"REGEX"`
-	Lanes       int      `help:"How many copies of a simulated handset share its specs, on a wire in memory; real ones have one lane each." default:"3"`
+	Lanes       int      `help:"How many copies of a simulated handset share its specs, on a wire in memory; real ones have one lane each." default:"4"`
 	Out         string   `help:"Folder for runs; each run gets a folder of its own in it." default:"out" type:"path"`
 	Seed        int64    `help:"Seed of names, versions and orders; 0 is a new one." default:"0"`
 	Strict      bool     `help:"What is skipped counts too: exit code 3."`

@@ -268,8 +268,9 @@ func (l *Lane) WirePhase(name string) {
 }
 
 // Calm takes every fault out of force and undoes what lasts: link and power are
-// back, the wire has no phase, and what it held back is on its way. It returns how
-// often each rule fired, and writes into the journal how often the wire's did.
+// back, the wire has no phase, and what it, the name server or the time server held
+// back is on its way. It returns how often each rule fired, and writes into the
+// journal how often the wire's did.
 func (l *Lane) Calm() []fault.Count {
 	counts := l.Faults.Clear()
 	l.mend()
@@ -284,6 +285,9 @@ func (l *Lane) mend() {
 		return
 	}
 	l.bad.Calm()
+	for _, release := range l.late {
+		release()
+	}
 	if l.impaired != nil {
 		l.impaired.Release()
 	}

@@ -190,12 +190,14 @@ type Lane struct {
 	Faults   *fault.Plan
 	Power    control.Power
 
-	host    *host.Host
-	port    wire.Port
-	sw      *wire.SwitchPort
-	dhcp    *dhcpd.Server
-	https   []*httpd.Server
-	sip     *sipd.Server
+	host  *host.Host
+	port  wire.Port
+	sw    *wire.SwitchPort
+	dhcp  *dhcpd.Server
+	https []*httpd.Server
+	sip   *sipd.Server
+	// late has the answers sent that services hold back.
+	late    []func()
 	serving map[string]faulty
 	mint    *pki.Mint
 	now     func() time.Time
@@ -417,6 +419,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	l.late = []func(){sntp.Release, dns.Release}
 	if err := l.openSIP(); err != nil {
 		return err
 	}

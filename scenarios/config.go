@@ -285,7 +285,7 @@ var _ = scenario("uses what the global file sets for the phone-specific file of 
 		if phone.over == timeline.TFTP {
 			phone.Offer(rig.Offer{SNTP: true})
 			phone.Set(Global, model.Field{Section: "LAN", Name: "tftp_server_address"}, phone.lane.Addrs.Second.String())
-			phone.Observe(ctx, "CFG-10", "the server's address", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Asks(phone.labels(), phone.hosts()))
+			phone.Observe(ctx, "CFG-10", "the server's address", phone.PowerCycle(ctx).Within(phone.Patience.Boot), AsksOf(phone.Own(), phone.hosts()))
 			phone.ServeGolden()
 			phone.OfferOver(phone.over)
 		}

@@ -141,6 +141,6 @@ var _ = scenario("provisions by itself from time to time",
 		phone.Finish(ctx, boot)
 		up = boot.Within(phone.Patience.Boot).After(timeline.FactRegistered())
 		phone.ObserveUntil(ctx, "RSY-05", "smartup_type 2, daily", up.Within(soon+phone.Patience.Cycle), timeline.FactAsked(phone.Version().Files...),
-			Happens("provisions at the hour", timeline.FactAsked(phone.Global().Files...)))
+			Does("provisions at the hour", timeline.FactAsked(phone.Global().Files...)))
 		phone.Calm()
 	})

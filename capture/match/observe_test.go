@@ -1,6 +1,7 @@
 package match
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -39,6 +40,12 @@ func served(size int64) timeline.Event {
 func registering(display string) timeline.Event {
 	e := wire(phoneMAC, timeline.SIPRequest, "192.0.2.10:5060", "192.0.2.1:5060")
 	e.Message, e.Fields = "REGISTER", map[string]string{"sip.from.display.info": display}
+	return e
+}
+
+func ofAnother(file string) timeline.Event {
+	e := asked(file)
+	e.Dst = netip.MustParseAddrPort("192.0.2.9:69")
 	return e
 }
 
@@ -140,22 +147,24 @@ func observationCases() map[string]observationCase {
 			events{request("3001", "a", "http.request.version", "HTTP/1.1", "http.connection", "close", "http.range", "bytes=0-"), request("3001", "b", "http.request.version", "HTTP/1.0"), request("3002", "b")},
 			[]string{"files fetched again = 0", "bytes fetched again = 0", "TFTP options = none", "HTTP parameters = HTTP/1.1, connection=close, range=bytes=0-", "HTTP connections = 2"},
 		},
-		"a name in lower case":                {Spells(mac()), events{asked("VER"), asked("00005e005301"), asked("00005e005301")}, []string{"letter case = lower", "separators = without"}},
-		"upper-case-name":                     {Spells(mac()), events{asked("00005E005301")}, []string{"letter case = upper", "separators = without"}},
-		"a name in two forms":                 {Spells(mac()), events{asked("00005e005301"), asked("00-00-5E-00-53-01")}, []string{"letter case = lower, upper", "separators = without, dashes"}},
-		"a name nobody asked for":             {Spells(mac()), events{asked("VER")}, []string{"letter case = none", "separators = none"}},
-		"the file asked for as the old user":  {AnswersAs(own(), users), events{request("3001", "00005e005301"), request("3001", "00005e005301", "auth.user", "rig"), request("3001", "VER", "auth.user", "new")}, []string{"user = the old one"}},
-		"and as the new one":                  {AnswersAs(own(), users), events{request("3001", "00005e005301", "auth.user", "rig"), request("3001", "00005e005301", "auth.user", "new")}, []string{"user = the old one, the new one"}},
-		"the file asked for as nobody at all": {AnswersAs(own(), users), events{request("3001", "00005e005301")}, []string{"user = none"}},
-		"challenged once, then granted":       {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
-		"never granted":                       {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
-		"a quoted display name":               {Displays(names), events{registering("before"), registering("two words")}, []string{"display name = the whole value"}},
-		"the display name's first word":       {Displays(names), events{registering("two")}, []string{"display name = the first word"}},
-		"a display name nobody gave it":       {Displays(names), events{registering("")}, []string{"display name = another"}},
-		"nobody who has a display name":       {Displays(names), events{registered("1")}, []string{"display name = none"}},
-		"whether at all":                      {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
-		"not at all":                          {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
-		"how often":                           {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
+		"a name in lower case":                       {Spells(mac()), events{asked("VER"), asked("00005e005301"), asked("00005e005301")}, []string{"letter case = lower", "separators = without"}},
+		"upper-case-name":                            {Spells(mac()), events{asked("00005E005301")}, []string{"letter case = upper", "separators = without"}},
+		"a name in two forms":                        {Spells(mac()), events{asked("00005e005301"), asked("00-00-5E-00-53-01")}, []string{"letter case = lower, upper", "separators = without, dashes"}},
+		"a name nobody asked for":                    {Spells(mac()), events{asked("VER")}, []string{"letter case = none", "separators = none"}},
+		"one file asked of one host, and of another": {AsksOf(own(), hosts), events{asked("VER"), asked("00005e005301"), asked("00005e005301"), ofAnother("00005e005301")}, []string{"of whom = the server, 192.0.2.9"}},
+		"a file asked of nobody":                     {AsksOf(own(), hosts), events{asked("VER")}, []string{"of whom = none"}},
+		"the file asked for as the old user":         {AnswersAs(own(), users), events{request("3001", "00005e005301"), request("3001", "00005e005301", "auth.user", "rig"), request("3001", "VER", "auth.user", "new")}, []string{"user = the old one"}},
+		"and as the new one":                         {AnswersAs(own(), users), events{request("3001", "00005e005301", "auth.user", "rig"), request("3001", "00005e005301", "auth.user", "new")}, []string{"user = the old one, the new one"}},
+		"the file asked for as nobody at all":        {AnswersAs(own(), users), events{request("3001", "00005e005301")}, []string{"user = none"}},
+		"challenged once, then granted":              {Authenticates(), events{answer(401), request("3001", "a", "http.authorization.scheme", "Digest"), answer(200)}, []string{"answers 401 = 1", "files granted = 1", "scheme = Digest"}},
+		"never granted":                              {Authenticates(), events{answer(401), answer(401)}, []string{"answers 401 = 2", "files granted = 0", "scheme = none"}},
+		"a quoted display name":                      {Displays(names), events{registering("before"), registering("two words")}, []string{"display name = the whole value"}},
+		"the display name's first word":              {Displays(names), events{registering("two")}, []string{"display name = the first word"}},
+		"a display name nobody gave it":              {Displays(names), events{registering("")}, []string{"display name = another"}},
+		"nobody who has a display name":              {Displays(names), events{registered("1")}, []string{"display name = none"}},
+		"whether at all":                             {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
+		"not at all":                                 {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
+		"how often":                                  {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
 	}
 }
 

@@ -115,3 +115,26 @@ func (m displays) Measure(v timeline.View) []Value {
 	}
 	return []Value{{Name: "display name", Value: name}}
 }
+
+type asksOf struct {
+	Step  Step    `json:"step"`
+	Hosts Aliases `json:"hosts"`
+}
+
+// AsksOf measures by their labels which hosts are asked for one step, in order,
+// each once in a row.
+func AsksOf(s Step, hosts Aliases) Observation { return asksOf{Step: s, Hosts: hosts} }
+
+func (m asksOf) Name() string { return "AsksOf" }
+func (m asksOf) Asks() string { return "of whom it asks for the " + m.Step.Name }
+func (m asksOf) observes()    {}
+
+func (m asksOf) Measure(v timeline.View) []Value {
+	var out []string
+	for _, e := range all(v, timeline.Asked) {
+		if host := m.Hosts.of(e.Dst.Addr().String()); m.Step.has(e.File) && (len(out) == 0 || out[len(out)-1] != host) {
+			out = append(out, host)
+		}
+	}
+	return []Value{{Name: "of whom", Value: list(out)}}
+}

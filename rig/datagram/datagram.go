@@ -8,6 +8,7 @@ package datagram
 import (
 	"net"
 	"net/netip"
+	"sync"
 )
 
 type fromToReader interface {
@@ -34,6 +35,10 @@ type Socket struct {
 	writes fromToWriter
 	kernel kernelSocket
 	local  netip.AddrPort
+
+	mu sync.Mutex
+	// release is closed when delays end, and another one then stands here.
+	release chan struct{}
 }
 
 // Upgrade returns a socket on conn, which it uses through
@@ -44,7 +49,7 @@ type Socket struct {
 // if conn has them, else through the methods of a *net.UDPConn, else through
 // those of net.PacketConn.
 func Upgrade(conn net.PacketConn) *Socket {
-	s := &Socket{PacketConn: conn, local: addrPort(conn.LocalAddr())}
+	s := &Socket{PacketConn: conn, local: addrPort(conn.LocalAddr()), release: make(chan struct{})}
 	s.reads, _ = conn.(fromToReader)
 	s.writes, _ = conn.(fromToWriter)
 	s.kernel, _ = conn.(kernelSocket)

@@ -40,11 +40,14 @@ func (s *Socket) Serve(ctx context.Context, handle func(b []byte, from, to netip
 		switch {
 		case reply.Send == nil:
 		case reply.Delay > 0:
-			late.Go(func() { // ends with the delay or ctx
+			released := s.released()
+			late.Go(func() { // ends with the delay, Release or ctx
 				timer := time.NewTimer(reply.Delay)
 				defer timer.Stop()
 				select {
 				case <-timer.C:
+					reply.Send(running)
+				case <-released:
 					reply.Send(running)
 				case <-running.Done():
 				}
@@ -53,4 +56,18 @@ func (s *Socket) Serve(ctx context.Context, handle func(b []byte, from, to netip
 			reply.Send(running)
 		}
 	}
+}
+
+// Release has every reply sent now whose delay is not over.
+func (s *Socket) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.release)
+	s.release = make(chan struct{})
+}
+
+func (s *Socket) released() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.release
 }

@@ -62,6 +62,43 @@ func TestServeAnswersInOrderAndLateOnesBesides(t *testing.T) {
 	})
 }
 
+func TestReleaseSendsWhatIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		conn, client := network.MustListen(t, asked), network.MustListen(t, handset)
+		ctx, cancel := context.WithCancel(t.Context())
+		socket := datagram.Upgrade(conn)
+		began := time.Now()
+		var sent []time.Duration
+		served := make(chan error, 1)
+		go func() { // ends with ctx
+			served <- socket.Serve(ctx, func([]byte, netip.AddrPort, netip.AddrPort) datagram.Reply {
+				return datagram.Reply{Delay: time.Hour, Send: func(context.Context) { sent = append(sent, time.Since(began)) }}
+			})
+		}()
+		ask := func() {
+			if _, err := client.WriteTo([]byte("late"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(asked))); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		ask()
+		time.Sleep(time.Minute) //nolint:forbidigo // of the bubble's time
+		socket.Release()
+		synctest.Wait()
+		ask()                     // is not released by what came before it
+		time.Sleep(2 * time.Hour) //nolint:forbidigo // of the bubble's time
+		synctest.Wait()
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if want := []time.Duration{time.Minute, time.Hour + time.Minute}; !slices.Equal(sent, want) {
+			t.Errorf("sent after %v, want %v", sent, want)
+		}
+	})
+}
+
 func TestServeSaysThatItsSocketFailed(t *testing.T) {
 	conn := memnet.New().MustListen(t, asked)
 	if err := conn.Close(); err != nil {

@@ -127,6 +127,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// Release has every answer sent now that a fault delays.
+func (s *Server) Release() { s.sock.Release() }
+
 func (s *Server) serve(ctx context.Context) error {
 	err := s.sock.Serve(ctx, func(b []byte, from, to netip.AddrPort) datagram.Reply {
 		a := s.answer(b, from, to, s.now())

@@ -166,26 +166,44 @@ func (p *Phone) letInstall(ctx context.Context) {
 func (p *Phone) ReachTime(ctx context.Context, w *timeline.Window) {
 	GinkgoHelper()
 	p.Reach(ctx, w, timeline.FactKind(timeline.TLSClientHello), "XPT-05")
-	if !told(w.View()) {
+	if told, _ := told(w.View()); !told {
 		p.run.block("TIM-01", "the handset was not told the time before its handshake")
 	}
 }
 
 // told tells whether the handset was told the time between its boot and its first
-// ClientHello in the view; true where that has none.
-func told(v timeline.View) bool {
-	told := false
+// ClientHello in the view, and whether that has one. What answers a request that
+// it had given up tells it nothing.
+func told(v timeline.View) (told, seen bool) {
+	var asked *timeline.Event
 	for i := range v.All {
 		switch e := &v.All[i]; {
 		case e.Kind == timeline.Booted || e.Kind == timeline.Rebooted:
-			told = false
+			told, asked = false, nil
+		case e.Kind == timeline.SNTPRequest && e.By == timeline.Wire:
+			asked = e
 		case e.Kind == timeline.SNTPResponse && e.By == timeline.Wire:
-			told = true
+			told = told || asked != nil && answersTime(asked, e)
 		case e.Kind == timeline.TLSClientHello && e.By == timeline.Wire && e.Seq > v.From:
-			return told
+			return told, true
 		}
 	}
-	return true
+	return told, false
+}
+
+// answersTime tells whether an SNTP answer is that to a request: it goes to the
+// same port, and its origin stamp is when that was sent (RFC 4330, section 5),
+// where the handset says so.
+func answersTime(request, answer *timeline.Event) bool {
+	if answer.Dst != request.Src {
+		return false
+	}
+	switch sent := request.Fields["ntp.xmt"]; sent {
+	case "", "0x0000000000000000":
+		return true
+	default:
+		return answer.Fields["ntp.org"] == sent
+	}
 }
 
 // HoldKey makes a handset of which nothing is known take golden once, so that a
@@ -398,6 +416,13 @@ func (p *Phone) coverRest(cells []pki.Flaw) {
 			p.run.spec.excused[row] = true
 		}
 	}
+}
+
+// RestsOn says on which facts the judgements of the spec rest from here on,
+// besides those of their rows.
+func (p *Phone) RestsOn(facts ...string) {
+	p.run.passPending()
+	p.run.spec.rests = append(p.run.spec.rests, facts...)
 }
 
 // Elsewhere says that under these options a row of the spec is judged elsewhere.

@@ -144,7 +144,16 @@ func assumes(h bench.Handset, row string) string {
 			return row + " is promised by a sibling's manual only"
 		}
 	}
-	for _, name := range restsOn(row) {
+	return unsettled(h, restsOn(row))
+}
+
+// unsettled says which of the facts nobody has measured on this handset yet;
+// blank: none.
+func unsettled(h bench.Handset, facts []string) string {
+	if h.Simulated {
+		return ""
+	}
+	for _, name := range facts {
 		if fact, ok := h.Facts.Get(name); ok && !fact.Source.Settled() {
 			return fmt.Sprintf("%s = %q, %s", fact.Name, fact.Value, fact.Source)
 		}

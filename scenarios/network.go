@@ -30,34 +30,35 @@ func (p *Phone) dhcpFaults() []stress {
 	a := p.lane.Addrs
 	second := a.Second
 	offered, acked := fault.On("OFFER").In("dhcpd"), fault.On("ACK").In("dhcpd")
-	// A handset that holds a lease asks for it again (INIT-REBOOT): only a NAK
-	// makes it begin at DISCOVER.
+	// A handset that holds a lease may ask for it again (INIT-REBOOT): only a NAK
+	// makes that one begin at DISCOVER.
 	anew := fault.On("REQUEST").In("dhcpd").During("rebooting").Do(dhcpd.Nak{}).Once()
 	nobody := netip.MustParseAddr(unusedHost)
 	nowhere := dhcpd.Options{{Code: 66, Value: unusedHost}, {Code: 150, Value: string(nobody.AsSlice())}}
-	decline := timeline.FactKind(timeline.DHCPDecline)
+	// That it probes is recommended only (RFC 2131, 2.2).
+	probe, decline := timeline.FactKind(timeline.ARPProbe), timeline.FactKind(timeline.DHCPDecline)
 	bound, again := timeline.FactKind(timeline.DHCPAck), timeline.FactKind(timeline.DHCPRequest)
 	goneOn := timeline.FactKind(timeline.DHCPDiscover)
 	return []stress{
 		{name: "a NAK in the place of the ACK", rules: rules(acked.Do(dhcpd.Nak{}).Once()), fact: &goneOn},
-		{name: "the OFFER is lost", rules: rules(anew, offered.Do(dhcpd.Drop{}).Once())},
+		{name: "the OFFER is lost", prepare: rules(anew), rules: rules(offered.Do(dhcpd.Drop{}).Once())},
 		{name: "the ACK is lost", rules: rules(acked.Do(dhcpd.Drop{}).Once())},
 		{name: "the ACK is late", rules: rules(acked.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
 		{name: "the ACK comes three times", rules: rules(acked.Do(dhcpd.Duplicate{Copies: 2}))},
 		{name: "silence for a minute", rules: rules(fault.On("*").In("dhcpd").Do(dhcpd.Silence{For: p.scaled(time.Minute)}).Once())},
-		{name: "the address is in use", rules: rules(anew, fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), fact: &decline},
-		{name: "another server offers too", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
-		{name: "another server offers first, and sends it to nobody", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Says: nowhere}).Once())},
-		{name: "another server offers first, and nothing to provision from", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Bare: true}).Once())},
-		{name: "another server offers too, and nothing to provision from", rules: rules(anew, offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), Bare: true}).Once())},
-		{name: "the ACK names another server", rules: rules(anew, acked.During("selecting").Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
-		{name: "the OFFER has another transaction", rules: rules(anew, offered.Do(dhcpd.WrongXID{}).Once())},
+		{name: "the address is in use", prepare: rules(anew), rules: rules(fault.On("ARP probe").In("dhcpd").Do(dhcpd.InUse{}).Once()), needs: &probe, fact: &decline},
+		{name: "another server offers too", prepare: rules(anew), rules: rules(offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next()}).Once())},
+		{name: "another server offers first, and sends it to nobody", prepare: rules(anew), rules: rules(offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Says: nowhere}).Once())},
+		{name: "another server offers first, and nothing to provision from", prepare: rules(anew), rules: rules(offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), First: true, Bare: true}).Once())},
+		{name: "another server offers too, and nothing to provision from", prepare: rules(anew), rules: rules(offered.Do(dhcpd.SecondServer{ID: second, Addr: second.Next(), Bare: true}).Once())},
+		{name: "the ACK names another server", prepare: rules(anew), rules: rules(acked.During("selecting").Do(dhcpd.WrongServerID{ID: second}).Once()), after: &bound, fact: &again},
+		{name: "the OFFER has another transaction", prepare: rules(anew), rules: rules(offered.Do(dhcpd.WrongXID{}).Once())},
 		{name: "the ACK is another client's", rules: rules(acked.Do(dhcpd.WrongChaddr{MAC: "02:00:5e:00:53:77"}).Once())},
-		{name: "no cookie", rules: rules(anew, offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},
+		{name: "no cookie", prepare: rules(anew), rules: rules(offered.Do(dhcpd.WrongCookie{Cookie: 0x01020304}).Once())},
 		{name: "the ACK is cut", rules: rules(acked.Do(dhcpd.Truncate{Len: 241}).Once())},
-		{name: "the OFFER is late", rules: rules(anew, offered.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
-		{name: "the OFFER comes three times", rules: rules(anew, offered.Do(dhcpd.Duplicate{Copies: 2}))},
-		{name: "no mask", rules: rules(anew, acked.Do(dhcpd.WithoutOption{Code: 1}), offered.Do(dhcpd.WithoutOption{Code: 1}))},
+		{name: "the OFFER is late", prepare: rules(anew), rules: rules(offered.Do(dhcpd.Delay{D: p.scaled(2 * time.Second)}).Once())},
+		{name: "the OFFER comes three times", prepare: rules(anew), rules: rules(offered.Do(dhcpd.Duplicate{Copies: 2}))},
+		{name: "no mask", prepare: rules(anew), rules: rules(acked.Do(dhcpd.WithoutOption{Code: 1}), offered.Do(dhcpd.WithoutOption{Code: 1}))},
 		{name: "a router of three bytes", rules: rules(acked.Do(dhcpd.SetOption{Code: 3, Value: "\x01\x02\x03"}))},
 		{name: "options twice", rules: rules(acked.Do(dhcpd.DoubleOption{Code: 3, Second: "\xc0\x00\x02\x63"}))},
 		{name: "unknown options", rules: rules(acked.Do(dhcpd.UnknownOptions{Len: 8}))},
@@ -111,13 +112,37 @@ var _ = scenario("renews its lease without a reboot, and comes through the end o
 		again := renewed.Within(4 * lease).After(timeline.FactKind(timeline.DHCPDiscover))
 		Eventually(ctx, again.Within(phone.Patience.Boot)).Should(ShowCase("DHC-03", "it has an address again", Fire(timeline.FactKind(timeline.DHCPAck))))
 		phone.Calm()
-		Consistently(ctx, phone.Quiet(boot)).ShouldNot(ShowCase("DHC-03", "none of this is a reboot", Reboot()))
+		quiet := phone.Quiet(boot)
+		judged := quiet.Within(rebootTells(phone.closed(ctx, quiet), phone.Global()))
+		Consistently(ctx, judged).ShouldNot(ShowCase("DHC-03", "none of this is a reboot", Reboot()))
 		phone.Offer(rig.Offer{TFTP: true, SNTP: true})
 		phone.Withhold(Global)
 		phone.Withhold(Own)
 		next := phone.PowerCycle(ctx)
 		Eventually(ctx, next.Within(phone.Patience.Boot)).Should(ShowCase("DHC-03", "its settings survive", RegisterAs(user)))
 	})
+
+// rebootTells is how much of a window tells of a reboot. Who has lost its address
+// may begin its registration anew, which looks like one (RFC 3261, 10.2): from the
+// end of the lease on, one that asks for its files again has rebooted.
+func rebootTells(v timeline.View, global Step) time.Duration {
+	registered := false
+	var ended time.Time
+	for i := range v.Events {
+		switch e := &v.Events[i]; {
+		case e.Kind == timeline.Registered:
+			registered = true
+		case registered && ended.IsZero() && e.Kind == timeline.DHCPDiscover:
+			ended = e.At
+		case !ended.IsZero() && timeline.FactAsked(global.Files...).Is(e):
+			return v.Bound
+		}
+	}
+	if ended.IsZero() {
+		return v.Bound
+	}
+	return ended.Sub(v.Anchor)
+}
 
 var _ = scenario("asks for the time",
 	covers("TIM-01"), over(timeline.TFTP, timeline.HTTPS), takes(1),
@@ -144,13 +169,17 @@ func (p *Phone) timeFaults() []stress {
 	}
 }
 
-// toldAfterwards is an answer that is delayed by an hour, as far as patience goes:
-// it comes when the handset has long given up and is at work, twice as late as
-// quiet must last to be believed.
+// toldAfterwards is an answer that comes when the handset has long given up and is
+// at work: on a real one after all the time that its boot may take, and on a
+// simulated one, whose boot is short, twice as late as quiet must last to be
+// believed.
 func (p *Phone) toldAfterwards(ctx SpecContext) {
 	GinkgoHelper()
 	fresh := p.SetLine()
-	late := min(p.scaled(time.Hour), 2*p.Patience.Settle)
+	late := p.Patience.Boot + p.Patience.Settle
+	if p.lane.Handset.Simulated {
+		late = min(p.scaled(time.Hour), 2*p.Patience.Settle)
+	}
 	p.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.Delay{By: late}))
 	boot := p.PowerCycle(ctx)
 	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase("TIM-02", "answered when it is up: it comes up", Register()))
@@ -158,7 +187,27 @@ func (p *Phone) toldAfterwards(ctx SpecContext) {
 	all := after.Within(after.Spec().Within + late)
 	Consistently(ctx, all).ShouldNot(ShowCase("TIM-02", "answered when it is up: no reboot", Reboot()))
 	Eventually(ctx, all).Should(ShowCase("TIM-02", "answered when it is up: its files are whole or not at all", RegisterAsOneOf(RegisterWith{User: p.user()}, fresh)))
+	view := all.View()
 	p.Calm()
+	if !toldWhenUp(view) {
+		const why = "the handset was not up yet when it was told the time"
+		p.run.retract(why)
+		p.run.inconclusive(why)
+	}
+}
+
+// toldWhenUp tells whether the time was told behind the first registration.
+func toldWhenUp(v timeline.View) bool {
+	up := false
+	for i := range v.Events {
+		switch e := &v.Events[i]; {
+		case e.Kind == timeline.Registered:
+			up = true
+		case up && e.Kind == timeline.SNTPResponse && e.By == timeline.Wire:
+			return true
+		}
+	}
+	return false
 }
 
 var _ = scenario("survives whatever the time server does, and provisions at the next good cycle",

@@ -69,6 +69,7 @@ type served struct {
 // facts name them where they are in doubt).
 func voip(name string) model.Field      { return model.Field{Section: "VOIP", Name: name} }
 func provision(name string) model.Field { return model.Field{Section: "PROVISION", Name: name} }
+func nettime(name string) model.Field   { return model.Field{Section: "NETTIME", Name: name} }
 
 // Claim gives the phone over to the spec with golden served over the transport
 // of the spec and every service well behaved. It spends a cycle of its own only
@@ -435,6 +436,7 @@ func (p *Phone) serveGolden() error {
 	set(Global, provision("decrypt_key"), p.key())
 	set(Global, provision("smartup_use"), "disable")
 	set(Global, provision("smartup_confirm"), "disable")
+	p.restoreZone()
 	for _, f := range [][2]string{
 		// Where the line registers stands first: a file that is cut leaves it whole.
 		{"line1_proxy_address", a.Server.String()},
@@ -450,6 +452,19 @@ func (p *Phone) serveGolden() error {
 	}
 	p.served.version = p.lane.GoldenFirmware()
 	return p.publish()
+}
+
+// restoreZone serves the defaults (68) of what a spec has stored of the zone, where
+// golden does not say.
+func (p *Phone) restoreZone() {
+	for _, z := range [][2]string{{"timezone", "3"}, {"dst_auto_adjust", "on"}} {
+		f := nettime(z[0])
+		_, global := p.served.files[Global].Get(f.Section, f.Name)
+		_, own := p.served.files[Own].Get(f.Section, f.Name)
+		if p.run.known.dirty[f.Section+"/"+f.Name] && !global && !own {
+			p.served.files[Global].Set(f.Section, f.Name, z[1])
+		}
+	}
 }
 
 // publish hands what is served to the lane.

@@ -130,11 +130,14 @@ var _ = scenario("provisions by itself from time to time",
 		phone.ObserveUntil(ctx, "RSY-05", "smartup_interval 60", up.Within(hour+phone.Patience.Boot), timeline.FactAsked(phone.Version().Files...),
 			Took("registered to the next cycle", timeline.Fact{}, timeline.FactAsked(phone.Global().Files...)))
 
-		// The clock that it is told stands a little before the hour, at Greenwich.
+		// The clock that it is told stands a little before the hour, at Greenwich,
+		// where it is whether it goes by DHCP or by its own settings.
 		soon := max(phone.scaled(phone.Patience.Boot), 2*time.Second)
 		const hour4 = 4
 		phone.Set(Global, provision("smartup_type"), "2")
 		phone.Set(Global, provision("smartup_time"), strconv.Itoa(hour4))
+		phone.Set(Global, nettime("timezone"), "21")
+		phone.Set(Global, nettime("dst_auto_adjust"), "off")
 		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.SetTo{At: time.Date(2026, 3, 1, hour4, 0, 0, 0, time.UTC).Add(-soon)}))
 		phone.Inject(fault.On("ACK").In("dhcpd").Do(dhcpd.SetOption{Code: 2, Value: "\x00\x00\x00\x00"}))
 		boot = phone.PowerCycle(ctx)

@@ -18,6 +18,12 @@ import (
 type stress struct {
 	name  string
 	rules []fault.Rule
+	// prepare is what makes a handset go the way on which the rules have their
+	// occasion, where it does not go that way of itself.
+	prepare []fault.Rule
+	// needs is what a handset need not do and the rules have no occasion without:
+	// the case says nothing of one that comes up and has not done it.
+	needs *timeline.Fact
 	// whole: the cycle must do what it was to do all the same. never: what comes
 	// is not the file, and must not be applied.
 	// in part: not even HTTP or TFTP can tell that the file is not whole.
@@ -39,12 +45,23 @@ func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 	GinkgoHelper()
 	for _, s := range cases {
 		old, fresh := p.held(), p.SetLine()
+		for _, r := range s.prepare {
+			p.Prepare(r)
+		}
 		for _, r := range s.rules {
 			p.Inject(r)
 		}
 
 		boot := p.PowerCycle(ctx)
 
+		if s.needs != nil && p.without(ctx, boot.Within(p.Patience.Upgrade), *s.needs) {
+			p.lane.Note(s.name + ": not judged, as the handset came up without " + s.needs.Name)
+			for _, r := range s.rules {
+				p.spare(r)
+			}
+			p.Calm()
+			continue
+		}
 		switch {
 		case s.whole:
 			Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(ShowCase(row, s.name+": it has its files whole", fresh))
@@ -123,14 +140,31 @@ func (p *Phone) scaled(d time.Duration) time.Duration {
 func (p *Phone) Calm() {
 	GinkgoHelper()
 	p.run.verb("calm", nil)
-	for _, c := range p.run.calm() {
-		if c.Fired == 0 {
-			why := "a declared fault never fired: " + c.Rule.String()
-			p.run.retract(why)
-			p.run.inconclusive(why)
-		}
+	if why := idle(p.run.calm(), p.run.spec.spared); why != "" {
+		p.run.retract(why)
+		p.run.inconclusive(why)
 	}
+	p.run.spec.spared = nil
 	p.run.spec.calmed = len(p.run.spec.result.Judgements)
+}
+
+// Prepare declares a fault that need not fire: a handset may go by itself where
+// it leads to.
+func (p *Phone) Prepare(rule fault.Rule) {
+	GinkgoHelper()
+	p.Inject(rule)
+	p.spare(rule)
+}
+
+func (p *Phone) spare(rule fault.Rule) {
+	p.run.spec.spared = append(p.run.spec.spared, rule.String())
+}
+
+// without tells that a handset has come up and been quiet and the fact was not
+// seen.
+func (p *Phone) without(ctx context.Context, w *timeline.Window, f timeline.Fact) bool {
+	GinkgoHelper()
+	return p.sees(ctx, w, timeline.FactRegistered()) && !p.sees(ctx, p.Quiet(w), f)
 }
 
 // settled waits until the handset registers, and returns the window in which it
@@ -142,6 +176,13 @@ func (p *Phone) settled(ctx context.Context, w *timeline.Window) *timeline.Windo
 		return w
 	}
 	return p.Quiet(w)
+}
+
+// closed waits for the end of a window, and returns what it shows.
+func (p *Phone) closed(ctx context.Context, w *timeline.Window) timeline.View {
+	GinkgoHelper()
+	p.sees(ctx, w, timeline.Fact{Name: "its end"}) // no event is that
+	return w.View()
 }
 
 // sees waits for a fact; a window that closes without it is no failure.

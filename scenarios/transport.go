@@ -188,9 +188,10 @@ var _ = scenario("does something when its HTTP server cannot be reached",
 		} {
 			phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: string(phone.over) + "://" + c.host + "/"})
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
-			phone.Observe(ctx, "XPT-09", c.name, boot, Asks(phone.labels(), phone.hosts()))
-			phone.Observe(ctx, "XPT-09", c.name+", what it tries", boot, Connects(phone.hosts()))
-			phone.Observe(ctx, "XPT-09", c.name+", until it registers", boot, Took("power to registered", timeline.Fact{}, timeline.FactRegistered()))
+			phone.ObserveAll(ctx, boot, timeline.FactRegistered(),
+				Measured{"XPT-09", c.name, Asks(phone.labels(), phone.hosts())},
+				Measured{"XPT-09", c.name + ", what it tries", Connects(phone.hosts())},
+				Measured{"XPT-09", c.name + ", until it registers", Took("power to registered", timeline.Fact{}, timeline.FactRegistered())})
 		}
 	})
 

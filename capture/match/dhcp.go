@@ -72,7 +72,9 @@ func Renew() Matcher { return extend{} }
 func Rebind() Matcher { return extend{Rebind: true} }
 
 // BeginAnew claims that the handset asks for another lease by DISCOVER, and not
-// before the one that it was given last has ended.
+// before the one that it was given last has ended. An eighth of the lease may be
+// missing, or half of what is left of it at T2 if that is less: no standard has a
+// handset be early here, but its clock is not ours.
 func BeginAnew() Matcher { return extend{Anew: true} }
 
 // Name implements Matcher.
@@ -128,7 +130,7 @@ func (m extend) discovers(held leased, e *timeline.Event) string {
 	switch after := e.At.Sub(held.at); {
 	case !m.Anew:
 		return "it began anew"
-	case held.addr != "" && after < held.ends-held.ends/8:
+	case held.addr != "" && after < held.ends-min(held.ends/8, (held.ends-held.rebind)/2):
 		return fmt.Sprintf("it began anew %v into a lease of %v", after.Round(time.Millisecond), held.ends)
 	}
 	return ""

@@ -80,6 +80,10 @@ func TestWhatBecomesOfALease(t *testing.T) {
 		{"never-rebinds", Rebind(), events{ack(1), extends(9, toServer), extends(16, toServer), discover(17)}, "it began anew"},
 
 		{"begins anew at the end", BeginAnew(), events{ack(1), extends(9, toServer), discover(17)}, good},
+		{"begins anew a little early", BeginAnew(), events{ack(1), discover(16.2)}, good},
+		{"begins anew at T2 in place of rebinding", BeginAnew(), events{ack(1), extends(9, toServer), discover(15.2)}, "it began anew 14.2s into a lease of 16s"},
+		{"begins anew at T2 as it was told", BeginAnew(), events{ack(1, "option.renewal_time_value", "8", "option.rebinding_time_value", "15"), discover(16.2)}, "it began anew 15.2s into a lease of 16s"},
+		{"begins anew a little early behind an early T2", BeginAnew(), events{ack(1, "option.renewal_time_value", "4", "option.rebinding_time_value", "6"), discover(15.2)}, good},
 		{"begins anew in the middle", BeginAnew(), events{ack(1), discover(9)}, "it began anew 8s into a lease of 16s"},
 		{"begins anew when the lease before has ended", BeginAnew(), events{ack(1), ack(15), discover(17)}, "it began anew 2s into a lease of 16s"},
 		{"stays at the end", BeginAnew(), events{ack(1), extends(9, toServer)}, "it did not"},

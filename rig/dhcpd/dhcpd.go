@@ -523,10 +523,13 @@ func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, la
 	o.turn.Phase = string(o.phase)
 	pt := fault.Point{Service: name, Message: word(kind), Phase: o.turn.Phase, Exchange: &o.turn}
 	_, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
-		_, ok := e.(answering)
 		if _, known := e.(Effect); !known && last {
 			unknown = e
 		}
+		if picks, ok := e.(choosy); ok {
+			return picks.fits(o)
+		}
+		_, ok := e.(answering)
 		return ok
 	}, func(e fault.Effect) bool {
 		mine, ok := e.(answering)

@@ -25,6 +25,14 @@ type answering interface {
 	act(o *outgoing) bool
 }
 
+// choosy is an answering effect that finds nothing to do about some answers. For
+// others every answer is an occasion.
+type choosy interface {
+	answering
+	// fits tells whether the effect finds something to do here; it changes nothing.
+	fits(o *outgoing) bool
+}
+
 // shape is what can be seen of what is about to be done.
 type shape struct {
 	payload    string

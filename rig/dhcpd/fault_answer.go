@@ -98,10 +98,9 @@ func (Nak) String() string { return "answers NAK" }
 
 func (Nak) check() error { return nil }
 
+func (Nak) fits(o *outgoing) bool { return o.kind != dhcpv4.MessageTypeNak }
+
 func (Nak) act(o *outgoing) bool {
-	if o.kind == dhcpv4.MessageTypeNak {
-		return false
-	}
 	damage := o.damage
 	o.answer = refuse(o.m, o.from, "refused by fault")
 	o.damage = damage

@@ -59,9 +59,14 @@ func (e WrongChaddr) check() error {
 	return nil
 }
 
+func (e WrongChaddr) fits(o *outgoing) bool {
+	mac, err := net.ParseMAC(e.MAC)
+	return err == nil && mac.String() != o.m.mac
+}
+
 func (e WrongChaddr) act(o *outgoing) bool {
 	mac, err := net.ParseMAC(e.MAC)
-	if err != nil || mac.String() == o.m.mac {
+	if err != nil {
 		return false
 	}
 	o.edit(func(b []byte) []byte { copy(b[28:], mac); return b })
@@ -111,10 +116,12 @@ func (e Truncate) check() error {
 	return nil
 }
 
+func (e Truncate) fits(o *outgoing) bool {
+	b, _ := o.bytes()
+	return len(b) > e.Len
+}
+
 func (e Truncate) act(o *outgoing) bool {
-	if b, _ := o.bytes(); len(b) <= e.Len {
-		return false
-	}
 	o.cut = e.Len + 1
 	o.note("cut to %d bytes", e.Len)
 	return true

@@ -24,10 +24,9 @@ func (e LeaseTimes) String() string {
 
 func (LeaseTimes) check() error { return nil }
 
+func (LeaseTimes) fits(o *outgoing) bool { return o.gives() }
+
 func (e LeaseTimes) act(o *outgoing) bool {
-	if !o.gives() {
-		return false
-	}
 	for _, t := range []struct {
 		code    uint8
 		seconds uint32
@@ -43,10 +42,9 @@ func (e WrongAddr) String() string { return fmt.Sprintf("gives the address %v", 
 
 func (e WrongAddr) check() error { return isAddr("Addr", e.Addr) }
 
+func (e WrongAddr) fits(o *outgoing) bool { return o.gives() && o.yiaddr != e.Addr }
+
 func (e WrongAddr) act(o *outgoing) bool {
-	if !o.gives() || o.yiaddr == e.Addr {
-		return false
-	}
 	o.yiaddr = e.Addr
 	o.note("with the address %v", e.Addr)
 	return true

@@ -89,11 +89,13 @@ func (e WithoutOption) String() string { return fmt.Sprintf("leaves out option %
 
 func (e WithoutOption) check() error { return isOption(e.Code) }
 
+func (e WithoutOption) fits(o *outgoing) bool {
+	return e.Code == optRelayAgent && o.relay != nil || o.find(e.Code) >= 0
+}
+
 func (e WithoutOption) act(o *outgoing) bool {
-	if e.Code == optRelayAgent && o.relay != nil {
+	if e.Code == optRelayAgent {
 		o.relay = nil
-	} else if o.find(e.Code) < 0 {
-		return false
 	}
 	o.options = slices.DeleteFunc(o.options, func(p option) bool { return p.code == e.Code })
 	o.note("without option %d", e.Code)
@@ -122,12 +124,10 @@ func (e DoubleOption) String() string {
 
 func (e DoubleOption) check() error { return isOption(e.Code, len(e.Second)) }
 
+func (e DoubleOption) fits(o *outgoing) bool { return o.find(e.Code) >= 0 }
+
 func (e DoubleOption) act(o *outgoing) bool {
-	i := o.find(e.Code)
-	if i < 0 {
-		return false
-	}
-	again := o.options[i]
+	again := o.options[o.find(e.Code)]
 	if e.Second != "" {
 		again = option{code: e.Code, value: []byte(e.Second)}
 	}
@@ -156,11 +156,13 @@ func (e SplitOption) check() error {
 	return isOption(e.Code)
 }
 
+func (e SplitOption) fits(o *outgoing) bool {
+	i := o.find(e.Code)
+	return i >= 0 && o.options[i].raw == nil && len(o.options[i].value) >= e.At
+}
+
 func (e SplitOption) act(o *outgoing) bool {
 	i := o.find(e.Code)
-	if i < 0 || o.options[i].raw != nil || len(o.options[i].value) < e.At {
-		return false
-	}
 	value := o.options[i].value
 	first, second := option{code: e.Code, value: value[:e.At]}, option{code: e.Code, value: value[e.At:]}
 	if e.Swapped {
@@ -187,14 +189,18 @@ func (e WrongLength) String() string {
 
 func (e WrongLength) check() error { return isOption(e.Code, len(e.Value)) }
 
-func (e WrongLength) act(o *outgoing) bool {
-	value := []byte(e.Value)
+func (e WrongLength) fits(o *outgoing) bool { return len(e.of(o)) != int(e.Len) }
+
+// of is the value that is sent.
+func (e WrongLength) of(o *outgoing) []byte {
 	if i := o.find(e.Code); i >= 0 && e.Value == "" {
-		value = o.options[i].value
+		return o.options[i].value
 	}
-	if len(value) == int(e.Len) {
-		return false
-	}
+	return []byte(e.Value)
+}
+
+func (e WrongLength) act(o *outgoing) bool {
+	value := e.of(o)
 	o.setRaw(e.Code, e.Len, value)
 	o.note("with option %d of %d bytes and a length of %d", e.Code, len(value), e.Len)
 	return true

@@ -71,12 +71,12 @@ func (e WrongServerID) String() string { return fmt.Sprintf("names the server %v
 
 func (e WrongServerID) check() error { return isAddr("ID", e.ID) }
 
+func (e WrongServerID) fits(o *outgoing) bool {
+	return o.find(optServerID) >= 0 && e.ID != o.from.ip
+}
+
 func (e WrongServerID) act(o *outgoing) bool {
-	i := o.find(optServerID)
-	if i < 0 || e.ID == o.from.ip {
-		return false
-	}
-	o.options[i].value = Addrs(e.ID)
+	o.options[o.find(optServerID)].value = Addrs(e.ID)
 	o.note("naming the server %v", e.ID)
 	return true
 }
@@ -131,10 +131,11 @@ func (o Options) check() error {
 	return nil
 }
 
+func (e SecondServer) fits(o *outgoing) bool {
+	return o.kind == dhcpv4.MessageTypeOffer && e.ID != o.from.ip
+}
+
 func (e SecondServer) act(o *outgoing) bool {
-	if o.kind != dhcpv4.MessageTypeOffer || e.ID == o.from.ip {
-		return false
-	}
 	other := &otherLease{from: identity{mac: secondServerMAC(), ip: e.ID}, lease: o.lease.clone()}
 	other.lease.Addr, other.lease.Spare = netip.PrefixFrom(e.Addr, o.lease.Addr.Bits()), nil
 	if e.Bare {

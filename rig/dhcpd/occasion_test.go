@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -23,8 +24,8 @@ func TestAMessageWithItsAnswerIsOneOccasion(t *testing.T) {
 		{"on anything in a phase", []fault.Rule{fault.On("*").During(string(selecting)).Do(twice).From(2).Once()}, []int{2}},
 		{"on the answer", []fault.Rule{fault.On("OFFER").Do(twice).From(3)}, []int{3}},
 		{
-			"the same on the message and on its answer, both fire",
-			[]fault.Rule{fault.On("DISCOVER").Do(twice).Once(), fault.On("OFFER").Do(twice).Once()},
+			"on the message and on its answer, both fire",
+			[]fault.Rule{fault.On("DISCOVER").Do(twice).Once(), fault.On("OFFER").Do(Duplicate{Copies: 2}).Once()},
 			[]int{1, 1},
 		},
 	} {
@@ -44,6 +45,31 @@ func TestAMessageWithItsAnswerIsOneOccasion(t *testing.T) {
 			}
 			if !slices.Equal(fired, tt.want) {
 				t.Errorf("fired at %d, want %d", fired, tt.want)
+			}
+		})
+	}
+}
+
+// TestAnAnswerThatAnEffectDoesNotFitIsNoOccasion hands over an INFORM, of which no
+// address comes, and two DISCOVERs.
+func TestAnAnswerThatAnEffectDoesNotFitIsNoOccasion(t *testing.T) {
+	for _, e := range []Effect{
+		LeaseTimes{Lease: 7},
+		WrongAddr{netip.MustParseAddr("198.51.100.1")},
+		SecondServer{ID: netip.MustParseAddr("192.0.2.2"), Addr: netip.MustParseAddr("192.0.2.99")},
+		WithoutOption{optLeaseTime},
+		SplitOption{Code: optT1, At: 1},
+		DoubleOption{Code: optT2},
+	} {
+		t.Run(e.String(), func(t *testing.T) {
+			s, _, j, plan := bench(t, lease())
+			plan.Add(fault.On("*").Do(e).From(2))
+			for i, k := range []byte{8, 1, 1} {
+				s.handle(wire.Frame{Data: kind(k, phoneList()).frame(t), Number: i + 1})
+				fired := slices.ContainsFunc(j.take(), func(e timeline.Event) bool { return e.Kind == timeline.FaultFired })
+				if want := i == 2; fired != want {
+					t.Errorf("message %d: fired %t, want %t", i+1, fired, want)
+				}
 			}
 		})
 	}

@@ -12,16 +12,18 @@
 //
 // # What is counted
 //
-// It is the same for every service. An occasion of a rule is a point that the
-// rule names and that its effect fits, whatever then becomes of it: a point
-// counts also where another rule took it before, where a seeded chance spared it,
-// and where a rule is not due yet. A point that the effect does not fit is none.
+// An occasion of a rule is a point that the rule names and that its effect fits,
+// whatever then becomes of it: a point counts also where another rule took it
+// before, where a seeded chance spared it, and where a rule is not due yet. A point
+// that the effect does not fit is none.
 //
 // A rule that names a message, a phase or a number of bytes has an occasion at
 // each such point: each DATA packet, sent again or not, each frame. A rule that
-// names only a file, or "*", has one in each [Exchange]: a file that is asked for,
-// a question with its answer. It acts in it at most once, at the first of its
-// points that the effect fits and that no other rule took.
+// names only a file, or "*", has one in each [Exchange] of the services that have them:
+// tftpd, a file that is asked for, and dhcpd, a message with its answer. It acts in
+// it at most once, at the first of its points that the effect fits and that no other
+// rule took. With all other services each point is an occasion of such a rule too;
+// those within an answer of httpd, which are Within, it does not find.
 //
 // From lets the first occasions pass; Times bounds how often the rule fires,
 // which is how often it really did something.
@@ -270,8 +272,9 @@ func (p *Plan) At(pt Point) (effect Effect, sentence string, ok bool) {
 // an effect finds something to do here; it changes nothing, and is asked also for
 // a rule that is not due or comes too late. act does it, and tells whether it did:
 // where it did not, as a lossy wire spares most frames, the rule has not fired.
-// A nil act is for a service that does at once what it is told. Neither may call the
-// plan.
+// A nil act is for a service that does at once what it is told. The plan is locked
+// meanwhile: neither may call it, nor ask or tell anybody else, who may be waiting
+// for it.
 func (p *Plan) Try(pt Point, fits, act func(Effect) bool) (effect Effect, sentence string, ok bool) {
 	if p == nil {
 		return nil, "", false

@@ -186,15 +186,21 @@ func readSums(path string) (map[string]string, error) {
 }
 
 // Commented returns the version with comment lines added on top, in the middle
-// and at the end of its version file (FWU-04): one of the two things that may
-// be changed in a vendor's bundle.
-func (v Version) Commented(text string) Version { return v.commented("# " + text + "\n") }
+// and at the end of its version file (FWU-04), with the line ends that it has.
+// Comments, and blanks and line ends around what it says, are all that may be
+// changed in a vendor's bundle.
+func (v Version) Commented(text string) Version { return v.commented("# " + text) }
 
 // CommentedBehindBlanks is Commented with blanks before each comment mark.
-func (v Version) CommentedBehindBlanks(text string) Version { return v.commented("  # " + text + "\n") }
+func (v Version) CommentedBehindBlanks(text string) Version { return v.commented("  # " + text) }
 
 func (v Version) commented(comment string) Version {
-	lines := strings.SplitAfter(strings.TrimRight(string(v.VersionFile), "\n")+"\n", "\n")
+	end := "\n"
+	if strings.Contains(string(v.VersionFile), "\r\n") {
+		end = "\r\n"
+	}
+	comment += end
+	lines := strings.SplitAfter(strings.TrimRight(string(v.VersionFile), "\r\n")+end, "\n")
 	lines = lines[:len(lines)-1]
 	lines = slices.Insert(lines, len(lines)/2+1, comment)
 	lines = slices.Insert(lines, 1, comment)
@@ -203,10 +209,12 @@ func (v Version) commented(comment string) Version {
 	return out
 }
 
-// WithLineEnds returns the version with other line ends in its version file.
+// WithLineEnds returns the version with other line ends in its version file,
+// whichever it has.
 func (v Version) WithLineEnds(end string) Version {
 	out := v
-	out.VersionFile = []byte(strings.ReplaceAll(string(v.VersionFile), "\n", end))
+	text := strings.ReplaceAll(string(v.VersionFile), "\r\n", "\n")
+	out.VersionFile = []byte(strings.ReplaceAll(text, "\n", end))
 	return out
 }
 

@@ -170,6 +170,24 @@ func TestWithLineEnds(t *testing.T) {
 	}
 }
 
+// A vendor's file may have CRLF: what is changed in it is nothing but what is told.
+func TestAVersionFileWithCRLF(t *testing.T) {
+	v := firmware.StandIn(model.IP8830, "1.2.3", 1, 1000)
+	plain := string(v.VersionFile)
+	v.VersionFile = []byte(strings.ReplaceAll(plain, "\n", "\r\n"))
+	for _, c := range []struct {
+		name, got, want string
+	}{
+		{"CRLF in place of CRLF", string(v.WithLineEnds("\r\n").VersionFile), string(v.VersionFile)},
+		{"LF in place of CRLF", string(v.WithLineEnds("\n").VersionFile), plain},
+		{"its lines but for the comments", strings.ReplaceAll(string(v.Commented("rig").VersionFile), "# rig\r\n", ""), string(v.VersionFile)},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
 func TestAForeignVersionHasTheNamesAndRightChecksumsOfAnotherModelsFiles(t *testing.T) {
 	v := firmware.StandIn(model.IP8830, "1.2.3", 1, 1000)
 	f, err := v.Foreign(model.IP8840, 2, 1000)

@@ -435,12 +435,19 @@ func (d *Dialog) end(err error) {
 
 // invited answers a call of the handset, or a change to a call that is on: the
 // rig is always at home.
-func (s *Server) invited(req *sip.Request, h hop) *sip.Response {
+func (s *Server) invited(req *sip.Request, h hop, d *decision) *sip.Response {
 	res := s.response(req, h, sip.StatusOK)
 	res.AppendHeader(contact(h))
 	res.AppendHeader(sip.NewHeader("Allow", allow))
 	res.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	res.SetBody(session(h))
+	d.then(func() { s.takeCall(req, res, h) })
+	return res
+}
+
+// takeCall makes a call of the handset known, or takes its change to one that is
+// on; res is our answer.
+func (s *Server) takeCall(req *sip.Request, res *sip.Response, h hop) {
 	id := string(*req.CallID())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -449,7 +456,7 @@ func (s *Server) invited(req *sip.Request, h hop) *sip.Response {
 		if c := req.Contact(); c != nil {
 			old.target = c.Address
 		}
-		return res
+		return
 	}
 	d := &Dialog{
 		s: s, user: req.From().Address.User, callID: id, hop: h, inviteAt: time.Now(), state: Talking,
@@ -465,7 +472,6 @@ func (s *Server) invited(req *sip.Request, h hop) *sip.Response {
 		d.routes = append(d.routes, r.Value())
 	}
 	s.enter(d)
-	return res
 }
 
 // known tells whether a request belongs to a call that is on.
@@ -477,13 +483,11 @@ func (s *Server) known(req *sip.Request) bool {
 }
 
 // hungUp ends the call that a BYE of the handset belongs to.
-func (s *Server) hungUp(req *sip.Request) bool {
+func (s *Server) hungUp(req *sip.Request) {
 	s.mu.Lock()
 	d := s.dialogs[string(*req.CallID())]
 	s.mu.Unlock()
-	if d == nil || d.State() == Over {
-		return false
+	if d != nil {
+		d.end(nil)
 	}
-	d.end(nil)
-	return true
 }

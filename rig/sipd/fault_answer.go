@@ -93,5 +93,8 @@ func (e Challenge) answer(s *Server, req *sip.Request, h hop) *sip.Response {
 	if e.Stale {
 		s.spend(req)
 	}
-	return s.challenged(req, h, e)
+	d := &decision{}
+	res := s.challenged(req, h, e, d)
+	d.commit()
+	return res
 }

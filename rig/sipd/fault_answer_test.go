@@ -5,8 +5,10 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/sipd"
 )
@@ -110,4 +112,76 @@ func TestASecondChallengeIsTheEndForSipsak(t *testing.T) {
 	if got := s.Bindings(); len(got) != 0 {
 		t.Errorf("bindings %+v", got)
 	}
+}
+
+// What the handset is not told has not happened: a rule on the bytes of the
+// answer, which is shown it and spares it, changes nothing of that.
+func TestAnAnswerThatIsNotGivenHasNoEffect(t *testing.T) {
+	longer := fault.On("REGISTER").Do(sipd.Cut{To: 65000}) // than any answer: spares it
+	for name, e := range map[string]sipd.Effect{"another answer": sipd.Respond{Code: 503}, "a challenge": sipd.Challenge{Nonce: "same"}, "none": sipd.Drop{}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				s, _ := b.start(func(c *sipd.Config) {
+					c.Password = func(string) (string, bool) {
+						b.faults.Empty() // asks back: the plan is not held
+						return secret, true
+					}
+				})
+				p := b.phone(handset)
+				nonce := param(p.ask(register("a", 1, own), "SIP/2.0 401").header("WWW-Authenticate"), "nonce")
+				with := func(count int) string {
+					return authorization("201", secret, "ip88rig", nonce, "sip:192.0.2.1", count)
+				}
+				b.faults.Add(longer)
+				b.faults.Add(fault.On("REGISTER").Do(e).Times(2))
+				p.send(register("a", 2, own, with(1)))
+				p.next(time.Millisecond)
+				p.send(register("a", 3, own, authorization("201", "wrong", "ip88rig", nonce, "sip:192.0.2.1", 1)))
+				p.next(time.Millisecond)
+				if got := s.Bindings(); len(got) != 0 {
+					t.Errorf("bindings %+v", got)
+				}
+				if odd := b.of(timeline.ServiceOddity); len(odd) != 0 {
+					t.Errorf("oddities %q of answers that were not given", odd)
+				}
+				if l := b.faults.Ledger(); l[0].Fired != 0 || l[1].Fired != 2 {
+					t.Errorf("ledger %+v", l)
+				}
+				got := p.ask(register("a", 4, own, with(1)), "SIP/2.0 200") // the count was not used
+				if len(s.Bindings()) != 1 || len(got.all("Contact")) != 1 {
+					t.Errorf("bindings %+v, told %q", s.Bindings(), got.all("Contact"))
+				}
+			})
+		})
+	}
+}
+
+// A call that the handset is refused is none, and one whose BYE it hears nothing of
+// is still on.
+func TestACallThatIsNotAnsweredIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		s, _ := b.start()
+		p := b.phone(handset)
+		b.faults.Add(fault.On("*").Do(sipd.Cut{To: 65000}))
+		b.faults.Add(fault.On("INVITE").Do(sipd.Respond{Code: 503}).Once())
+		b.faults.Add(fault.On("BYE").Do(sipd.Drop{}).Once())
+		p.ask(request("INVITE", "sip:202@192.0.2.1", "c", 1), "SIP/2.0 503")
+		p.send(request("ACK", "sip:202@192.0.2.1", "c", 1))
+		if got := s.Dialogs(); len(got) != 0 {
+			t.Errorf("%d calls, want none", len(got))
+		}
+		ok := p.ask(request("INVITE", "sip:202@192.0.2.1", "d", 1), "SIP/2.0 200")
+		p.send(request("ACK", "sip:202@192.0.2.1", "d", 1))
+		p.send(request("BYE", "sip:202@192.0.2.1", "d", 2, "To: "+ok.header("To")))
+		p.expectNothing(time.Millisecond)
+		if got := s.Dialogs(); len(got) != 1 {
+			t.Errorf("%d calls, want the one that nobody ended", len(got))
+		}
+		p.ask(request("BYE", "sip:202@192.0.2.1", "d", 3, "To: "+ok.header("To")), "SIP/2.0 200")
+		if got := s.Dialogs(); len(got) != 0 {
+			t.Errorf("%d calls, want none", len(got))
+		}
+	})
 }

@@ -94,14 +94,14 @@ func (s *Server) expire() {
 }
 
 // register is RFC 3261 section 10.3.
-func (s *Server) register(req *sip.Request, h hop) *sip.Response {
+func (s *Server) register(req *sip.Request, h hop, d *decision) *sip.Response {
 	aor := req.To().Address
 	user := aor.User
 	if user == "" {
-		s.odd(h, "REGISTER", "no user in To")
+		d.then(func() { s.odd(h, "REGISTER", "no user in To") })
 		return s.response(req, h, sip.StatusNotFound)
 	}
-	if res := s.challenge(req, h, user); res != nil {
+	if res := s.challenge(req, h, user, d); res != nil {
 		return res
 	}
 	var contacts []*sip.ContactHeader
@@ -110,22 +110,22 @@ func (s *Server) register(req *sip.Request, h hop) *sip.Response {
 			contacts = append(contacts, c)
 		}
 	}
-	all, hasAll := number(value(req, "Expires"))
+	unless, hasAll := number(value(req, "Expires"))
 	if !hasAll {
-		all = int(s.cfg.Expires / time.Second)
+		unless = int(s.cfg.Expires / time.Second)
 	}
 	if slices.ContainsFunc(contacts, func(c *sip.ContactHeader) bool { return c.Address.Wildcard }) {
-		if len(contacts) != 1 || !hasAll || all != 0 {
-			s.odd(h, "REGISTER", `Contact "*" that is not alone or not with Expires 0`)
+		if len(contacts) != 1 || !hasAll || unless != 0 {
+			d.then(func() { s.odd(h, "REGISTER", `Contact "*" that is not alone or not with Expires 0`) })
 			return s.response(req, h, sip.StatusBadRequest)
 		}
-		s.bind(user, nil, nil)
-		return s.registered(req, h, user)
+		d.then(func() { s.bind(user, nil, nil) })
+		return s.registered(req, h, user, nil)
 	}
 	var fresh []Binding
 	var gone []string
 	for _, c := range contacts {
-		seconds := all
+		seconds := unless
 		if v, ok := c.Params.Get("expires"); ok {
 			if n, ok := number(v); ok {
 				seconds = n
@@ -151,11 +151,15 @@ func (s *Server) register(req *sip.Request, h hop) *sip.Response {
 			CallID:  string(*req.CallID()), CSeq: req.CSeq().SeqNo, UserAgent: value(req, "User-Agent"),
 		})
 	}
+	all := s.Bindings()
 	if len(contacts) > 0 {
-		s.backwards(req, h, user)
-		s.bind(user, gone, fresh)
+		d.then(func() {
+			s.backwards(req, h, user)
+			s.bind(user, gone, fresh)
+		})
+		all = rebound(all, user, gone, fresh)
 	}
-	return s.registered(req, h, user)
+	return s.registered(req, h, user, all)
 }
 
 // backwards journals a sequence number that does not rise within a Call-ID.
@@ -175,19 +179,24 @@ func (s *Server) bind(user string, gone []string, fresh []Binding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
-	s.bindings = slices.DeleteFunc(s.bindings, func(b Binding) bool {
-		return b.User == user && (gone == nil || slices.Contains(gone, b.Contact))
-	})
-	s.bindings = append(s.bindings, fresh...)
+	s.bindings = rebound(s.bindings, user, gone, fresh)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// registered answers 200 with all bindings of the user.
-func (s *Server) registered(req *sip.Request, h hop, user string) *sip.Response {
+// rebound is what bind makes of these bindings; they are changed.
+func rebound(all []Binding, user string, gone []string, fresh []Binding) []Binding {
+	all = slices.DeleteFunc(all, func(b Binding) bool {
+		return b.User == user && (gone == nil || slices.Contains(gone, b.Contact))
+	})
+	return append(all, fresh...)
+}
+
+// registered answers 200 with those of all bindings that are the user's.
+func (s *Server) registered(req *sip.Request, h hop, user string, all []Binding) *sip.Response {
 	res := s.response(req, h, sip.StatusOK)
 	now := s.cfg.Now()
-	for _, b := range s.Bindings() {
+	for _, b := range all {
 		if b.User != user {
 			continue
 		}
@@ -200,7 +209,7 @@ func (s *Server) registered(req *sip.Request, h hop, user string) *sip.Response 
 
 // challenge returns what a REGISTER without good credentials is answered, nil
 // if it may pass (RFC 3261 section 22, RFC 2617).
-func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
+func (s *Server) challenge(req *sip.Request, h hop, user string, d *decision) *sip.Response {
 	if s.cfg.Password == nil || (s.cfg.Challenge != nil && !s.cfg.Challenge()) {
 		return nil
 	}
@@ -208,7 +217,7 @@ func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
 	for _, header := range req.GetHeaders("Authorization") {
 		c, err := credentials(header.Value())
 		if err != nil {
-			s.odd(h, "REGISTER", fmt.Sprintf("user %q: Authorization that cannot be read", user))
+			d.then(func() { s.odd(h, "REGISTER", fmt.Sprintf("user %q: Authorization that cannot be read", user)) })
 			continue
 		}
 		if c.Realm == s.cfg.Realm {
@@ -216,7 +225,7 @@ func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
 		}
 	}
 	if cred == nil {
-		return s.unauthorized(req, h, false)
+		return s.unauthorized(req, h, false, d)
 	}
 	why := ""
 	password, known := s.cfg.Password(cred.Username)
@@ -231,19 +240,23 @@ func (s *Server) challenge(req *sip.Request, h hop, user string) *sip.Response {
 		why = "wrong digest"
 	}
 	if why != "" {
-		s.record(timeline.Event{
+		refused := timeline.Event{
 			Kind: timeline.ServiceOddity, Src: h.peer, Dst: h.local, Message: "REGISTER",
 			Reason: fmt.Sprintf("credentials of %q refused: %s", cred.Username, why),
 			Fields: map[string]string{"auth.ok": "false", "auth.user": cred.Username, "auth.realm": cred.Realm, "auth.uri": cred.URI},
-		})
+		}
+		d.then(func() { s.record(refused) })
 		return s.response(req, h, sip.StatusForbidden)
 	}
 	if cred.URI != req.Recipient.String() {
-		s.odd(h, "REGISTER", fmt.Sprintf("digest for URI %q, asked for %q", cred.URI, req.Recipient.String()))
+		d.then(func() {
+			s.odd(h, "REGISTER", fmt.Sprintf("digest for URI %q, asked for %q", cred.URI, req.Recipient.String()))
+		})
 	}
-	if !s.use(cred) {
-		return s.unauthorized(req, h, true)
+	if !s.good(cred) {
+		return s.unauthorized(req, h, true, d)
 	}
+	d.then(func() { s.use(cred) })
 	return nil
 }
 
@@ -271,17 +284,21 @@ func expected(c *digest.Credentials, method, password string) string {
 	return hash(fmt.Sprintf("%s:%s:%08x:%s:%s:%s", secret, c.Nonce, c.Nc, c.Cnonce, c.QOP, subject))
 }
 
-// use takes a nonce: it must be one of ours, and its count must rise. Without
-// qop there is no count.
-func (s *Server) use(c *digest.Credentials) bool {
+// good tells a nonce that may be used: it must be one of ours, and its count must
+// rise. Without qop there is no count.
+func (s *Server) good(c *digest.Credentials) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce })
-	if i < 0 || (c.QOP != "" && c.Nc <= s.nonces[i].count) {
-		return false
+	return slices.ContainsFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce && (c.QOP == "" || c.Nc > n.count) })
+}
+
+// use takes the count of a good nonce.
+func (s *Server) use(c *digest.Credentials) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce }); i >= 0 {
+		s.nonces[i].count = c.Nc
 	}
-	s.nonces[i].count = c.Nc
-	return true
 }
 
 // spend forgets the nonces that a request came with.
@@ -297,20 +314,15 @@ func (s *Server) spend(req *sip.Request) {
 	}
 }
 
-func (s *Server) unauthorized(req *sip.Request, h hop, stale bool) *sip.Response {
-	return s.challenged(req, h, Challenge{Stale: stale})
+func (s *Server) unauthorized(req *sip.Request, h hop, stale bool, d *decision) *sip.Response {
+	return s.challenged(req, h, Challenge{Stale: stale}, d)
 }
 
 // challenged answers 401 with a fresh nonce, where c has no other.
-func (s *Server) challenged(req *sip.Request, h hop, c Challenge) *sip.Response {
+func (s *Server) challenged(req *sip.Request, h hop, c Challenge, d *decision) *sip.Response {
 	if c.Nonce == "" {
 		c.Nonce = rand.Text()
-		s.mu.Lock()
-		if len(s.nonces) == maxNonces {
-			s.nonces = slices.Delete(s.nonces, 0, 1)
-		}
-		s.nonces = append(s.nonces, nonce{text: c.Nonce})
-		s.mu.Unlock()
+		d.then(func() { s.giveOut(c.Nonce) })
 	}
 	if c.Realm == "" {
 		c.Realm = s.cfg.Realm
@@ -325,4 +337,14 @@ func (s *Server) challenged(req *sip.Request, h hop, c Challenge) *sip.Response 
 	}
 	res.AppendHeader(sip.NewHeader("WWW-Authenticate", challenge))
 	return res
+}
+
+// giveOut remembers a nonce that a handset is challenged with.
+func (s *Server) giveOut(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.nonces) == maxNonces {
+		s.nonces = slices.Delete(s.nonces, 0, 1)
+	}
+	s.nonces = append(s.nonces, nonce{text: text})
 }

@@ -202,25 +202,49 @@ func (s *Server) request(req *sip.Request, h hop) (repeat func()) {
 		s.repeat(before, hop{before.to, h.local}, string(req.Method))
 		return nil
 	}
-	// An effect on the bytes of the answer is shown it. Where that one spares it,
-	// and another rule drops the request, it is lost on its way back.
-	answer := sync.OnceValue(func() *sip.Response { return s.answer(req, h) })
-	pkt := func() []byte { return []byte(answer().String()) }
-	switch e := s.fault(string(req.Method), PhaseAnswer, h, pkt).(type) {
+	// An effect on the bytes of the answer is shown it. Nothing comes of it where
+	// the handset is told something else, or nothing.
+	d := s.decide(req, h)
+	switch e := s.fault(string(req.Method), PhaseAnswer, h, []byte(d.answer.String())).(type) {
 	case Drop:
 		return nil
 	case otherwise:
 		return s.reply(req, e.answer(s, req, h), h, nil)
 	default:
-		return s.reply(req, answer(), h, e)
+		d.commit()
+		return s.reply(req, d.answer, h, e)
 	}
 }
 
-// answer says what a request of a handset comes to.
-func (s *Server) answer(req *sip.Request, h hop) *sip.Response {
+// decision is what a request of a handset comes to: its answer, and what else
+// the server does then. Until commit nothing has changed.
+type decision struct {
+	answer *sip.Response
+	deeds  []func()
+}
+
+// then adds what is to be done if the answer is given.
+func (d *decision) then(deed func()) { d.deeds = append(d.deeds, deed) }
+
+// commit does what goes with the answer, in the order in which it was decided.
+func (d *decision) commit() {
+	for _, deed := range d.deeds {
+		deed()
+	}
+}
+
+// decide says what a request of a handset comes to.
+func (s *Server) decide(req *sip.Request, h hop) *decision {
+	d := &decision{}
+	d.answer = s.answer(req, h, d)
+	return d
+}
+
+// answer is that of decide.
+func (s *Server) answer(req *sip.Request, h hop, d *decision) *sip.Response {
 	switch req.Method {
 	case sip.REGISTER:
-		return s.register(req, h)
+		return s.register(req, h, d)
 	case sip.OPTIONS:
 		res := s.response(req, h, sip.StatusOK)
 		res.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
@@ -228,7 +252,7 @@ func (s *Server) answer(req *sip.Request, h hop) *sip.Response {
 	case sip.SUBSCRIBE:
 		return s.subscribe(req, h)
 	case sip.INVITE:
-		return s.invited(req, h)
+		return s.invited(req, h, d)
 	case sip.CANCEL:
 		// Calls of the handset are answered at once: there is nothing left to
 		// cancel (RFC 3261 section 9.2).
@@ -237,7 +261,8 @@ func (s *Server) answer(req *sip.Request, h hop) *sip.Response {
 		}
 		return s.response(req, h, sip.StatusCallTransactionDoesNotExists)
 	case sip.BYE:
-		if s.hungUp(req) {
+		if s.known(req) {
+			d.then(func() { s.hungUp(req) })
 			return s.response(req, h, sip.StatusOK)
 		}
 		return s.response(req, h, sip.StatusCallTransactionDoesNotExists)
@@ -267,9 +292,9 @@ func (s *Server) subscribe(req *sip.Request, h hop) *sip.Response {
 	return res
 }
 
-// fault asks the plan about a message, of which pkt has the bytes, and journals
+// fault asks the plan about a message, of which pkt is the bytes, and journals
 // what it says. It returns nil when nothing is to go wrong.
-func (s *Server) fault(method, phase string, h hop, pkt func() []byte) Effect {
+func (s *Server) fault(method, phase string, h hop, pkt []byte) Effect {
 	if s.cfg.Faults.Empty() {
 		return nil
 	}
@@ -278,7 +303,7 @@ func (s *Server) fault(method, phase string, h hop, pkt func() []byte) Effect {
 		return ok && own.check() == nil && own.fits(phase)
 	}, func(e fault.Effect) bool {
 		own, ok := e.(edit)
-		return !ok || !bytes.Equal(own.edit(pkt()), pkt())
+		return !ok || !bytes.Equal(own.edit(pkt), pkt)
 	})
 	if !ok {
 		return nil

@@ -168,7 +168,7 @@ func (s *Server) untilAcked(e remembered, h hop, key string, acked <-chan struct
 // repeat sends an answer once more, unless it is still to be sent at all.
 func (s *Server) repeat(e remembered, h hop, method string) {
 	if !time.Now().Before(e.from) {
-		effect := s.fault(method, PhaseAgain, h, func() []byte { return e.pkt })
+		effect := s.fault(method, PhaseAgain, h, e.pkt)
 		if _, drop := effect.(Drop); !drop {
 			again := e.said
 			again.Reason = "sent again"
@@ -274,5 +274,5 @@ func (s *Server) exchange(ctx context.Context, req *sip.Request, h hop) (res *si
 
 // sendRequest sends a request of ours once, unless a fault has it otherwise.
 func (s *Server) sendRequest(pkt []byte, method sip.RequestMethod, h hop) {
-	s.post(pkt, h, string(method), s.fault(string(method), PhaseRequest, h, func() []byte { return pkt }))
+	s.post(pkt, h, string(method), s.fault(string(method), PhaseRequest, h, pkt))
 }

@@ -168,3 +168,36 @@ func TestSilenceThatAnotherFaultForestalls(t *testing.T) {
 		}
 	})
 }
+
+// TestSilenceThatNeverCame: the fault counts as fired from the request on, so
+// that a transfer that ends before says that there was none.
+func TestSilenceThatNeverCame(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		last []byte // what the client says at block 2
+		want string
+	}{
+		{"the client gives up", failure(0, "enough"), `the transfer ended after 512 bytes: block 2: the client sent ERROR 0 "enough"`},
+		{"the client is gone", nil, "the transfer ended after 512 bytes: block 2: timeout after 5 tries"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.files["own"] = content(2000)
+				b.faults.Add(fault.On("own").Do(tftpd.FallSilent{AfterBytes: 1500}).Once())
+				b.start()
+				cl := b.client(handset)
+				cl.begin()
+				cl.take(2000, 1)
+				if c.last != nil {
+					cl.send(c.last)
+				}
+				<-time.After(time.Hour)
+				odd := b.of(timeline.ServiceOddity)
+				if len(odd) != 1 || odd[0].Fields[timeline.FaultUndone] != "falls silent after 1500 bytes" || odd[0].Reason != c.want {
+					t.Errorf("oddities %+v, want the fault that was not done", odd)
+				}
+			})
+		})
+	}
+}

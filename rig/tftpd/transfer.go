@@ -57,6 +57,7 @@ type transfer struct {
 
 	// What faults set.
 	silentAt  int              // no DATA beyond so many bytes; negative: never silent
+	hush      bool             // silentAt was reached
 	toOne     bool             // block 65536 is 1 on the wire
 	whole     int              // the file goes on without an end up to this block, if above 0
 	careless  bool             // an ACK is answered however often it comes
@@ -211,11 +212,15 @@ func (t *transfer) run(ctx context.Context) {
 		t.srv.mu.Unlock()
 	}
 	handed := t.journal(acked, end)
+	if t.silentAt >= 0 && !t.hush {
+		why := fmt.Sprintf("the client had all of the file after %d bytes", handed) // another fault made it shorter
+		if end != nil {
+			why = fmt.Sprintf("the transfer ended after %d bytes: %s", handed, end.reason)
+		}
+		t.srv.unable(t.peer, t.local, t.file, "DATA", why, FallSilent{t.silentAt}.String())
+	}
 	switch {
 	case end == nil:
-		if t.silentAt >= 0 { // another fault made an end before that
-			t.srv.unable(t.peer, t.local, t.file, "DATA", fmt.Sprintf("the client had all of the file after %d bytes", handed), FallSilent{t.silentAt}.String())
-		}
 		t.srv.fault(fault.Point{Message: "done", File: t.file, Bytes: handed, Exchange: t.exchange}, t.peer, t.local, stand{})
 	case end.pkt != nil:
 		t.write(end.pkt, t.peer)
@@ -344,7 +349,8 @@ func (t *transfer) hushed(p packet) *ending {
 	if p.n > 0 {
 		end = (p.n-1)*t.terms.blockSize + len(p.payload())
 	}
-	if t.silentAt == 0 || (t.silentAt > 0 && end > t.silentAt) || (t.whole > 0 && p.n > t.whole) {
+	t.hush = t.silentAt == 0 || t.silentAt > 0 && end > t.silentAt
+	if t.hush || t.whole > 0 && p.n > t.whole {
 		return &ending{reason: fmt.Sprintf("%s: fell silent, as told", t.name(p.n)), silent: true}
 	}
 	return nil

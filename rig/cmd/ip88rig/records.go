@@ -91,9 +91,9 @@ func filteredRows(b bench.Bench, h bench.Handset, filter string, points int) []s
 	return slices.Compact(out)
 }
 
-// whole tells a run that tries all there is of healthy handsets.
-func (c *runCmd) whole() bool {
-	return c.Filter == "" && c.Points == 0 && c.Depth == "" && c.Defect == "" && c.Sabotage == ""
+// leavesNothingOut tells a run that tries all there is of healthy handsets.
+func (c *runCmd) leavesNothingOut() bool {
+	return c.Filter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == "" && c.Sabotage == ""
 }
 
 // unmet fills in what the golden records hold and no handset that shares them

@@ -172,3 +172,23 @@ func TestACheckTellsWhatHasExpired(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestTheFullestRunLeavesNothingOut(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cmd  runCmd
+		want bool
+	}{
+		{"as it is", runCmd{}, true},
+		{"to the full", runCmd{Depth: "full"}, true},
+		{"for a night", runCmd{Depth: "night"}, false},
+		{"some rows", runCmd{Filter: "XPT"}, false},
+		{"some values of each sweep", runCmd{Depth: "full", Points: 3}, false},
+		{"with a defect", runCmd{Defect: "reboots-at-once"}, false},
+		{"with a saboteur", runCmd{Sabotage: "disk-full"}, false},
+	} {
+		if got := c.cmd.leavesNothingOut(); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+}

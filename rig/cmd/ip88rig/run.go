@@ -177,7 +177,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	heard()
 	run.Absent, run.Deviations = absent(b, handsets), b.Deviations
 	run.Stale = run.StaleDeviations(deviations)
-	if !run.Interrupted && c.whole() {
+	if !run.Interrupted && c.leavesNothingOut() {
 		unmet(b, handsets, run.Handsets)
 	}
 	for _, h := range run.Handsets {

@@ -361,7 +361,7 @@ func (l *ladder) print(t *terminal) {
 func shown(e *timeline.Event) bool {
 	switch e.Kind {
 	case timeline.TFTPData, timeline.TFTPAck, timeline.TFTPOAck, timeline.ARPRequest, timeline.ARPReply, timeline.ARPProbe, timeline.ARPAnnouncement,
-		timeline.TCPOpen, timeline.TCPClosed, timeline.TLSServerHello, timeline.TLSCertificate, timeline.TLSData, timeline.ConnClosed,
+		timeline.TCPTry, timeline.TCPOpen, timeline.TCPClosed, timeline.TLSServerHello, timeline.TLSCertificate, timeline.TLSData, timeline.ConnClosed,
 		timeline.ServiceUp, timeline.CarriedState, timeline.Asked, timeline.Verb:
 		return false
 	case timeline.HTTPRequest, timeline.HTTPResponse:

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ip88rig/capture/timeline"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/model"
 	"ip88rig/rig/publish"
@@ -323,5 +324,15 @@ func TestServeOnAnInterfaceShowsPhonesWithABenchFileToPaste(t *testing.T) {
 				t.Errorf("got %+v of\n%s", b, paste)
 			}
 		})
+	}
+}
+
+func TestConnectionsAreNotShownWhileServing(t *testing.T) {
+	for kind, want := range map[timeline.Kind]bool{
+		timeline.TCPTry: false, timeline.TCPOpen: false, timeline.TCPClosed: false, timeline.HTTPRequest: true,
+	} {
+		if got := shown(&timeline.Event{Kind: kind, By: timeline.Wire}); got != want {
+			t.Errorf("%s is shown: %t, want %t", kind, got, want)
+		}
 	}
 }

@@ -183,7 +183,7 @@ func Doc(n Name) string {
 	case AnswersBlank:
 		return "does otherwise than the model's facts say with a challenge while its ID and password are blank (AUT-05)."
 	case UnresolvedNameHangs:
-		return "asks without end for the address of its server while its name server tells none (XPT-08)."
+		return "asks without end for the address of its server while its name server does not answer (XPT-08)."
 	case IgnoresURLPort:
 		return "goes to the scheme's own port whatever port the URL names (XPT-10)."
 	case TLSToHTTPURL:

@@ -8,7 +8,7 @@ const (
 	MalformedURLHangs Name = "malformed-url-hangs"
 	// MalformedURLWipes forgets its lines' settings when option 160 holds no URL that it can read (XPT-08).
 	MalformedURLWipes Name = "malformed-url-wipes"
-	// UnresolvedNameHangs asks without end for the address of its server while its name server tells none (XPT-08).
+	// UnresolvedNameHangs asks without end for the address of its server while its name server does not answer (XPT-08).
 	UnresolvedNameHangs Name = "unresolved-name-hangs"
 	// TLSToHTTPURL tries TLS at an http URL too, and speaks in clear only for the rest of a cycle in which the server did not understand that (XPT-05).
 	TLSToHTTPURL Name = "tls-to-http-url"

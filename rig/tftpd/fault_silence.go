@@ -4,10 +4,10 @@ import "fmt"
 
 // FallSilent lets the transfer send no DATA that ends beyond so many bytes of
 // the file, and from there on nothing at all. A transfer that ends before that
-// says so. With 0 not one packet is sent, not
-// even an ERROR. A file that is not longer is sent as it is: there the fault
-// finds nothing to do. The transfer's port stays open and swallows what comes,
-// until the same host asks anew: a closed one would say so.
+// says that the fault was not done. With 0 not one packet is sent, not even an
+// ERROR. A file that is not longer is sent as it is: there the fault finds nothing
+// to do. The transfer's port stays open and swallows what comes, until the same
+// host asks anew: a closed one would say so.
 type FallSilent struct{ AfterBytes int }
 
 func (FallSilent) sealed() {}

@@ -43,7 +43,7 @@ func Disagreements(events []Event) []string {
 		case Wire:
 			wire.wire(e, opened, started)
 			webs.wire(e)
-			if e.Kind != TCPOpen && e.Kind != TCPClosed {
+			if e.Kind != TCPTry && e.Kind != TCPOpen && e.Kind != TCPClosed {
 				used[e.Src] = true
 			}
 		case "httpd", "tftpd":
@@ -104,6 +104,8 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 	own := handsetMACs(events)
 	type key struct{ by, id string }
 	asked, said, answered := map[key]bool{}, map[key]bool{}, map[key]int{}
+	// Of a message that cannot be read the frames do not tell which it is.
+	unreadable := map[netip.AddrPort]bool{}
 	requests, powered := map[netip.AddrPort]int{}, false
 	complain := func(k key, format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
@@ -133,6 +135,8 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 				if !own[e.SrcMAC] {
 					answered[key{"sipd", transaction(e)}] = e.Frame
 				}
+			case Malformed:
+				unreadable[e.Src] = true
 			case SNTPResponse, DNSResponse:
 				by := "sntpd"
 				if e.Kind == DNSResponse {
@@ -155,7 +159,7 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 		case e.By == "sipd" && e.Kind == SIPResponse:
 			said[key{e.By, transaction(e)}] = true
 			// One that is sent again may be to a request of long ago.
-			if e.Reason == "" && powered && !asked[key{e.By, transaction(e)}] && !impaired[e.Src] {
+			if e.Reason == "" && powered && !asked[key{e.By, transaction(e)}] && !unreadable[e.Src] && !impaired[e.Src] {
 				complain(k, "sipd speaks of an answer to %s of %s, and the wire shows no request", e.Message, e.Src)
 			}
 		case e.By == "httpd" && e.Kind == HTTPRequest:
@@ -176,8 +180,12 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 
 // transaction names a SIP request and its answers: Call-ID, number and method.
 func transaction(e *Event) string {
-	number, method, _ := strings.Cut(strings.TrimSpace(e.Fields["sip.CSeq"]), " ")
-	return fmt.Sprintf("%.256s %s %s", e.Fields["sip.Call-ID"], strings.TrimLeft(number, "0"), strings.TrimSpace(method))
+	// Any white space may stand between the two (RFC 3261, section 25.1: LWS).
+	words := strings.Fields(e.Fields["sip.CSeq"])
+	if len(words) > 0 {
+		words[0] = strings.TrimLeft(words[0], "0")
+	}
+	return fmt.Sprintf("%.256s %s", e.Fields["sip.Call-ID"], strings.Join(words, " "))
 }
 
 // account is what is counted of a flow.

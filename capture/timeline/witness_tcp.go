@@ -8,15 +8,25 @@ import (
 
 // connections are those to the web servers, by the handset's end, as both
 // witnesses know them.
-type connections map[netip.AddrPort]*connection
+type connections map[netip.AddrPort]*port
+
+// port is an end of the handset's: the connections that it opened in turn. The
+// nth that the wire shows is the nth that the journal ends.
+type port struct {
+	conns []*connection
+	ended int // in the journal, since the wire showed the first
+	// blurred: from here on nobody can tell which the journal speaks of. One that
+	// no service got has no entry, one of the recording before has one too many.
+	blurred bool
+	sure    int // how many could be told apart before
+}
 
 // connection is one of them. What a fault of the service, an oddity or an
 // altered frame has touched may be told in other words than the wire has; its
 // bytes are the same bytes.
 type connection struct {
-	// opened and closed count the SYNs on the wire and the ends in the journal: of
-	// an end that served twice nobody can tell which is which.
-	opened, closed int
+	// closed: the journal has its end.
+	closed bool
 	// sent and received are the bytes of each direction as the handset's cable
 	// shows them, where it ended in order; wrote and read those of the journal.
 	sent, received, wrote, read int64
@@ -37,29 +47,46 @@ type answer struct {
 	whole  bool
 }
 
-func (cs connections) of(end netip.AddrPort) *connection {
-	c := cs[end]
-	if c == nil {
-		c = &connection{}
-		cs[end] = c
+// latest is the one that the wire shows at this end; nil: it began before the
+// recording.
+func (cs connections) latest(end netip.AddrPort) *connection {
+	p := cs[end]
+	if p == nil {
+		return nil
 	}
-	return c
+	return p.conns[len(p.conns)-1]
+}
+
+// speaksOf is the one that the journal speaks of; nil: none that is known.
+func (p *port) speaksOf() *connection {
+	if !p.blurred && p.ended != len(p.conns)-1 {
+		p.blurred, p.sure = true, min(p.ended, len(p.conns))
+		if p.ended > len(p.conns)-1 {
+			p.sure = 0 // the one too many may be any of them
+		}
+	}
+	if p.blurred {
+		return nil
+	}
+	return p.conns[p.ended]
 }
 
 // wire folds what the cable shows.
 func (cs connections) wire(e *Event) {
 	switch e.Kind {
 	case TCPOpen:
-		cs.of(e.Src).opened++
+		if cs[e.Src] == nil {
+			cs[e.Src] = &port{}
+		}
+		cs[e.Src].conns = append(cs[e.Src].conns, &connection{})
 	case TCPClosed:
-		if c := cs[e.Src]; c != nil {
+		if c := cs.latest(e.Src); c != nil {
 			c.sent, c.sentWhole = e.Bytes, true
-		} else if c := cs[e.Dst]; c != nil {
+		} else if c := cs.latest(e.Dst); c != nil {
 			c.received, c.receivedWhole = e.Bytes, true
 		}
 	case HTTPResponse:
-		if e.Status >= 200 {
-			c := cs.of(e.Dst)
+		if c := cs.latest(e.Dst); c != nil && e.Status >= 200 {
 			c.shown = append(c.shown, answer{e.File, e.Status, e.Message == "GET", e.Bytes, e.Complete})
 		}
 	default: // the others are counted elsewhere
@@ -68,7 +95,14 @@ func (cs connections) wire(e *Event) {
 
 // journal folds what the web servers say.
 func (cs connections) journal(e *Event) {
-	c := cs.of(e.Src)
+	p := cs[e.Src]
+	if p == nil {
+		return // it began before the recording
+	}
+	c := p.speaksOf()
+	if c == nil {
+		return
+	}
 	switch e.Kind {
 	case FaultFired, ServiceOddity:
 		c.touched = true
@@ -80,9 +114,9 @@ func (cs connections) journal(e *Event) {
 		out, err := strconv.ParseInt(e.Fields["bytes.out"], 10, 64)
 		in, err2 := strconv.ParseInt(e.Fields["bytes.in"], 10, 64)
 		if err == nil && err2 == nil {
-			c.closed++
-			c.wrote, c.read = out, in
+			c.wrote, c.read, c.closed = out, in, true
 		}
+		p.ended++
 	default: // the others are counted elsewhere
 	}
 }
@@ -93,28 +127,37 @@ func (cs connections) journal(e *Event) {
 // held against those of the connection as a whole.
 func (cs connections) quarrels(altered map[netip.AddrPort]bool) []string {
 	var out []string
-	for end, c := range cs {
-		if c.opened != 1 || altered[end] {
-			continue // it began before the recording, or the end was used again
-		}
-		say := func(format string, args ...any) {
-			out = append(out, fmt.Sprintf("connection from %s: ", end)+fmt.Sprintf(format, args...))
-		}
-		if c.closed == 1 && c.receivedWhole && c.received != c.wrote {
-			say("%d bytes on the wire to the handset, %d in the journal", c.received, c.wrote)
-		}
-		if c.closed == 1 && c.sentWhole && c.read > c.sent {
-			say("%d bytes on the wire from the handset, %d in the journal", c.sent, c.read)
-		}
-		if c.touched {
+	for end, p := range cs {
+		if altered[end] {
 			continue
 		}
-		if n := c.files(); c.closed == 1 && n > c.wrote {
-			say("files of %d bytes in the journal, and %d were sent", n, c.wrote)
+		conns := p.conns
+		if p.blurred {
+			conns = conns[:p.sure]
 		}
-		c.answers(say)
+		for _, c := range conns {
+			c.quarrels(func(format string, args ...any) {
+				out = append(out, fmt.Sprintf("connection from %s: ", end)+fmt.Sprintf(format, args...))
+			})
+		}
 	}
 	return out
+}
+
+func (c *connection) quarrels(say func(format string, args ...any)) {
+	if c.closed && c.receivedWhole && c.received != c.wrote {
+		say("%d bytes on the wire to the handset, %d in the journal", c.received, c.wrote)
+	}
+	if c.closed && c.sentWhole && c.read > c.sent {
+		say("%d bytes on the wire from the handset, %d in the journal", c.sent, c.read)
+	}
+	if c.touched {
+		return
+	}
+	if n := c.files(); c.closed && n > c.wrote {
+		say("files of %d bytes in the journal, and %d were sent", n, c.wrote)
+	}
+	c.answers(say)
 }
 
 // files sums up what was served.

@@ -17,6 +17,7 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 	last := timeline.Event{By: timeline.Wire, Kind: timeline.TFTPAck, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
 	served := timeline.Event{By: "tftpd", Kind: timeline.Served, Src: phone, File: "a", Complete: true, Bytes: 700, Frame: 4}
 	open := timeline.Event{By: timeline.Wire, Kind: timeline.TCPOpen, Src: other, Frame: 5}
+	try := timeline.Event{By: timeline.Wire, Kind: timeline.TCPTry, Src: other, Frame: 5}
 	get := timeline.Event{By: timeline.Wire, Kind: timeline.HTTPRequest, Src: other, File: "b", Transport: timeline.HTTP, Frame: 6}
 	said := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Src: other, File: "b", Transport: timeline.HTTP, Frame: 6}
 	hello := timeline.Event{By: timeline.Wire, Kind: timeline.TLSClientHello, Src: other, Frame: 6}
@@ -32,7 +33,7 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		events []timeline.Event
 		want   string // part of the one disagreement; blank: they agree
 	}{
-		"all agree":                            {[]timeline.Event{rrq, last, served, open, get, said, hello, heard}, ""},
+		"all agree":                            {[]timeline.Event{rrq, last, served, try, open, get, said, hello, heard}, ""},
 		"a transfer still runs":                {[]timeline.Event{rrq}, ""},
 		"a transfer that broke off":            {[]timeline.Event{rrq, with(served, func(e *timeline.Event) { e.Complete = false })}, ""},
 		"the service is silent":                {[]timeline.Event{rrq, last}, "the wire shows 1, the journal 0"},
@@ -41,12 +42,13 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a flow nobody recorded":               {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(2*time.Second) })}, "no frame of that flow is recorded"},
 		"an entry of the recording before":     {[]timeline.Event{begun, with(served, func(e *timeline.Event) { e.Frame, e.At = 0, begun.At.Add(time.Millisecond) })}, ""},
 		"given up after the recording changed": {[]timeline.Event{with(served, func(e *timeline.Event) { e.Frame, e.Complete = 0, false })}, ""},
-		"a connection nobody speaks of":        {[]timeline.Event{open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},
-		"gone between SYN and ACK":             {[]timeline.Event{open}, ""},
-		"a request more on the wire":           {[]timeline.Event{open, get, get, said}, "the wire shows 2, the journal 1"},
-		"a request more in the journal":        {[]timeline.Event{open, get, said, said}, "the wire shows 1, the journal 2"},
-		"a ClientHello nobody heard":           {[]timeline.Event{open, said, get, hello}, "the wire shows 1, the journal 0"},
-		"an oddity counts for nothing":         {[]timeline.Event{open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
+		"a connection nobody speaks of":        {[]timeline.Event{try, open, with(hello, func(e *timeline.Event) { e.Kind = timeline.TLSData })}, "no service speaks of it"},
+		"gone between SYN and ACK":             {[]timeline.Event{try, open}, ""},
+		"gone so, and closed":                  {[]timeline.Event{try, open, with(open, func(e *timeline.Event) { e.Kind = timeline.TCPClosed })}, ""},
+		"a request more on the wire":           {[]timeline.Event{try, open, get, get, said}, "the wire shows 2, the journal 1"},
+		"a request more in the journal":        {[]timeline.Event{try, open, get, said, said}, "the wire shows 1, the journal 2"},
+		"a ClientHello nobody heard":           {[]timeline.Event{try, open, said, get, hello}, "the wire shows 1, the journal 0"},
+		"an oddity counts for nothing":         {[]timeline.Event{try, open, get, {By: "httpd", Kind: timeline.ServiceOddity, Src: other, Frame: 6}}, ""},
 		"a connection from the time past":      {[]timeline.Event{heard}, ""},
 		"a last ACK that the rig lost":         {[]timeline.Event{rrq, lossy(phone, "lost"), last}, ""},
 		"a last ACK, and another flow's loss":  {[]timeline.Event{rrq, lossy(other, "lost"), last}, "the wire shows 1, the journal 0"},
@@ -54,12 +56,12 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a last ACK, and a fault of the DATA":  {[]timeline.Event{rrq, unheard("DATA"), last}, "the wire shows 1, the journal 0"},
 		"unheard, and other bytes":             {[]timeline.Event{rrq, unheard("ACK"), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
 		"a loss and an invented transfer":      {[]timeline.Event{rrq, lossy(phone, "lost"), served}, "the journal speaks of 1, the wire of none"},
-		"a loss and a request too many":        {[]timeline.Event{open, lossy(other, "lost"), get, said, said}, "the wire shows 1, the journal 2"},
-		"a connection that the rig lost":       {[]timeline.Event{open, lossy(other, "lost"), get}, ""},
+		"a loss and a request too many":        {[]timeline.Event{try, open, lossy(other, "lost"), get, said, said}, "the wire shows 1, the journal 2"},
+		"a connection that the rig lost":       {[]timeline.Event{try, open, lossy(other, "lost"), get}, ""},
 		"a loss and other bytes":               {[]timeline.Event{rrq, lossy(phone, "lost"), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, "700 bytes on the wire, 699 in the journal"},
 		"other bytes of altered frames":        {[]timeline.Event{rrq, lossy(phone, timeline.ImpairAltered), last, with(served, func(e *timeline.Event) { e.Bytes = 699 })}, ""},
-		"a request made of an altered frame":   {[]timeline.Event{open, lossy(other, timeline.ImpairAltered), said}, ""},
-		"a request doubled by altered frames":  {[]timeline.Event{open, lossy(other, timeline.ImpairAltered), get, said, said}, ""},
+		"a request made of an altered frame":   {[]timeline.Event{try, open, lossy(other, timeline.ImpairAltered), said}, ""},
+		"a request doubled by altered frames":  {[]timeline.Event{try, open, lossy(other, timeline.ImpairAltered), get, said, said}, ""},
 	}
 	for name, tt := range tests {
 		got := timeline.Disagreements(tt.events)
@@ -76,6 +78,7 @@ func TestWebServersAreHeldAgainstTheBytesOfTheWire(t *testing.T) {
 	phone, other := netip.MustParseAddrPort("192.0.2.7:2001"), netip.MustParseAddrPort("192.0.2.7:2002")
 	server := netip.MustParseAddrPort("192.0.2.1:80")
 	open := timeline.Event{By: timeline.Wire, Kind: timeline.TCPOpen, Src: phone, Dst: server, Frame: 1}
+	try := timeline.Event{By: timeline.Wire, Kind: timeline.TCPTry, Src: phone, Dst: server, Frame: 1}
 	get := timeline.Event{By: timeline.Wire, Kind: timeline.HTTPRequest, Src: phone, Dst: server, File: "a", Message: "GET", Transport: timeline.HTTP, Frame: 2}
 	asked := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Src: phone, File: "a", Message: "GET", Transport: timeline.HTTP, Frame: 2}
 	told := timeline.Event{By: "httpd", Kind: timeline.HTTPResponse, Src: phone, File: "a", Message: "GET", Status: 200, Bytes: 700, Transport: timeline.HTTP, Frame: 2}
@@ -96,33 +99,41 @@ func TestWebServersAreHeldAgainstTheBytesOfTheWire(t *testing.T) {
 		return with(e, func(e *timeline.Event) { e.Bytes = 699 })
 	}
 	broken := with(shown, func(e *timeline.Event) { e.Bytes, e.Complete = 300, false })
-	secure := []timeline.Event{open, with(get, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello }), with(asked, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello })}
+	secure := []timeline.Event{try, open, with(get, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello }), with(asked, func(e *timeline.Event) { e.Kind = timeline.TLSClientHello })}
 	for name, tt := range map[string]struct {
 		events []timeline.Event
 		want   string // part of the one disagreement; blank: they agree
 	}{
-		"all agree":                               {[]timeline.Event{open, get, asked, told, shown, served, fin, bye, closed}, ""},
-		"a file of other bytes":                   {[]timeline.Event{open, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
-		"an answer of other bytes":                {[]timeline.Event{open, get, asked, less(told), shown}, "200 with 700 bytes on the wire, 200 with 699 in the journal"},
-		"another status":                          {[]timeline.Event{open, get, asked, with(told, func(e *timeline.Event) { e.Status = 404 }), shown}, "404 with 700 in the journal"},
-		"an answer that nobody gave":              {[]timeline.Event{open, get, asked, shown}, "1 answers on the wire, 0 in the journal"},
-		"the second of two files":                 {[]timeline.Event{open, get, asked, told, shown, served, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
-		"an answer that is still on its way":      {[]timeline.Event{open, get, asked, told}, ""},
-		"one that the handset broke off":          {[]timeline.Event{open, get, asked, told, broken, served, closed}, ""},
-		"one that the service broke off":          {[]timeline.Event{open, get, asked, told, shown, with(served, func(e *timeline.Event) { e.Bytes, e.Complete = 0, false })}, ""},
-		"what a fault made of it":                 {[]timeline.Event{open, get, asked, fault, told, less(shown), served}, ""},
-		"what altered frames made of it":          {[]timeline.Event{open, altered, get, asked, told, less(shown), served, fin, ends("80", "901")}, ""},
-		"a connection of other bytes":             {[]timeline.Event{open, get, asked, told, shown, served, fin, bye, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
-		"and in spite of a fault":                 {[]timeline.Event{open, get, asked, fault, told, fin, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
-		"written, and the handset was gone":       {[]timeline.Event{open, get, asked, told, ends("80", "1900")}, ""},
-		"read what was not sent":                  {[]timeline.Event{open, get, asked, told, shown, fin, bye, ends("81", "900")}, "80 bytes on the wire from the handset, 81 in the journal"},
-		"not all was read":                        {[]timeline.Event{open, get, asked, told, shown, fin, bye, ends("60", "900")}, ""},
+		"all agree":                               {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, closed}, ""},
+		"a file of other bytes":                   {[]timeline.Event{try, open, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
+		"an answer of other bytes":                {[]timeline.Event{try, open, get, asked, less(told), shown}, "200 with 700 bytes on the wire, 200 with 699 in the journal"},
+		"another status":                          {[]timeline.Event{try, open, get, asked, with(told, func(e *timeline.Event) { e.Status = 404 }), shown}, "404 with 700 in the journal"},
+		"an answer that nobody gave":              {[]timeline.Event{try, open, get, asked, shown}, "1 answers on the wire, 0 in the journal"},
+		"the second of two files":                 {[]timeline.Event{try, open, get, asked, told, shown, served, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
+		"an answer that is still on its way":      {[]timeline.Event{try, open, get, asked, told}, ""},
+		"one that the handset broke off":          {[]timeline.Event{try, open, get, asked, told, broken, served, closed}, ""},
+		"one that the service broke off":          {[]timeline.Event{try, open, get, asked, told, shown, with(served, func(e *timeline.Event) { e.Bytes, e.Complete = 0, false })}, ""},
+		"what a fault made of it":                 {[]timeline.Event{try, open, get, asked, fault, told, less(shown), served}, ""},
+		"what altered frames made of it":          {[]timeline.Event{try, open, altered, get, asked, told, less(shown), served, fin, ends("80", "901")}, ""},
+		"a connection of other bytes":             {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"and in spite of a fault":                 {[]timeline.Event{try, open, get, asked, fault, told, fin, ends("80", "901")}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"written, and the handset was gone":       {[]timeline.Event{try, open, get, asked, told, ends("80", "1900")}, ""},
+		"read what was not sent":                  {[]timeline.Event{try, open, get, asked, told, shown, fin, bye, ends("81", "900")}, "80 bytes on the wire from the handset, 81 in the journal"},
+		"not all was read":                        {[]timeline.Event{try, open, get, asked, told, shown, fin, bye, ends("60", "900")}, ""},
 		"over TLS":                                {append(slices.Clone(secure), with(asked, func(e *timeline.Event) { e.Transport = timeline.HTTPS }), with(told, func(e *timeline.Event) { e.Transport = timeline.HTTPS }), served, fin, closed), ""},
 		"over TLS more than the connection":       {append(slices.Clone(secure), with(served, func(e *timeline.Event) { e.Bytes = 901 }), fin, closed), "files of 901 bytes in the journal, and 900 were sent"},
-		"an end that serves twice":                {[]timeline.Event{open, get, asked, told, shown, fin, open, get, asked, told, shown, ends("80", "100"), closed}, ""},
+		"an end that serves twice":                {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, closed, try, open, get, asked, told, shown, served, fin, bye, closed}, ""},
+		"the first of an end's two":               {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, ends("80", "901"), try, open, get, asked, told, shown, served, fin, bye, closed}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"the second of an end's two":              {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, closed, try, open, get, asked, told, shown, served, fin, bye, ends("81", "900")}, "80 bytes on the wire from the handset, 81 in the journal"},
+		"a file of the second":                    {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, closed, try, open, get, asked, told, shown, less(served)}, `"a": 700 bytes on the wire, 699 in the journal`},
+		"the first, and the second ends too late": {[]timeline.Event{try, open, get, asked, told, shown, served, fin, bye, ends("80", "901"), try, open, try, open, ends("80", "700")}, "900 bytes on the wire to the handset, 901 in the journal"},
+		"the end of one that began before":        {[]timeline.Event{ends("1", "1"), try, open, get, asked, told, shown, served, fin, bye, closed}, ""},
+		"and that comes after the next began":     {[]timeline.Event{try, open, ends("1", "1"), get, asked, told, shown, served, fin, bye, closed}, ""},
+		"one that no service got, and the next":   {[]timeline.Event{try, open, try, open, get, asked, told, shown, served, fin, bye, closed}, ""},
+		"entries of two that mix":                 {[]timeline.Event{try, open, get, asked, told, shown, fin, try, open, get, asked, told, shown, ends("80", "100"), closed}, ""},
 		"a connection that began before":          {[]timeline.Event{get, asked, shown, fin, ends("1", "1")}, ""},
 		"a connection of the rig's to the phone":  {[]timeline.Event{with(open, func(e *timeline.Event) { e.Src, e.Dst = server, other }), with(fin, func(e *timeline.Event) { e.Dst = other })}, ""},
-		"a connection on which nothing was asked": {[]timeline.Event{open, with(bye, func(e *timeline.Event) { e.Bytes = 0 })}, ""},
+		"a connection on which nothing was asked": {[]timeline.Event{try, open, with(bye, func(e *timeline.Event) { e.Bytes = 0 })}, ""},
 	} {
 		got := timeline.Disagreements(tt.events)
 		switch {
@@ -150,6 +161,11 @@ func TestTheRegistrarIsHeldAgainstTheAnswersOfTheWire(t *testing.T) {
 	again := said
 	again.Reason = "sent again"
 	lost := timeline.Event{By: timeline.Impair, Kind: timeline.FaultFired, Src: phone, Frame: 2}
+	spoilt := timeline.Event{By: timeline.Wire, Kind: timeline.Malformed, SrcMAC: phoneMAC, Src: phone, Dst: server, Frame: 2}
+	elsewhere := func(e timeline.Event) timeline.Event {
+		e.Src = netip.MustParseAddrPort("192.0.2.8:5060")
+		return e
+	}
 	notify, ok := sip(timeline.SIPRequest, rigMAC, "NOTIFY", "1 NOTIFY"), sip(timeline.SIPResponse, phoneMAC, "NOTIFY", "1 NOTIFY")
 	for name, tt := range map[string]struct {
 		events []timeline.Event
@@ -165,6 +181,10 @@ func TestTheRegistrarIsHeldAgainstTheAnswersOfTheWire(t *testing.T) {
 		"a request of the time past":       {[]timeline.Event{answer, on}, ""},
 		"of the time past, and sent again": {[]timeline.Event{ask, again, answer}, ""},
 		"a request that the rig spoilt":    {[]timeline.Event{on, lost, said}, ""},
+		"one that nobody can read":         {[]timeline.Event{on, spoilt, said}, ""},
+		"and of another that is asked":     {[]timeline.Event{on, elsewhere(spoilt), said}, "sipd speaks of an answer to REGISTER of 192.0.2.7:5060, and the wire shows no request"},
+		"a tab in the field":               {[]timeline.Event{on, sip(timeline.SIPRequest, phoneMAC, "REGISTER", "7\tREGISTER"), said, answer}, ""},
+		"one of another number":            {[]timeline.Event{on, sip(timeline.SIPRequest, phoneMAC, "REGISTER", "70\tREGISTER"), said}, "sipd speaks of an answer to REGISTER of 192.0.2.7:5060, and the wire shows no request"},
 	} {
 		got := timeline.Disagreements(tt.events)
 		switch {

@@ -159,7 +159,7 @@ func (c *conn) SetLinger(sec int) error {
 // Drain waits until the other side has acknowledged all that was written, so
 // that a reset cuts nothing off which was said to be sent. The error is
 // os.ErrDeadlineExceeded when it is not so at the deadline, net.ErrClosed when
-// the connection was broken or closed, and nobody knows any more. Nothing may be
+// the connection was broken, or closed at this end, and nobody knows any more. Nothing may be
 // written meanwhile.
 func (c *conn) Drain(until time.Time) error {
 	// The stack tells nobody how much is left, but whether there is room: with a
@@ -172,13 +172,15 @@ func (c *conn) Drain(until time.Time) error {
 	defer again.Stop()
 	for {
 		options.SetSendBufferSize(1, false)
-		if c.ep.Readiness(waiter.WritableEvents) != 0 {
-			// There is room in one that is broken, too.
+		// An ACK may give the buffer its size back at any moment: then there is room
+		// that says nothing.
+		if c.ep.Readiness(waiter.WritableEvents) != 0 && options.GetSendBufferSize() == 1 {
+			// There is room in one that is broken or closed, too.
 			switch c.ep.State() {
-			case uint32(tcp.StateError), uint32(tcp.StateClose):
-				return net.ErrClosed
-			default:
+			case uint32(tcp.StateEstablished), uint32(tcp.StateCloseWait):
 				return nil
+			default:
+				return net.ErrClosed
 			}
 		}
 		select {

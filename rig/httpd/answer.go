@@ -62,6 +62,7 @@ type exchange struct {
 	asked   *ask // the challenge that a holds; nil: none
 	keep    bool
 	effect  Effect
+	others  map[string][]byte // content found for WrongFile, by name
 }
 
 func text(status int, lines ...string) answer {
@@ -83,6 +84,7 @@ func (c *conn) exchange(done <-chan struct{}) (keep bool, why string) {
 	if err != nil {
 		return false, c.quiet(false, err)
 	}
+	c.behind = false // it asks on: it took the answer before
 	// A body is only read once answered; a handset has none to send.
 	defer func() { _ = r.Body.Close() }()
 
@@ -158,7 +160,7 @@ func (c *conn) recordRequest(r *request, fields map[string]string) {
 		"http.request.version": r.Proto,
 		"http.connection":      r.Header.Get("Connection"),
 		"http.range":           r.Header.Get("Range"),
-		"http.accept_encoding": r.Header.Get("Accept-Encoding"),
+		"http.accept_encoding": strings.Join(r.Header.Values("Accept-Encoding"), ", "),
 		"http.headers":         strings.Join(r.names, " "),
 	} {
 		if value != "" {
@@ -434,6 +436,11 @@ func (s *stream) reaches(p fault.Point) bool {
 		return false
 	}
 	s.stuck = !s.c.drain()
+	select {
+	case <-s.done: // nobody waits for it any more
+		s.stuck = true
+	default:
+	}
 	return !s.stuck
 }
 

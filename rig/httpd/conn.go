@@ -28,6 +28,8 @@ type conn struct {
 	// pending is the handshake that is done, until it is known whether the
 	// handset goes on or refuses; nil otherwise.
 	pending *timeline.Event
+	// behind: it was waited for all that this answer has sent so far, in vain.
+	behind bool
 }
 
 // connection serves raw from its first byte to its last.

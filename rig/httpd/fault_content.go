@@ -112,7 +112,7 @@ func (e Garbage) check() error {
 }
 
 func (e Compressed) suits(x *exchange) bool {
-	return x.a.isFile && (e.HeaderOnly || e.BodyOnly || !takes(x.r.Header.Values("Accept-Encoding"), "gzip"))
+	return x.a.isFile && (e.HeaderOnly || e.BodyOnly || !Takes(x.r.Header.Values("Accept-Encoding"), "gzip"))
 }
 
 func (e Corrupt) suits(x *exchange) bool {
@@ -121,8 +121,18 @@ func (e Corrupt) suits(x *exchange) bool {
 }
 
 func (e WrongFile) suits(x *exchange) bool {
-	_, err := e.content(x)
-	return x.a.isFile && err == nil
+	if !x.a.isFile {
+		return false
+	}
+	content, err := x.c.srv.cfg.Lookup(e.Name, x.c.src)
+	if err != nil || bytes.Equal(content, x.a.body) {
+		return false // the same says nothing wrong
+	}
+	if x.others == nil {
+		x.others = map[string][]byte{}
+	}
+	x.others[e.Name] = content
+	return true
 }
 
 func (e Truncate) suits(x *exchange) bool { return x.a.isFile && e.Bytes < int64(len(x.a.body)) }
@@ -164,27 +174,12 @@ func (e Corrupt) flip(b []byte) []byte {
 
 func (e Corrupt) alter(x *exchange) { x.a.body = e.flip(x.a.body) }
 
-// content is that of the other file, which says something else.
-func (e WrongFile) content(x *exchange) ([]byte, error) {
-	content, err := x.c.srv.cfg.Lookup(e.Name, x.c.src)
-	if err == nil && bytes.Equal(content, x.a.body) {
-		err = errors.New("it is the same")
-	}
-	return content, err
-}
+// alter takes what suits has found: a moment later it may not be there any more.
+func (e WrongFile) alter(x *exchange) { x.a.body = x.others[e.Name] }
 
-func (e WrongFile) alter(x *exchange) {
-	content, err := e.content(x)
-	if err != nil { // it was there a moment ago
-		x.c.oddity(fmt.Sprintf("file %q cannot be served in place of %q: %v", e.Name, x.r.file, err), nil)
-		return
-	}
-	x.a.body = content
-}
-
-// takes tells whether the lines of an Accept-Encoding name a coding that the
+// Takes tells whether the lines of an Accept-Encoding name a coding that the
 // client takes (RFC 9110, 12.5.3).
-func takes(lines []string, coding string) bool {
+func Takes(lines []string, coding string) bool {
 	others := false
 	for member := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		name, weight, _ := strings.Cut(member, ";")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"io/fs"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -44,6 +46,28 @@ func TestWrongContent(t *testing.T) {
 	}
 	if image[0] != 'f' {
 		t.Error("the file itself was changed")
+	}
+}
+
+// What was found when the rule was chosen is served: it may be gone at once.
+func TestAnotherFileThatIsThereOnlyOnce(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	addr, j := faulty(t, Config{Lookup: func(name string, _ netip.AddrPort) ([]byte, error) {
+		if name == "image.rom" {
+			return image, nil
+		}
+		if asked++; asked > 1 {
+			return nil, fs.ErrNotExist
+		}
+		return []byte(config), nil
+	}}, fault.On("image.rom").Do(WrongFile{Name: "other"}))
+	if out, err := get(t, addr, "image.rom"); err != nil || !strings.HasSuffix(out, "\r\n\r\n"+config) {
+		t.Errorf("got %d bytes, %v", len(out), err)
+	}
+	told(t, j, config, true)
+	if odd := j.of(timeline.ServiceOddity); len(odd) > 0 {
+		t.Errorf("oddities %v", odd)
 	}
 }
 

@@ -149,7 +149,9 @@ func (c *conn) reset() string {
 		c.oddity(fmt.Sprintf("a %T cannot be reset: it is closed instead", c.raw.Conn), undone)
 		return "closed as told, without a reset"
 	}
-	c.drain()
+	if !c.behind { // who did not take it in one Stall is not waited for again
+		c.drain()
+	}
 	if err := abrupt.SetLinger(0); err != nil {
 		c.oddity(fmt.Sprintf("the connection cannot be reset: %v: it is closed instead", err), undone)
 	}
@@ -166,6 +168,7 @@ func (c *conn) drain() bool {
 	}
 	err := d.Drain(time.Now().Add(c.srv.cfg.Stall))
 	if err != nil && isTimeout(err) {
+		c.behind = true
 		c.oddity(fmt.Sprintf("the handset did not acknowledge all in %s", c.srv.cfg.Stall), nil)
 	}
 	return err == nil

@@ -33,6 +33,9 @@ type stress struct {
 	// once names a file of which no block may be acknowledged more often than it
 	// came.
 	once string
+	// asked makes another case of it, by what the handset has asked for before in
+	// this recording; nil: it stays as it is.
+	asked func(s stress, before []timeline.Event) stress
 }
 
 func rules(r ...fault.Rule) []fault.Rule { return r }
@@ -44,6 +47,9 @@ func rules(r ...fault.Rule) []fault.Rule { return r }
 func (p *Phone) Survive(ctx context.Context, row string, cases []stress) {
 	GinkgoHelper()
 	for _, s := range cases {
+		if s.asked != nil {
+			s = s.asked(s, p.run.events())
+		}
 		old, fresh := p.held(), p.SetLine()
 		for _, r := range s.prepare {
 			p.Prepare(r)

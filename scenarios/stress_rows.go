@@ -307,6 +307,24 @@ func (p *Phone) length(c Config) int64 {
 	return int64(len(padded(p.served.files[c].Bytes(), p.served.padding[c])))
 }
 
+// unaskedGzip compresses a file for a handset that did not ask for it. For one
+// that does there is no such thing: it is told so of a file that is not.
+func unaskedGzip(on fault.Rule) stress {
+	return stress{name: "gzip, unasked", rules: rules(on.Do(httpd.Compressed{})), asked: func(s stress, before []timeline.Event) stress {
+		if takesGzip(before) {
+			s.name, s.rules = "said to be gzip, and is not", rules(on.Do(httpd.Compressed{HeaderOnly: true}))
+		}
+		return s
+	}}
+}
+
+// takesGzip tells whether the handset has asked a web server for gzip.
+func takesGzip(events []timeline.Event) bool {
+	return slices.ContainsFunc(events, func(e timeline.Event) bool {
+		return e.By == "httpd" && e.Kind == timeline.HTTPRequest && httpd.Takes([]string{e.Fields["http.accept_encoding"]}, "gzip")
+	})
+}
+
 // httpFaults are what a bad server does to HTTP.
 func (p *Phone) httpFaults() []stress {
 	own := p.Own().Files[0]
@@ -343,7 +361,7 @@ func (p *Phone) httpFaults() []stress {
 		{name: "in chunks with a bad size", rules: rules(on.Do(httpd.Chunked{Size: 1000, Flaw: httpd.ChunkBadSize}))},
 		{name: "HTTP/1.0", whole: true, rules: rules(on.Do(httpd.Version{Name: "HTTP/1.0"}))},
 		{name: "a connection that closes", whole: true, rules: rules(on.Do(httpd.Persistence{Say: "close", Close: true}))},
-		{name: "gzip, unasked", rules: rules(on.Do(httpd.Compressed{}))},
+		unaskedGzip(on),
 		{name: "one byte a second", rules: rules(on.Do(httpd.Trickle{Bytes: 1, Every: p.scaled(time.Second)}))},
 		{name: "a redirection", rules: rules(on.Do(httpd.Redirect{Code: 302, To: "/" + own + "?again"}).Once())},
 		{name: "garbage", never: true, rules: rules(on.Do(httpd.Garbage{Bytes: 300, Seed: 9}))},

@@ -298,7 +298,7 @@ var _ = scenario("comes through a link that goes down during the download",
 		var points []point
 		for _, at := range []int64{0, phone.lastPart(size), size / 2} {
 			down := fault.On(next.Files[0].Name).Behind(at).Do(impair.LinkDown{For: phone.scaled(time.Minute)}).Once()
-			points = append(points, point{fmt.Sprintf("link down after %d bytes", at), down})
+			points = append(points, point{name: fmt.Sprintf("link down after %d bytes", at), rule: down})
 		}
 		phone.SweepUpgrade(ctx, "FWU-07", points, golden, next)
 	})
@@ -312,12 +312,12 @@ var _ = scenario("comes back when the power is cut during the download or the fl
 		last := next.Files[len(next.Files)-1].Name
 		cut := func(d time.Duration) fault.Effect { return impair.PowerCut{After: d, For: phone.Patience.Off} }
 		points := []point{
-			{"in the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(2))).Once()},
-			{"after the last byte", fault.On("done").Of(last).Do(cut(0)).Once()},
-			{"after byte 0", fault.On(next.Files[0].Name).Do(cut(0)).Once()},
-			{fmt.Sprintf("after byte %d", size/4), fault.On(next.Files[0].Name).Behind(size / 4).Do(cut(0)).Once()},
-			{fmt.Sprintf("after byte %d", size/2), fault.On(next.Files[0].Name).Behind(size / 2).Do(cut(0)).Once()},
-			{"at the start of the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(0))).Once()},
+			{"in the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(2))).Once(), 0},
+			{"after the last byte", fault.On("done").Of(last).Do(cut(0)).Once(), 0},
+			{"after byte 0", fault.On(next.Files[0].Name).Do(cut(0)).Once(), 0},
+			{fmt.Sprintf("after byte %d", size/4), fault.On(next.Files[0].Name).Behind(size / 4).Do(cut(0)).Once(), 0},
+			{fmt.Sprintf("after byte %d", size/2), fault.On(next.Files[0].Name).Behind(size / 2).Do(cut(0)).Once(), 0},
+			{"at the start of the flash write", fault.On("done").Of(last).Do(cut(phone.flashWrite(0))).Once(), 0},
 		}
 		phone.SweepUpgrade(ctx, "FWU-08", points, golden, next)
 	})

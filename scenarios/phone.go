@@ -36,7 +36,8 @@ type Phone struct {
 	served served
 	// changed: something else than golden was served since the claim.
 	changed bool
-	fresh   int
+	// fresh and homes count the witnesses used: the spec's, and the way home's.
+	fresh, homes int
 	// badCells are the texts of cells that failed.
 	badCells []string
 }
@@ -157,8 +158,11 @@ func (p *Phone) home(ctx context.Context, exactly bool) error {
 	}
 	doubt := p.run.known.doubt
 	if doubt {
-		p.served.files[Own].Set("VOIP", "line1_name", p.FreshUser())
-		p.served.files[Global].Set("VOIP", "timer_register_expires", strconv.Itoa(p.FreshExpires()))
+		// Names of its own, so that those of the spec are the same without it.
+		p.homes++
+		witness := fmt.Sprintf("home/%s/%d", p.run.spec.result.ID, p.homes)
+		p.served.files[Own].Set("VOIP", "line1_name", p.userOf(witness))
+		p.served.files[Global].Set("VOIP", "timer_register_expires", strconv.Itoa(p.expiresOf(witness)))
 		if err := p.publish(); err != nil {
 			return err
 		}
@@ -560,15 +564,25 @@ func (p *Phone) key() string           { return p.secret("key", 32) }
 // FreshUser is a line name that this spec has not used yet: the witness of a
 // change to the phone-specific file.
 func (p *Phone) FreshUser() string {
-	p.fresh++
-	return "3" + fmt.Sprintf("%06d", p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%1000000)
+	return p.userOf(p.witness())
 }
 
 // FreshExpires is the witness of a change to the global file, in seconds.
 func (p *Phone) FreshExpires() int {
-	p.fresh++
-	return 1200 + int(p.hash(fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh))%2000)
+	return p.expiresOf(p.witness())
 }
+
+// witness names the spec's next one.
+func (p *Phone) witness() string {
+	p.fresh++
+	return fmt.Sprintf("%s/%d", p.run.spec.result.ID, p.fresh)
+}
+
+func (p *Phone) userOf(witness string) string {
+	return fmt.Sprintf("3%06d", p.hash(witness)%1000000)
+}
+
+func (p *Phone) expiresOf(witness string) int { return 1200 + int(p.hash(witness)%2000) }
 
 // Givens.
 

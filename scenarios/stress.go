@@ -212,7 +212,7 @@ func (p *Phone) awaits(ctx context.Context, w *timeline.Window, m Matcher) bool 
 		switch verdict := m.Judge(v); {
 		case verdict.OK:
 			return true
-		case v.Closed:
+		case v.Closed, verdict.Final:
 			return false
 		}
 		select {

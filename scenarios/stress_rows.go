@@ -147,9 +147,11 @@ func (s stage) linkDowns() []time.Duration {
 func (p *Phone) wirePoints() []point {
 	var out []point
 	both := fault.On("*").In("wire")
+	// A hundred answers, one after another, each 4 s later.
+	slow := p.scaled(7 * time.Minute)
 	bad := func(name string, e fault.Effect, also ...timeline.Transport) {
 		if p.over == timeline.TFTP || slices.Contains(also, p.over) {
-			out = append(out, point{name, both.Do(e)})
+			out = append(out, point{name, both.Do(e), slow})
 		}
 	}
 	seed := uint64(p.run.Seed) //nolint:gosec // any number will do
@@ -164,7 +166,7 @@ func (p *Phone) wirePoints() []point {
 	bad("bursts", impair.Burst{Enter: 20, Leave: 40, Bad: 80, Seed: seed}, timeline.HTTP)
 	bad("every frame twice", impair.Duplicate{Copies: 1}, timeline.HTTPS)
 	if p.over != timeline.TFTP { // in lock-step nothing comes behind a frame that could overtake it
-		out = append(out, point{"each 5th frame overtaken", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)})})
+		out = append(out, point{"each 5th frame overtaken", both.Do(impair.Reorder{Every: 5, By: p.scaled(300 * time.Millisecond)}), slow})
 	}
 	bad("5 % damaged", impair.Corrupt{Pattern: lossy(5), Seed: seed}, timeline.HTTP)
 	bad("64 kB/s", impair.Limit{BytesPerSecond: 64_000})
@@ -176,7 +178,7 @@ func (p *Phone) linkPoints() []point {
 	var out []point
 	for _, s := range p.tellingStages() {
 		for _, d := range s.linkDowns() {
-			out = append(out, point{"link down for " + d.String() + " " + s.name, s.at.Do(impair.LinkDown{For: p.scaled(d)}).Once()})
+			out = append(out, point{"link down for " + d.String() + " " + s.name, s.at.Do(impair.LinkDown{For: p.scaled(d)}).Once(), p.scaled(d)})
 		}
 	}
 	return out
@@ -210,8 +212,8 @@ var _ = scenario("takes software over a bad wire whole or not at all",
 		phone.upgradeStopped(ctx, "NET-03", image+" damaged on the way", phone.PowerCycle(ctx), golden, next)
 		both, seed := fault.On("*").In("wire"), uint64(phone.run.Seed)
 		phone.SweepUpgrade(ctx, "NET-03", []point{
-			{"loss 15 %", both.Do(impair.Lose{Pattern: lossy(15)})},
-			{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed})},
+			{"loss 15 %", both.Do(impair.Lose{Pattern: lossy(15)}), 0},
+			{"5 % damaged", both.Do(impair.Corrupt{Pattern: lossy(5), Seed: seed}), 0},
 		}, golden, next)
 	})
 
@@ -239,8 +241,8 @@ var _ = scenario("takes its time from power to registered",
 		registers := Took("power to registered", timeline.Fact{}, timeline.FactRegistered())
 		phone.Observe(ctx, "NET-04", "in quiet", phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
 		for _, pt := range []point{
-			{"loss 10 %", fault.On("*").In("wire").Do(impair.Lose{Pattern: lossy(10)})},
-			{"delay 200ms", fault.On("*").In("wire").Do(impair.Delay{D: phone.scaled(200 * time.Millisecond)})},
+			{"loss 10 %", fault.On("*").In("wire").Do(impair.Lose{Pattern: lossy(10)}), 0},
+			{"delay 200ms", fault.On("*").In("wire").Do(impair.Delay{D: phone.scaled(200 * time.Millisecond)}), 0},
 		} {
 			phone.Inject(pt.rule)
 			phone.Observe(ctx, "NET-04", pt.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
@@ -255,7 +257,7 @@ func (p *Phone) silences() []point {
 	var out []point
 	on := fault.On(p.Own().Files[0]).In("httpd")
 	for _, d := range []time.Duration{3 * time.Second, 6 * time.Second, 12 * time.Second, 25 * time.Second, 3 * time.Minute} {
-		out = append(out, point{fmt.Sprintf("a silence of %v s", d.Seconds()), on.Do(httpd.Delay{For: p.scaled(d), AfterBytes: 6 << 10})})
+		out = append(out, point{fmt.Sprintf("a silence of %v s", d.Seconds()), on.Do(httpd.Delay{For: p.scaled(d), AfterBytes: 6 << 10}), p.scaled(d)})
 	}
 	return out
 }
@@ -296,7 +298,7 @@ var _ = scenario("gets over a silence of its server in the middle of a file, as 
 			what, silence := silentEnd(silences, end.at)
 			tells := Happens(what, phone.RegisteredAs(phone.SetLine().User))
 			phone.Inject(silence.rule)
-			phone.Observe(ctx, "NET-04", end.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), tells)
+			phone.Observe(ctx, "NET-04", end.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot+silence.lasts), tells)
 			phone.Calm()
 		}
 	})

@@ -20,6 +20,8 @@ import (
 type point struct {
 	name string
 	rule fault.Rule
+	// lasts is how much longer than a good one a boot under the fault may take.
+	lasts time.Duration
 }
 
 // tried are the points of a sweep that are run: all, or as many as Options say,
@@ -68,27 +70,43 @@ func (p *Phone) table(row string, points []point, out outcomes) {
 func (p *Phone) try(ctx context.Context, row string, pt point) (out Outcome, home bool) {
 	GinkgoHelper()
 	old, fresh := p.held(), p.SetLine()
+	whole := RegisterAsOneOf(old).Until(fresh)
+	p.stand()
 	p.Inject(pt.rule)
 	boot := p.PowerCycle(ctx)
 	unharmed := false
-	if up := boot.Within(p.Patience.Boot); p.sees(ctx, up, timeline.FactRegistered()) {
+	if up := boot.Within(p.Patience.Boot + pt.lasts); p.sees(ctx, up, timeline.FactRegistered()) {
 		unharmed = fresh.Judge(up.View()).OK
-		p.cell(ctx, row, pt.name+": its files whole or not at all", p.Quiet(boot), RegisterAsOneOf(old).Until(fresh))
+		p.awaits(ctx, p.Quiet(boot), whole)
 	}
 	p.letFire(ctx)
 	p.Calm()
-	// The new line comes at once, on its own, or after one more cycle.
+	// The new line comes at once, on its own, or after one more cycle. Until the
+	// power is cut again a part of a file may show, also when it comes up late.
+	cycle := p.Quiet(boot)
+	itself := unharmed || p.awaits(ctx, cycle, fresh)
+	if Register().Judge(cycle.View()).OK {
+		p.cell(ctx, row, pt.name+": its files whole or not at all", cycle, whole)
+	}
 	switch {
 	case unharmed:
 		return Unharmed, true
-	case p.awaits(ctx, p.Quiet(boot), fresh):
+	case itself:
 		return RecoveredItself, true
 	}
 	again := p.PowerCycle(ctx).Within(p.Patience.Boot)
 	if p.cell(ctx, row, pt.name+": it is not lost", again, fresh) {
+		p.cell(ctx, row, pt.name+": no part of its files was left", again, whole)
 		return RecoveredByRig, true
 	}
 	return Lost, p.comeBack(ctx, pt.name)
+}
+
+// stand settles what was judged before a point: that its fault may never fire
+// takes nothing back of it.
+func (p *Phone) stand() {
+	p.run.passPending()
+	p.run.spec.calmed = len(p.run.spec.result.Judgements)
 }
 
 // letFire gives a fault that has not fired the time of a handset that settles: what
@@ -110,11 +128,13 @@ func (p *Phone) letFire(ctx context.Context) {
 	}
 }
 
-// comeBack brings a lost handset home, and serves again what was served before.
+// comeBack brings a lost handset home, by a setting that it has to take, and
+// serves again what was served before.
 func (p *Phone) comeBack(ctx context.Context, name string) bool {
 	GinkgoHelper()
-	was := p.served
+	was, dirty := p.served, p.run.known.dirty
 	p.run.verb("go home", "it was lost: "+name)
+	p.run.known.doubt = true
 	if err := p.home(ctx, false); err != nil {
 		if ctx.Err() != nil {
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
@@ -128,8 +148,12 @@ func (p *Phone) comeBack(ctx context.Context, name string) bool {
 		p.lane.Note("no more is tried: " + err.Error())
 		return false
 	}
-	p.served = was
-	p.mustPublish()
+	p.served, p.run.known.dirty = was, dirty // the next cycle stores them again
+	if v := was.version; v != nil {
+		p.Publish(*v)
+	} else {
+		p.mustPublish()
+	}
 	p.Offer(was.offer)
 	return true
 }
@@ -149,36 +173,102 @@ func (p *Phone) SweepUpgrade(ctx context.Context, row string, points []point, go
 		}
 	}
 	p.endCells(len(p.run.spec.result.Judgements) - begun)
-	p.RunsGolden()
 }
 
 // tryUpgrade is one point of SweepUpgrade: up under the fault, and down again.
 func (p *Phone) tryUpgrade(ctx context.Context, row string, pt point, golden, next firmware.Version) (out Outcome, home bool) {
 	GinkgoHelper()
+	lost := func() (Outcome, bool) {
+		p.Publish(golden) // what the sweep is left with where it ends here
+		return Lost, p.comeBack(ctx, pt.name)
+	}
+	p.stand()
 	p.Publish(next)
 	p.Inject(pt.rule)
 	boot := p.PowerCycle(ctx)
-	upgraded := p.shows(next)
-	if p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) && p.awaits(ctx, p.Quiet(boot), upgraded) {
-		out = RecoveredItself
-		if inOneCycle(boot.View(), timeline.FactAsked(p.Global().Files...)) {
-			out = Unharmed
+	upgraded := p.Runs(next, golden)
+	if p.sees(ctx, boot.Within(2*p.Patience.Upgrade), timeline.FactRegistered()) {
+		// Under a fault the version file may be asked for in vain: without a
+		// User-Agent that tells, the whole download has to be seen too.
+		_, runs := p.runsAtLast(ctx, p.Quiet(boot), upgraded)
+		if runs && (p.agentTells() || Download(p.Files(next)...).Judge(boot.View()).OK) {
+			out = RecoveredItself
+			if inOneCycle(boot.View(), timeline.FactAsked(p.Global().Files...)) {
+				out = Unharmed
+			}
 		}
 	}
 	p.Calm()
 	if out == "" {
-		again := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
+		again, _ := p.runsAtLast(ctx, p.PowerCycle(ctx).Within(p.Patience.Upgrade), upgraded)
 		if !p.cell(ctx, row, pt.name+": a later whole cycle upgrades", again, upgraded) {
-			return Lost, p.comeBack(ctx, pt.name)
+			return lost()
 		}
 		out = RecoveredByRig
 	}
 	p.Publish(golden)
-	back := p.PowerCycle(ctx).Within(p.Patience.Upgrade)
-	if !p.cell(ctx, row, pt.name+": it comes back", back, p.shows(golden)) {
-		return Lost, p.comeBack(ctx, pt.name)
+	restored := p.Runs(golden, next)
+	back, _ := p.runsAtLast(ctx, p.PowerCycle(ctx).Within(p.Patience.Upgrade), restored)
+	if !p.cell(ctx, row, pt.name+": it comes back", back, restored) {
+		return lost()
 	}
+	p.RunsGolden()
 	return out, true
+}
+
+// runsAtLast waits until the last boot in w shows the version, and returns the
+// part of w behind its beginning: how often an upgrade boots is not known before.
+// Where no User-Agent tells, a download may still follow: then it must have been
+// quiet.
+func (p *Phone) runsAtLast(ctx context.Context, w *timeline.Window, m Matcher) (*timeline.Window, bool) {
+	GinkgoHelper()
+	p.run.passPending()
+	for {
+		changed := w.Changed()
+		closed := w.View().Closed
+		last := p.lastBoot(w)
+		verdict := m.Judge(last.View())
+		if verdict.OK && !closed && !p.agentTells() {
+			p.closes(ctx, p.Quiet(last))
+			if again := p.lastBoot(w); again.Spec().From != last.Spec().From {
+				continue // it has booted meanwhile
+			}
+			verdict = m.Judge(last.View())
+		}
+		if verdict.OK || closed {
+			return last, verdict.OK
+		}
+		select {
+		case <-changed:
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
+		}
+	}
+}
+
+// lastBoot is the part of a window behind the last beginning of a boot in it, the
+// whole window where none is; it ends when that does.
+func (p *Phone) lastBoot(w *timeline.Window) *timeline.Window {
+	v := w.View()
+	for i := range slices.Backward(v.Events) {
+		if e := &v.Events[i]; e.Kind == timeline.PowerOn || e.Kind == timeline.Rebooted {
+			return p.lane.Recorder.Timeline().Since(e.Seq).Within(max(v.Anchor.Add(v.Bound).Sub(e.At), time.Nanosecond))
+		}
+	}
+	return w
+}
+
+// closes waits until a window is over.
+func (p *Phone) closes(ctx context.Context, w *timeline.Window) {
+	GinkgoHelper()
+	for !w.Closed() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
+		}
+	}
 }
 
 // inOneCycle tells whether a handset whose power was not cut rebooted after its
@@ -198,15 +288,6 @@ func inOneCycle(v timeline.View, begins timeline.Fact) bool {
 	return false
 }
 
-// shows is what a REGISTER tells of the running version: nothing beyond itself
-// where the model's User-Agent is not known to tell.
-func (p *Phone) shows(v firmware.Version) Matcher {
-	if !p.agentTells() {
-		return Register()
-	}
-	return RegisterWith{Agent: v.Name}
-}
-
 // Bisect finds the points of a range at which it changes what becomes of a
 // handset, trying no more of them than it must, nor than Options say. The points
 // stand in order, from what does the least harm.
@@ -215,7 +296,7 @@ func (p *Phone) Bisect(ctx context.Context, row string, points []point) Bisectio
 	out := make(outcomes, len(points))
 	defer p.table(row, points, out) // also where the spec breaks off
 	begun := len(p.run.spec.result.Judgements)
-	b := bisection(out, middles(p.run.Points), func(i int) (Outcome, bool) { return p.try(ctx, row, points[i]) })
+	b := bisection(out, middles(p.run.points()), func(i int) (Outcome, bool) { return p.try(ctx, row, points[i]) })
 	p.endCells(len(p.run.spec.result.Judgements) - begun)
 	p.Good(ctx, row, "the next good cycle")
 	return b

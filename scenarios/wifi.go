@@ -54,8 +54,9 @@ func (p *Phone) air(deed impair.AirDeed) impair.Air {
 // airPoints is a deed in every stage of the cycle.
 func (p *Phone) airPoints(deed impair.AirDeed) []point {
 	var points []point
+	e := p.air(deed)
 	for _, s := range p.tellingStages() {
-		points = append(points, point{s.name, s.at.Do(p.air(deed)).Once()})
+		points = append(points, point{s.name, s.at.Do(e).Once(), e.For + e.Back})
 	}
 	return points
 }

@@ -73,7 +73,6 @@ func TestAResetDoesNotWaitOnceMoreForAHandsetThatAcknowledgesNothing(t *testing.
 // The service closes its connections when it ends, also those on which it waits
 // for a place to be reached.
 func TestNoDeedIsDoneAtTheEndOfTheService(t *testing.T) {
-	t.Parallel()
 	var deeds atomic.Int64
 	t.Run("served", func(t *testing.T) {
 		plan := &fault.Plan{}

@@ -44,6 +44,15 @@ func unmeasured(t *testing.T, measured map[string]string) bench.Handset {
 }
 
 func TestARealHandsetFailsNothingOnAnAssumption(t *testing.T) {
+	on := func(name string) []string {
+		for _, s := range registry {
+			if strings.HasPrefix(s.name, name) {
+				return s.on
+			}
+		}
+		t.Fatalf("no scenario %q", name)
+		return nil
+	}
 	never := map[string]string{}
 	promised := map[string]string{"row-RSY-01": "measured"}
 	both := map[string]string{"row-RSY-01": "measured", model.CheckSyncEvent: "check-sync"}
@@ -62,7 +71,9 @@ func TestARealHandsetFailsNothingOnAnAssumption(t *testing.T) {
 		{"a spec that stands on the event", promised, "WIF-02", []string{"CFG-11", "RSY-01"}, model.CheckSyncEvent},
 		{"the same row in a spec that does not", never, "NET-03", nil, ""},
 		{"a spec that stands on what was measured", both, "NET-03", []string{"RSY-01"}, ""},
-		{"NOTIFY of all kinds", never, "RSY-04", nil, model.CheckSyncEvent},
+		{"NOTIFY that is no check-sync", never, "RSY-04", on("bears unknown events"), ""},
+		{"a flood of check-sync", promised, "RSY-04", on("bears floods"), model.CheckSyncEvent},
+		{"a file that cannot be decrypted", map[string]string{model.WitnessFields: "VOIP/line1_name VOIP/timer_register_expires"}, "CFG-04", nil, model.DecryptKeyForm},
 		{"a version file that is damaged", never, "FWU-11", nil, model.VersionSyntax},
 		{"an authority that was copied to it", never, "TLS-08", nil, model.MaskField},
 		{"what follows a refusal", never, "TLS-09", nil, model.MaskField},

@@ -16,7 +16,8 @@ import (
 type known struct {
 	// lost says why nothing is known; blank when the rest holds.
 	lost string
-	// doubt: a spec has failed since the handset was seen to take a setting.
+	// doubt: a spec has failed, or broken off, since the handset was seen to take
+	// a setting.
 	doubt bool
 	// rig is the trouble of the rig that made it so; blank: none.
 	rig string
@@ -39,6 +40,35 @@ type known struct {
 
 // spoil forgets what was known.
 func (k *known) spoil(why string) { k.lost = why }
+
+// failed notes that a spec did not end well, at whatever: one that takes nothing
+// any more fails also at what is blocked, inconclusive or an assumption.
+func (k *known) failed() {
+	if k.lost == "" {
+		k.spoil("the spec before did not end well")
+	}
+	k.doubt = true
+}
+
+// wayHome is how many power cycles the way home takes, if there is a reason why.
+func (k *known) wayHome(why string, exactly bool) int {
+	switch {
+	case why == "":
+		return 0
+	case exactly && k.doubt:
+		return 2
+	}
+	return 1
+}
+
+// showed notes that the handset took golden but for fresh witnesses, which ride on
+// the next cycle; where exactly golden is needed, it is not home yet.
+func (k *known) showed(exactly bool) {
+	k.riding = true
+	if exactly {
+		k.spoil("it holds another line name and registration period")
+	}
+}
 
 // store notes a setting that a cycle may have stored.
 func (k *known) store(f model.Field) {
@@ -113,7 +143,7 @@ func restsOn(row string) []string {
 		return []string{model.OptionNumberField, model.WitnessFields}
 	case "CFG-01", "CFG-02", "CFG-09", "CFG-11", "RBT-02":
 		return []string{model.WitnessFields}
-	case "CFG-03", "CFG-08":
+	case "CFG-03", "CFG-04", "CFG-08":
 		return []string{model.WitnessFields, model.DecryptKeyForm}
 	case "RBT-01", "RBT-03", "RBT-05", "RBT-06":
 		return []string{model.RebootFields}
@@ -125,7 +155,7 @@ func restsOn(row string) []string {
 		return []string{model.MaskField}
 	case "AUT-01", "AUT-02", "AUT-03", "AUT-04":
 		return []string{model.CredentialFields}
-	case "RSY-01", "RSY-02", "RSY-04":
+	case "RSY-01", "RSY-02": // RSY-04 where it sends check-sync: it stands on RSY-01 there
 		return []string{model.CheckSyncEvent}
 	case "RSY-03":
 		return []string{model.CheckSyncEvent, model.DownloadFlagFields}

@@ -60,3 +60,57 @@ func TestSettingsDoNotShowThatARootWasForgotten(t *testing.T) {
 		t.Errorf("at golden's settings: %q, want the root that it holds", k.needsHome())
 	}
 }
+
+func TestWhateverAFailedSpecFailedAtTheHandsetIsInDoubt(t *testing.T) {
+	var k known
+	k.failed()
+	if !k.doubt || k.needsHome() == "" {
+		t.Errorf("doubt %v, needs home %q", k.doubt, k.needsHome())
+	}
+	k.spoil("it broke off")
+	if k.failed(); k.lost != "it broke off" {
+		t.Errorf("lost %q, want why it was lost first", k.lost)
+	}
+	if k.home(); k.doubt {
+		t.Error("at golden it is still in doubt")
+	}
+}
+
+func TestHalfWayHomeIsNotHome(t *testing.T) {
+	for exactly, want := range map[bool]string{false: "", true: "it holds another line name and registration period"} {
+		var k known
+		k.failed()
+		k.home()
+		k.showed(exactly)
+		if k.needsHome() != want || !k.riding {
+			t.Errorf("exactly %v: %q, riding %v, want %q", exactly, k.needsHome(), k.riding, want)
+		}
+	}
+}
+
+func TestTheWayHomeCountsAmongWhatAPersonDoes(t *testing.T) {
+	r := newRun(Options{OperatorMax: 12, Lane: &rig.Lane{Config: rig.Config{Handset: bench.Handset{Power: bench.Power{Kind: "operator"}}}}})
+	r.spec = &specRun{story: &story{power: 3, hands: 1}, before: 3}
+	doubt := known{lost: "a spec failed", doubt: true}
+	for _, c := range []struct {
+		name    string
+		k       known
+		why     string
+		exactly bool
+		fits    bool
+	}{
+		{"at golden", known{}, "", true, true},
+		{"once home", known{lost: "it was never seen"}, "it was never seen", false, true},
+		{"a setting that rides", known{riding: true}, "it holds another line name", true, true},
+		{"in doubt, which may ride", doubt, doubt.lost, false, true},
+		{"in doubt, and then exactly", doubt, doubt.lost, true, false},
+	} {
+		if why := r.tooMany(c.k.wayHome(c.why, c.exactly)); (why == "") != c.fits {
+			t.Errorf("%s: %q", c.name, why)
+		}
+	}
+	r.OperatorMax = -1
+	if why := r.tooMany(9); why != "" {
+		t.Errorf("without a bound: %q", why)
+	}
+}

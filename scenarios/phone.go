@@ -108,6 +108,9 @@ func (p *Phone) claim(ctx context.Context, why string, exactly bool) {
 			}
 			p.run.block(p.run.known.by, p.run.known.lost)
 		}
+		if many := p.run.tooMany(p.run.known.wayHome(why, exactly)); many != "" {
+			p.run.skip(many)
+		}
 		p.run.verb("go home", why)
 		if err := p.home(ctx, exactly); err != nil {
 			p.run.known.blocks++
@@ -170,7 +173,7 @@ func (p *Phone) home(ctx context.Context, exactly bool) error {
 	if err := p.toServed(ctx); err != nil || !doubt {
 		return err
 	}
-	p.run.known.riding = true
+	p.run.known.showed(exactly)
 	if exactly {
 		return p.home(ctx, exactly)
 	}

@@ -74,8 +74,9 @@ var _ = scenario("downloads at check-sync what the download flags forbid",
 		phone.HomeByCheckSync(ctx)
 	})
 
-var _ = scenario("bears floods of NOTIFY, unknown events and what is no NOTIFY at all",
-	covers("RSY-04"), over(timeline.TFTP), takes(3), standsOn("RSY-01"),
+// None of these rests on what the manuals of others say of check-sync.
+var _ = scenario("bears unknown events and what is no NOTIFY at all",
+	covers("RSY-04"), over(timeline.TFTP), takes(2),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		phone.Finish(ctx, phone.PowerCycle(ctx))
@@ -96,9 +97,19 @@ var _ = scenario("bears floods of NOTIFY, unknown events and what is no NOTIFY a
 			Consistently(ctx, quiet).ShouldNot(ShowCase("RSY-04", c.name+": no reboot", Reboot()))
 			Consistently(ctx, quiet).ShouldNot(ShowCase("RSY-04", c.name+": no cycle", Ask(phone.Global())))
 		}
+		phone.Good(ctx, "RSY-04", "the next good cycle")
+	})
+
+var _ = scenario("bears floods of check-sync, also while it is not registered",
+	covers("RSY-04"), over(timeline.TFTP), takes(3), standsOn("RSY-01"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.ClaimExactly(ctx)
+		phone.Finish(ctx, phone.PowerCycle(ctx))
+		event := phone.lane.Handset.Facts.Text(model.CheckSyncEvent)
 		reboots := 0
-		if phone.lane.Handset.Facts.Yes(model.CheckSyncReboots) {
-			reboots = 1
+		h := phone.lane.Handset
+		if fact, ok := h.Facts.Get(model.CheckSyncReboots); h.Facts.Yes(model.CheckSyncReboots) || ok && !h.Simulated && !fact.Source.Settled() {
+			reboots = 1 // nobody knows that it may not, and one is no storm
 		}
 		flood := phone.Notices(ctx, "a flood", sipd.Notice{Event: event}, 50)
 		phone.quiesce(ctx, flood.Within(phone.Patience.Cycle), false)

@@ -60,6 +60,8 @@ type specRun struct {
 	// troubles are the rig's or the lab's: they make the spec inconclusive.
 	troubles []string
 	opened   bool
+	// before is how often a person had acted when it began.
+	before int
 	// calmed is how many judgements were made before the faults last ended.
 	calmed int
 	// complete: every judgement was made although the spec failed.
@@ -103,15 +105,9 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 			r.block(row, why)
 		}
 	}
-	hands := s.hands
-	if r.Lane.Handset.Power.Kind == "operator" {
-		hands += 2 * s.power
-	}
-	if r.Lane.Handset.Power.Kind == "operator" && r.known.needsHome() != "" {
-		hands += 2
-	}
-	if r.OperatorMax >= 0 && r.hands+hands > r.OperatorMax {
-		r.skip(fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", r.hands+hands-r.OperatorMax, r.OperatorMax))
+	spec.before = r.hands
+	if why := r.tooMany(r.known.wayHome(r.known.needsHome(), false)); why != "" {
+		r.skip(why)
 	}
 	r.release()
 	r.installing = r.installs(r.events())
@@ -124,6 +120,19 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 	spec.opened = true
 	r.phone = &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
 	return r.phone
+}
+
+// tooMany says that the spec at hand would take more actions of a person than are
+// allowed, where its way home takes so many power cycles; blank: it would not.
+func (r *run) tooMany(home int) string {
+	hands := r.spec.before + r.spec.story.hands
+	if r.Lane.Handset.Power.Kind == "operator" {
+		hands += 2 * (r.spec.story.power + home)
+	}
+	if r.OperatorMax < 0 || hands <= r.OperatorMax {
+		return ""
+	}
+	return fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", hands-r.OperatorMax, r.OperatorMax)
 }
 
 // take asks for the spec where lanes share them, and leaves it to the lane that
@@ -322,10 +331,7 @@ func (r *run) end(ctx SpecContext) {
 	r.passPending()
 	switch {
 	case failed:
-		if r.known.lost == "" {
-			r.known.spoil("the spec before did not end well")
-		}
-		r.known.doubt = r.known.doubt || has(spec.result.Judgements, report.Fail) || has(spec.result.Judgements, report.Known)
+		r.known.failed()
 	case r.phone != nil && !r.phone.changed && r.phone.holdsGolden():
 		// What was served was golden, and the handset shows that it took it.
 		r.known.home()

@@ -24,8 +24,9 @@ import (
 	"ip88rig/rig/tftpd"
 )
 
-// FWU: firmware. Going home from an upgrade is a downgrade, so that both are
-// judged over the baseline path before anything else stands on them.
+// FWU: firmware. Going home from an upgrade is a downgrade, or the other way
+// round, so that both are judged over the baseline path before anything else
+// stands on them.
 
 var _ = scenario("installs a different version, whole, with one reboot, and goes back to the lower one",
 	covers("FWU-01", "FWU-03", "ORD-05", "RBT-04"), over(timeline.TFTP), takes(2), needsFirmware(), first(5), upAndDown())
@@ -33,34 +34,45 @@ var _ = scenario("installs a different version, whole, with one reboot, and goes
 var _ = scenario("installs a different version, whole, with one reboot, and goes back to the lower one",
 	covers("FWU-01", "FWU-03", "ORD-05", "RBT-04"), over(timeline.HTTP, timeline.HTTPS), takes(2), needsFirmware(), upAndDown())
 
+// upAndDown installs next and then golden again. Which of the two is the lower
+// one is the bench's business: FWU-03 is shown on the way down, all else on the
+// way up.
 func upAndDown() func(SpecContext, *Phone) {
 	return func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
-		golden := phone.Firmware("golden")
-		next := phone.Publish(phone.Firmware("next"))
-		if deviation.Compare(golden.Name, next.Name) >= 0 {
-			phone.run.inconclusive(fmt.Sprintf("the way back is no downgrade: golden %s is not lower than next %s", golden.Name, next.Name))
+		golden, next := phone.Firmware("golden"), phone.Firmware("next")
+		if deviation.Compare(golden.Name, next.Name) == 0 {
+			phone.run.inconclusive(fmt.Sprintf("there is no way down: neither golden %s nor next %s is lower", golden.Name, next.Name))
 		}
-
-		boot := phone.PowerCycle(ctx)
-
-		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(phone.Files(next)...).Of(phone.ListedNames(golden, next)...).Behind(phone.Version(), phone.Global(), phone.Own())))
-		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-01", Download(phone.Files(next)...)))
-		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootAfterAsking(phone.Listed(next)[len(next.Files)-1])))
-		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("RBT-04", RebootOnce()))
-		up := boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
-		Eventually(ctx, up.Within(phone.Patience.Boot)).Should(Show("FWU-01", phone.Runs(next, golden)))
-		Consistently(ctx, up.Within(phone.Patience.Boot).After(timeline.FactRegistered()).Within(phone.Patience.Settle)).ShouldNot(Show("RBT-04", Reboot()))
-
-		phone.Publish(golden)
-
-		down := phone.PowerCycle(ctx)
-
-		Eventually(ctx, down.Within(phone.Patience.Upgrade)).Should(Show("FWU-03", Download(phone.Files(golden)...)))
-		back := down.Within(phone.Patience.Upgrade).After(timeline.FactRebooted())
-		Eventually(ctx, back.Within(phone.Patience.Boot)).Should(Show("FWU-03", phone.Runs(golden, next)))
+		for _, way := range []struct{ to, from firmware.Version }{{next, golden}, {golden, next}} {
+			phone.Publish(way.to)
+			boot := phone.PowerCycle(ctx)
+			if deviation.Compare(way.to.Name, way.from.Name) < 0 {
+				phone.goesDown(ctx, boot, way.to, way.from)
+			} else {
+				phone.goesUp(ctx, boot, way.to, way.from)
+			}
+		}
 		phone.RunsGolden()
 	}
+}
+
+func (p *Phone) goesUp(ctx context.Context, boot *timeline.Window, to, from firmware.Version) {
+	GinkgoHelper()
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(p.Files(to)...).Of(p.ListedNames(from, to)...).Behind(p.Version(), p.Global(), p.Own())))
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("FWU-01", Download(p.Files(to)...)))
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("RBT-04", RebootAfterAsking(p.Listed(to)[len(to.Files)-1])))
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("RBT-04", RebootOnce()))
+	up := boot.Within(p.Patience.Upgrade).After(timeline.FactRebooted())
+	Eventually(ctx, up.Within(p.Patience.Boot)).Should(Show("FWU-01", p.Runs(to, from)))
+	Consistently(ctx, up.Within(p.Patience.Boot).After(timeline.FactRegistered()).Within(p.Patience.Settle)).ShouldNot(Show("RBT-04", Reboot()))
+}
+
+func (p *Phone) goesDown(ctx context.Context, boot *timeline.Window, to, from firmware.Version) {
+	GinkgoHelper()
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("FWU-03", Download(p.Files(to)...)))
+	down := boot.Within(p.Patience.Upgrade).After(timeline.FactRebooted())
+	Eventually(ctx, down.Within(p.Patience.Boot)).Should(Show("FWU-03", p.Runs(to, from)))
 }
 
 var _ = scenario("downloads nothing when the version file names the running version",
@@ -95,13 +107,18 @@ var _ = scenario("takes comment lines anywhere in the version file for comments"
 		Eventually(ctx, boot.Within(phone.Patience.Upgrade)).Should(Show("FWU-04", Download(phone.Files(next)[0])))
 		phone.Reach(ctx, boot.Within(phone.Patience.Upgrade).After(timeline.FactRebooted()).Within(phone.Patience.Boot), timeline.FactRegistered(), "FWU-01")
 		Consistently(ctx, phone.Quiet(boot)).ShouldNot(Show("FWU-04", Ask(phone.CommentedNames())))
-		if phone.over != timeline.TFTP {
-			return // how the file came makes no difference to what is measured
-		}
-		phone.Publish(golden.CommentedBehindBlanks("img #image.rom 00000000"))
-		back := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
-		phone.ObserveAll(ctx, back, timeline.FactRegistered(),
-			Measured{"FWU-04", "blanks before #: the version is installed", Does("main file taken", timeline.FactFetched(golden.Files[0].Name))},
+	})
+
+// Nothing promises what comes of blanks before #: to one that takes them for a
+// line the version file is a damaged one.
+var _ = scenario("takes a line with blanks before # for a comment or for a file",
+	covers("FWU-04"), over(timeline.TFTP), takes(1), needsFirmware(), riskBrick(), standsOn("FWU-02"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		next := phone.Publish(phone.Firmware("next").CommentedBehindBlanks("img #image.rom 00000000"))
+		boot := phone.PowerCycle(ctx).Within(phone.Patience.Upgrade)
+		phone.ObserveAll(ctx, boot, timeline.FactRegistered(),
+			Measured{"FWU-04", "blanks before #: the version is installed", Does("main file taken", timeline.FactFetched(next.Files[0].Name))},
 			Measured{"FWU-04", "blanks before #: taken for a line", Does("what it names asked for", timeline.FactAsked(phone.CommentedNames().Files...))})
 	})
 

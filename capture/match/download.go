@@ -127,7 +127,8 @@ func (m Downloading) Of(listed ...string) Downloading {
 
 // Behind adds that from the version file on up to the boot nothing but the files
 // is asked for, listed or not: the steps of the routine are no business of this
-// claim.
+// claim. Who looks the version file up in a folder first may do so with the files
+// that it lists.
 func (m Downloading) Behind(version Step, routine ...Step) Downloading {
 	m.Version, m.Routine = &version, routine
 	return m
@@ -205,6 +206,7 @@ func (m Downloading) next(s stage, e *timeline.Event) stage {
 
 // forbids tells whether the file may not be asked for.
 func (m Downloading) forbids(s stage, file string) bool {
+	file = m.plain(file)
 	switch {
 	case slices.Contains(fileNames(m.Files), file):
 		return false
@@ -212,6 +214,19 @@ func (m Downloading) forbids(s stage, file string) bool {
 		return true
 	}
 	return s == behindVersion && !m.Version.has(file) && stepOf(m.Routine, file) < 0
+}
+
+// plain is the file without a folder that the version file is looked up in.
+func (m Downloading) plain(file string) string {
+	if m.Version == nil {
+		return file
+	}
+	for _, lookup := range m.Version.Files {
+		if folder, _, ok := strings.Cut(lookup, "/"); ok && strings.HasPrefix(file, folder+"/") {
+			return file[len(folder)+1:]
+		}
+	}
+	return file
 }
 
 type giveUpOn struct {

@@ -659,8 +659,8 @@ func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience)
 		switch {
 		case golden.Version == next.Version:
 			p.fail(at("firmware.next"), "golden and next name the same version %q", next.Version)
-		case deviation.Compare(golden.Version, next.Version) >= 0:
-			p.fail(at("firmware.next"), "next's version %q is not higher than golden's %q: the way back from it would be no downgrade (FWU-03)", next.Version, golden.Version)
+		case deviation.Compare(golden.Version, next.Version) == 0:
+			p.fail(at("firmware.next"), "next's version %q is neither higher nor lower than golden's %q: there would be no downgrade (FWU-03)", next.Version, golden.Version)
 		}
 	}
 	h.Facts = p.facts(i, f, h.Model)

@@ -117,7 +117,7 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 		"bundle without files":    {"", "    firmware: {golden: {folder: empty, version: '1'}}\n", "no listed file"},
 		"bundle that escapes":     {"", "    firmware: {golden: {folder: empty, version: '1', files: [../a]}}\n", "is not a plain file name"},
 		"next is golden":          {"", "    firmware: {golden: {folder: fw, version: '1.9', files: [plain]}, next: {folder: fw, version: '1.9', files: [plain]}}\n", "golden and next name the same version"},
-		"next is lower":           {"", "    firmware: {golden: {folder: fw, version: '1.10', files: [plain]}, next: {folder: fw, version: '1.9', files: [plain]}}\n", `handsets[0].firmware.next: next's version "1.9" is not higher than golden's "1.10"`},
+		"next is golden, longer":  {"", "    firmware: {golden: {folder: fw, version: '1.9', files: [plain]}, next: {folder: fw, version: '1.9.0', files: [plain]}}\n", `handsets[0].firmware.next: next's version "1.9.0" is neither higher nor lower than golden's "1.9"`},
 		"unknown fact":            {"", "    facts: {colour: {value: red, measured: 2026-01-01, grounds: seen}}\n", `unknown fact "colour"`},
 		"fact of the wrong form":  {"", "    facts: {own-file-case: {value: mixed, measured: 2026-01-01, grounds: seen}}\n", "is none of lower, upper"},
 		"fact without date":       {"", "    facts: {own-file-case: {value: upper, grounds: seen}}\n", "is not of the form"},

@@ -168,6 +168,14 @@ func TestWithLineEnds(t *testing.T) {
 	if got := string(v.WithLineEnds("\r\n").VersionFile); !strings.HasPrefix(got, "version 1.2.3\r\n") || strings.Count(got, "\r\n") != strings.Count(string(v.VersionFile), "\n") {
 		t.Errorf("got %q", got)
 	}
+	text := string(v.WithLineEnds("  \n").VersionFile)
+	v.VersionFile = bytes.ReplaceAll(v.VersionFile, []byte("\n"), []byte("\r\n"))
+	if got := string(v.WithLineEnds("\r\n").VersionFile); got != string(v.VersionFile) {
+		t.Errorf("a file with CRLF: got %q", got)
+	}
+	if got := string(v.WithLineEnds("  \n").VersionFile); got != text {
+		t.Errorf("a file with CRLF: got %q, want %q", got, text)
+	}
 }
 
 // A vendor's file may have CRLF: what is changed in it is nothing but what is told.

@@ -340,14 +340,11 @@ var _ = scenario("comes back when the power is cut during the download or the fl
 	})
 
 var _ = scenario("goes up and down again and again",
-	covers("FWU-10"), anyTransport(), takes(8), needsFirmware(), standsOn("FWU-01", "ORD-05", "RBT-04", "FWU-03"),
+	covers("FWU-10"), over(timeline.TFTP), takes(6), needsFirmware(), standsOn("FWU-01", "ORD-05", "RBT-04", "FWU-03"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		golden, next := phone.Firmware("golden"), phone.Firmware("next")
-		rounds := 3
-		if phone.over != timeline.TFTP {
-			rounds = 1
-		}
+		const rounds = 3
 		for i := range rounds {
 			for _, to := range []struct{ v, other firmware.Version }{{next, golden}, {golden, next}} {
 				phone.Publish(to.v)

@@ -146,6 +146,8 @@ func Doc(n Name) string {
 		return "never provisions on its own, whatever smartup_use says (RSY-05)."
 	case NeverRetries:
 		return "sends no TFTP packet twice: one loss ends the transfer (NET-01)."
+	case TiresOfRepeats:
+		return "takes a TFTP file for whole when it has sent a fifth packet of its transfer again (NET-03)."
 	case RetriesForever:
 		return "asks again without end for a file that a TFTP server does not answer for (ORD-11)."
 	case DoublesAcks:

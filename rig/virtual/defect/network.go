@@ -38,6 +38,8 @@ const (
 	NoPeriodicResync Name = "no-periodic-resync"
 	// NeverRetries sends no TFTP packet twice: one loss ends the transfer (NET-01).
 	NeverRetries Name = "never-retries"
+	// TiresOfRepeats takes a TFTP file for whole when it has sent a fifth packet of its transfer again (NET-03).
+	TiresOfRepeats Name = "tires-of-repeats"
 	// RetriesForever asks again without end for a file that a TFTP server does not answer for (ORD-11).
 	RetriesForever Name = "retries-forever"
 	// DoublesAcks answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01).
@@ -68,6 +70,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, TiresOfRepeats, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -142,6 +142,16 @@ func TestGet(t *testing.T) {
 			want:  "RRQ f octet, ACK 1, ACK 2", body: full + "y",
 		},
 		{
+			name: "takes what it has for whole at the fifth repeat", defects: defect.Set{defect.TiresOfRepeats},
+			steps: []step{{1, tid, dataPacket(1, full)}, {4, tid, dataPacket(2, full)}, {7, tid, dataPacket(3, full)}},
+			want:  "RRQ f octet, ACK 1, ACK 1, ACK 1, ACK 2, ACK 2, ACK 2, ACK 3", body: full + full + full,
+		},
+		{
+			name: "goes on before that", defects: defect.Set{defect.TiresOfRepeats},
+			steps: []step{{1, tid, dataPacket(1, full)}, {4, tid, dataPacket(2, full)}, {7, tid, dataPacket(3, "y")}},
+			want:  "RRQ f octet, ACK 1, ACK 1, ACK 1, ACK 2, ACK 2, ACK 2, ACK 3", body: full + full + "y",
+		},
+		{
 			name:  "answers a block that comes four times with one more ACK",
 			steps: []step{{1, tid, dataPacket(1, full)}, {2, tid, dataPacket(1, full)}, {3, tid, dataPacket(1, full)}, {3, tid, dataPacket(1, full)}, {3, tid, dataPacket(2, "y")}},
 			want:  "RRQ f octet, ACK 1, ACK 1, ACK 2", body: full + "y",

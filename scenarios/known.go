@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -48,6 +49,15 @@ func (k *known) failed() {
 		k.spoil("the spec before did not end well")
 	}
 	k.doubt = true
+}
+
+// astray notes why the handset did not come home, and which row kept it, if one did.
+func (k *known) astray(err error) {
+	k.blocks++
+	k.by, k.lost = "", err.Error()
+	if b, ok := errors.AsType[blockedError](err); ok {
+		k.by, k.lost = b.row, b.reason
+	}
 }
 
 // wayHome is how many power cycles the way home takes, if there is a reason why.

@@ -113,13 +113,11 @@ func (p *Phone) claim(ctx context.Context, why string, exactly bool) {
 		}
 		p.run.verb("go home", why)
 		if err := p.home(ctx, exactly); err != nil {
-			p.run.known.blocks++
-			if b, ok := errors.AsType[blockedError](err); ok {
-				p.run.known.by, p.run.known.lost = b.row, b.reason
-				p.run.block(b.row, b.reason)
-			}
 			if ctx.Err() == nil {
-				p.run.known.by, p.run.known.lost = "", err.Error()
+				p.run.known.astray(err)
+			}
+			if b, ok := errors.AsType[blockedError](err); ok {
+				p.run.block(b.row, b.reason)
 			}
 			p.run.inconclusive(err.Error())
 		}

@@ -144,12 +144,12 @@ var _ = scenario("provisions by itself from time to time",
 		// The clock that it is told stands a little before the hour, at Greenwich,
 		// where it is whether it goes by DHCP or by its own settings.
 		soon := max(phone.scaled(phone.Patience.Boot), 2*time.Second)
-		const hour4 = 4
+		const oClock = 4
 		phone.Set(Global, provision("smartup_type"), "2")
-		phone.Set(Global, provision("smartup_time"), strconv.Itoa(hour4))
+		phone.Set(Global, provision("smartup_time"), strconv.Itoa(oClock))
 		phone.Set(Global, nettime("timezone"), "21")
 		phone.Set(Global, nettime("dst_auto_adjust"), "off")
-		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.SetTo{At: time.Date(2026, 3, 1, hour4, 0, 0, 0, time.UTC).Add(-soon)}))
+		phone.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.SetTo{At: time.Date(2026, 3, 1, oClock, 0, 0, 0, time.UTC).Add(-soon)}))
 		phone.Inject(fault.On("ACK").In("dhcpd").Do(dhcpd.SetOption{Code: 2, Value: "\x00\x00\x00\x00"}))
 		boot = phone.PowerCycle(ctx)
 		phone.Finish(ctx, boot)

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -139,12 +138,7 @@ func (p *Phone) comeBack(ctx context.Context, name string) bool {
 		if ctx.Err() != nil {
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}
-		k := &p.run.known
-		k.blocks++
-		k.by, k.lost = "", err.Error()
-		if b, ok := errors.AsType[blockedError](err); ok {
-			k.by, k.lost = b.row, b.reason
-		}
+		p.run.known.astray(err)
 		p.lane.Note("no more is tried: " + err.Error())
 		return false
 	}
@@ -229,7 +223,7 @@ func (p *Phone) runsAtLast(ctx context.Context, w *timeline.Window, m Matcher) (
 		last := p.lastBoot(w)
 		verdict := m.Judge(last.View())
 		if verdict.OK && !closed && !p.agentTells() {
-			p.closes(ctx, p.Quiet(last))
+			p.closed(ctx, p.Quiet(last))
 			if again := p.lastBoot(w); again.Spec().From != last.Spec().From {
 				continue // it has booted meanwhile
 			}
@@ -257,18 +251,6 @@ func (p *Phone) lastBoot(w *timeline.Window) *timeline.Window {
 		}
 	}
 	return w
-}
-
-// closes waits until a window is over.
-func (p *Phone) closes(ctx context.Context, w *timeline.Window) {
-	GinkgoHelper()
-	for !w.Closed() {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
-		}
-	}
 }
 
 // inOneCycle tells whether a handset whose power was not cut rebooted after its

@@ -97,8 +97,9 @@ func Disagreements(events []Event) []string {
 }
 
 // unspoken holds answers of one datagram (those to SIP requests among them), and
-// requests over TLS, against the journal: each answer on the wire to what was asked in this recording has its
-// entry, each answer in the journal the request that it is to.
+// requests over TLS, against the journal: each answer on the wire to what was
+// asked in this recording has its entry, each answer in the journal the request
+// that it is to.
 func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 	var out []string
 	own := handsetMACs(events)

@@ -159,8 +159,8 @@ func (c *conn) SetLinger(sec int) error {
 // Drain waits until the other side has acknowledged all that was written, so
 // that a reset cuts nothing off which was said to be sent. The error is
 // os.ErrDeadlineExceeded when it is not so at the deadline, net.ErrClosed when
-// the connection was broken, or closed at this end, and nobody knows any more. Nothing may be
-// written meanwhile.
+// the connection was broken, or closed at this end, and nobody knows any more.
+// Nothing may be written meanwhile.
 func (c *conn) Drain(until time.Time) error {
 	// The stack tells nobody how much is left, but whether there is room: with a
 	// buffer of one byte there is room when nothing is left.

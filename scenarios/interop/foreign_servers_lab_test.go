@@ -118,7 +118,10 @@ func (s *servers) log(t *testing.T, name string) string {
 	return s.logs[name]
 }
 
-// start runs a program beside the handset until stop or the end of the test.
+// start runs a program beside the handset until stop or the end of the test. One
+// that does not end when it is told to is killed, with its children: how it ends
+// is not what is tested, and kamailio 5.6 is stuck once in fifteen times, on a
+// timer of its own (its issue 2795).
 func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 	t.Helper()
 	cmd := s.cable.Peer(context.WithoutCancel(t.Context()), args...)
@@ -128,6 +131,7 @@ func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 		t.Fatal(err)
 	}
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +146,8 @@ func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 		select {
 		case <-ended:
 		case <-time.After(5 * time.Second):
-			t.Errorf("%s does not end by SIGTERM", name)
-			_ = cmd.Process.Kill()
+			t.Logf("%s does not end by SIGTERM: killed", name)
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may end just now
 			<-ended
 		}
 		_ = out.Close()

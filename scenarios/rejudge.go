@@ -270,7 +270,7 @@ func (r recording) trouble(reason string, interrupted bool) string {
 	// The rig's own parts, the kernel's counters, its faults; the time after the
 	// spec has a recording of its own.
 	known := []string{
-		" died: ", "frames were lost on the way in", "the recording is not whole", "a declared fault never fired", "it rebooted after the spec", rig.StarvedOfCPU,
+		" died: ", "frames were lost on the way in", "the recording is not whole", "a declared fault never fired", RebootedAfter, rig.StarvedOfCPU,
 	}
 	if interrupted {
 		// Then it was not waited for both of them.

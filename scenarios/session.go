@@ -483,6 +483,10 @@ func (r *run) finish(g SpecReport) {
 	r.held = res
 }
 
+// RebootedAfter begins the reason of a spec that a reboot came behind which
+// nothing explains.
+const RebootedAfter = "it rebooted after the spec"
+
 // release hands the last spec's result over. A reboot that nothing explains
 // between two specs makes the finished one inconclusive and the handset unknown.
 func (r *run) release() {
@@ -492,7 +496,7 @@ func (r *run) release() {
 	}
 	r.held = nil
 	if why, ok := r.Lane.RebootedBetween(); ok && res.Verdict != report.Skip {
-		why = "it rebooted after the spec: " + why
+		why = RebootedAfter + ": " + why
 		r.known.spoil(why)
 		if res.Verdict == report.Pass {
 			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: "+why

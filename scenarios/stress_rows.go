@@ -234,18 +234,29 @@ func every[T any](list []T, n int) []T {
 	return out
 }
 
+// steadyPoints are the wire's points that do as much in one cycle as in the next:
+// how long a cycle takes under what comes by chance is chance.
+func (p *Phone) steadyPoints() []point {
+	return slices.DeleteFunc(p.wirePoints(), func(pt point) bool {
+		switch e := pt.rule.Effect().(type) {
+		case impair.Burst:
+			return true
+		case impair.Lose:
+			return e.Percent > 0
+		}
+		return false
+	})
+}
+
 var _ = scenario("takes its time from power to registered",
-	covers("NET-04"), anyTransport(), takes(3),
+	covers("NET-04"), anyTransport(), takes(10),
 	func(ctx SpecContext, phone *Phone) {
 		phone.ClaimExactly(ctx)
 		registers := Took("power to registered", timeline.Fact{}, timeline.FactRegistered())
 		phone.Observe(ctx, "NET-04", "in quiet", phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
-		for _, pt := range []point{
-			{"loss 10 %", fault.On("*").In("wire").Do(impair.Lose{Pattern: lossy(10)}), 0},
-			{"delay 200ms", fault.On("*").In("wire").Do(impair.Delay{D: phone.scaled(200 * time.Millisecond)}), 0},
-		} {
+		for _, pt := range tried(phone.steadyPoints(), phone.run.points()) {
 			phone.Inject(pt.rule)
-			phone.Observe(ctx, "NET-04", pt.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot), registers)
+			phone.Observe(ctx, "NET-04", pt.name, phone.PowerCycle(ctx).Within(phone.Patience.Boot+pt.lasts), registers)
 			phone.Calm()
 		}
 	})

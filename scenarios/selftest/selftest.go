@@ -25,7 +25,8 @@ type Expectation struct {
 	// Blocks are rows that may be blocked, in part or whole; "*" is any.
 	Blocks []string
 	// May are rows that may fail or drift too: what they see depends on what an
-	// earlier spec left in the handset, and which lane had that spec.
+	// earlier spec left in the handset, and which lane had that spec. They may be
+	// inconclusive for a reboot that came behind the spec, late.
 	May []string
 	// Only, if any, are the declared rows that were tried: the others are not
 	// asked for.
@@ -95,6 +96,9 @@ func (e Expectation) Compare(h report.Handset) []string {
 			case report.Inconclusive:
 				if starved(j) {
 					continue // it tells nothing of the defect: see Starved
+				}
+				if slices.Contains(e.May, j.Row) && strings.HasPrefix(j.Reason, "inconclusive: "+scenarios.RebootedAfter) {
+					continue
 				}
 				wrong = append(wrong, fmt.Sprintf("%s is inconclusive in %q: %s", j.Row, s.Name, j.Reason))
 			case report.Drift:

@@ -8,6 +8,7 @@ import (
 	"ip88rig/rig"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
 	"ip88rig/scenarios/selftest"
 )
 
@@ -38,6 +39,8 @@ func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
 		{"another row drifts", e, "RBT-01 fail, ORD-06 drift, TLS-11 drift", "TLS-11 drifted and is not declared"},
 		{"another row is blocked", e, "RBT-01 fail, ORD-06 drift, TLS-01 blocked", "TLS-01 was blocked and is not declared"},
 		{"nobody knows", e, "RBT-01 fail, ORD-06 drift, TLS-01 inconclusive", `TLS-01 is inconclusive in "a spec": why`},
+		{"it rebooted late where it may", e, "RBT-01 fail, ORD-06 drift, RBT-05 late-reboot", ""},
+		{"it rebooted late elsewhere", e, "RBT-01 fail, ORD-06 drift, TLS-01 late-reboot", `TLS-01 is inconclusive in "a spec": inconclusive: it rebooted after the spec: why`},
 		{"the machine had too much to do", e, "RBT-01 fail, ORD-06 drift, TLS-01 starved", ""},
 		{"and the rig was at fault besides", e, "RBT-01 fail, ORD-06 drift, TLS-01 starved-and-died", `TLS-01 is inconclusive in "a spec": inconclusive: dhcpd died: of it; the rig was starved of CPU for 0.3 s`},
 		{"a declared row that nobody could judge", e, "RBT-01 starved, ORD-06 drift", "RBT-01 was to fail and did not"},
@@ -55,6 +58,8 @@ func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
 				switch verdict {
 				case "starved":
 					j.Verdict, j.Reason = report.Inconclusive, "inconclusive: "+rig.StarvedOfCPU+" for 0.3 s"
+				case "late-reboot":
+					j.Verdict, j.Reason = report.Inconclusive, "inconclusive: "+scenarios.RebootedAfter+": why"
 				case "starved-and-died":
 					j.Verdict, j.Reason = report.Inconclusive, "inconclusive: dhcpd died: of it; "+rig.StarvedOfCPU+" for 0.3 s"
 				}

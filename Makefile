@@ -20,8 +20,11 @@ FILTER ?=
 GOLDEN ?= fixtures/golden
 # What each fuzz target gets; blank shares three minutes among all of them.
 FUZZTIME ?=
-# The packages that "make race" tests.
-RACE ?= ./...
+# The packages that are tested; the one that takes longest comes first, so that
+# the others run beside it.
+TESTED := ./scenarios ./...
+# Those that "make race" tests.
+RACE ?= $(TESTED)
 
 .PHONY: help
 help: ## list the targets
@@ -37,7 +40,7 @@ build: ## build bin/ip88rig, one static binary
 
 .PHONY: test
 test: ## run the tests; those that need root or foreign programs skip without them
-	@go test $(ARGS) ./...
+	@go test $(ARGS) $(TESTED)
 
 .PHONY: race
 race: ## run the tests under the race detector (needs gcc)

@@ -31,7 +31,7 @@ var (
 	points  = flag.Int("points", 2, "how many values of each range are tried; 0 is all of them")
 	seed    = flag.Int64("rig-seed", 1, "seed of names, versions and orders")
 	out     = flag.String("out", "", "folder for the evidence; blank is a temporary one")
-	lanes   = flag.Int("lanes", 2, "how many copies of the handset share the specs, each in a process")
+	lanes   = flag.Int("lanes", 4, "how many copies of the handset share the specs, each in a process")
 	part    = flag.Int("part", 0, "which of them this process is: set by the first one for the others")
 )
 

@@ -16,10 +16,10 @@ import (
 func TestSpecsThatNoDefectTurnsRedAreListed(t *testing.T) {
 	spec := func(name string, v report.Verdict) report.Spec { return report.Spec{Name: name, Verdict: v} }
 	got := unmoved(map[defect.Name]report.Handset{
-		"one":   {Specs: []report.Spec{spec("d", report.Blocked), spec("a", report.Pass), spec("b", report.Fail), spec("e", report.Drift), spec("c", report.Skip)}},
+		"one":   {Specs: []report.Spec{spec("d", report.Blocked), spec("a", report.Pass), spec("b", report.Fail), spec("e", report.Drift), spec("c", report.Skip), spec("f, over tftp [X]", report.Pass), spec("f, over http [X]", report.Fail)}},
 		"other": {Specs: []report.Spec{spec("d", report.Pass), spec("a", report.Pass), spec("b", report.Pass), spec("c", report.Skip)}},
 	})
-	if want := []string{"a", "d"}; !slices.Equal(got, want) {
+	if want := []string{"a", "d", "f, over tftp [X] (red over another transport)"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -24,6 +24,8 @@ type cord struct {
 	joined atomic.Pointer[air.Association]
 	// sender replaces the source of downloads' frames (module-sends-as-phone).
 	sender net.HardwareAddr
+	// gaps, if any, sees all that comes (gaps-end-file).
+	gaps *gaps
 	// transfers are the UDP ports that TFTP has used since New.
 	transfers sync.Map
 }
@@ -49,9 +51,13 @@ func (c *cord) Send(f wire.Frame) error {
 func (c *cord) Receive(ctx context.Context) (wire.Frame, error) {
 	for {
 		f, err := c.Port.Receive(ctx)
-		if err != nil || !c.cut() {
-			return f, err
+		if err == nil && c.cut() {
+			continue
 		}
+		if err == nil && c.gaps != nil {
+			c.gaps.see(f.Data)
+		}
+		return f, err
 	}
 }
 

@@ -319,6 +319,9 @@ func (w *web) policy(set settings) trust.Policy {
 func (w *web) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	conn, err := w.b.net.dial(ctx, to)
 	w.failed, w.reached = w.failed || err != nil, w.reached || err == nil
+	if gaps := w.b.h.cord.gaps; gaps != nil && err == nil {
+		conn = gaps.watch(conn)
+	}
 	return conn, err
 }
 

@@ -186,6 +186,9 @@ func New(cfg Config) (*Handset, error) {
 		return nil, fmt.Errorf("virtual: config: Flash is that of an %s, Model is %s", s.Model, cfg.Model)
 	}
 	h.cord = &cord{Port: cfg.Port}
+	if cfg.Defects.Has(defect.GapsEndFile) {
+		h.cord.gaps = &gaps{streams: map[uint16]*stream{}}
+	}
 	if cfg.Module != nil {
 		module := slices.Clone(cfg.Module)
 		h.next.Store(&module)

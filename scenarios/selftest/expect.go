@@ -78,6 +78,7 @@ func Expectations() []Expectation {
 		{Defect: defect.NoPeriodicResync, Drifts: []string{"RSY-05"}},
 		{Defect: defect.NeverRetries, Fails: []string{"NET-01"}, Drifts: []string{"ORD-11"}},
 		{Defect: defect.TiresOfRepeats, Fails: []string{"NET-03"}},
+		{Defect: defect.GapsEndFile, Fails: []string{"NET-03"}},
 		{Defect: defect.RetriesForever, Fails: []string{"FWU-07", "NET-01"}, Drifts: []string{"ORD-11"}, May: []string{"DHC-02"}, Blocks: []string{"ORD-11"}},
 		{Defect: defect.DoublesAcks, Fails: []string{"NET-01"}},
 		{Defect: defect.RestartsTransfer, Fails: []string{"FWU-07", "NET-01", "RBT-08"}, Drifts: []string{"ORD-11"}, Blocks: []string{"ORD-11"}},

@@ -148,6 +148,8 @@ func Doc(n Name) string {
 		return "sends no TFTP packet twice: one loss ends the transfer (NET-01)."
 	case TiresOfRepeats:
 		return "takes a TFTP file for whole when it has sent a fifth packet of its transfer again (NET-03)."
+	case GapsEndFile:
+		return "takes what has come of a file over HTTP or HTTPS for the whole of it at the second gap in its TCP segments, as a stack does that has no room to put them in order (NET-03)."
 	case RetriesForever:
 		return "asks again without end for a file that a TFTP server does not answer for (ORD-11)."
 	case DoublesAcks:

@@ -40,6 +40,8 @@ const (
 	NeverRetries Name = "never-retries"
 	// TiresOfRepeats takes a TFTP file for whole when it has sent a fifth packet of its transfer again (NET-03).
 	TiresOfRepeats Name = "tires-of-repeats"
+	// GapsEndFile takes what has come of a file over HTTP or HTTPS for the whole of it at the second gap in its TCP segments, as a stack does that has no room to put them in order (NET-03).
+	GapsEndFile Name = "gaps-end-file"
 	// RetriesForever asks again without end for a file that a TFTP server does not answer for (ORD-11).
 	RetriesForever Name = "retries-forever"
 	// DoublesAcks answers each duplicate of a block with its ACK twice, so that a careless server doubles every block from there on (NET-01).
@@ -70,6 +72,6 @@ const (
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, TiresOfRepeats, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, TiresOfRepeats, GapsEndFile, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
 	}
 }

@@ -464,7 +464,7 @@ func (c *Client) exchange(ctx context.Context, kept *conn, u *url.URL, authoriza
 		}
 		kept.head.N = limit + limit/8 + maxHead // chunk heads included
 		body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-		if err != nil && res.ContentLength > 0 && ended(err) && c.Defects.Has(defect.TakesShortBody) {
+		if errors.Is(err, ErrGap) || err != nil && res.ContentLength > 0 && ended(err) && c.Defects.Has(defect.TakesShortBody) {
 			res.Close, err = true, nil
 		}
 		if err != nil {

@@ -19,6 +19,10 @@ import (
 // opened.
 var ErrUnreachable = errors.New("server not reached")
 
+// ErrGap is what a connection of the defect gaps-end-file ends with: what has come
+// of a body until then is taken for whole.
+var ErrGap = errors.New("too many gaps in what comes")
+
 // errEncoded marks a body that is not the file itself. Asking again would bring
 // the same.
 var errEncoded = errors.New("body has a content encoding that was not asked for")

@@ -162,9 +162,25 @@ func observationCases() map[string]observationCase {
 		"the display name's first word":              {Displays(names), events{registering("two")}, []string{"display name = the first word"}},
 		"a display name nobody gave it":              {Displays(names), events{registering("")}, []string{"display name = another"}},
 		"nobody who has a display name":              {Displays(names), events{registered("1")}, []string{"display name = none"}},
-		"whether at all":                             {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
-		"not at all":                                 {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
-		"how often":                                  {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
+		"the module alone": {
+			SendsFrom(strings.ToUpper(moduleMAC), phoneMAC),
+			events{wire(moduleMAC, timeline.DHCPDiscover, "0.0.0.0:68", "255.255.255.255:67"), booted(), wire(rigMAC, timeline.SNTPResponse, "192.0.2.1:123", "192.0.2.10:123")},
+			[]string{"frames come from = the module alone"},
+		},
+		"the phone alone, though a service speaks of the module": {
+			SendsFrom(moduleMAC, phoneMAC),
+			events{wire(phoneMAC, timeline.ARPProbe, "0.0.0.0:0", "192.0.2.10:0"), {By: "dhcpd", Kind: timeline.DHCPAck, SrcMAC: moduleMAC}},
+			[]string{"frames come from = the phone alone"},
+		},
+		"both-links-up": {
+			SendsFrom(moduleMAC, phoneMAC),
+			events{wire(moduleMAC, timeline.TFTPRead, "192.0.2.10:2001", "192.0.2.1:69"), wire(phoneMAC, timeline.DHCPDiscover, "0.0.0.0:68", "255.255.255.255:67")},
+			[]string{"frames come from = both"},
+		},
+		"nobody who sends": {SendsFrom(moduleMAC, phoneMAC), events{booted(), wire(rigMAC, timeline.ARPRequest, "192.0.2.1:0", "192.0.2.10:0")}, []string{"frames come from = none"}},
+		"whether at all":   {Does("boots", timeline.FactBooted()), events{booted(), booted()}, []string{"boots = yes"}},
+		"not at all":       {Does("boots", timeline.FactBooted()), events{rebooted()}, []string{"boots = no"}},
+		"how often":        {Happens("boots", timeline.FactBooted()), events{booted(), booted(), rebooted()}, []string{"boots = 2"}},
 	}
 }
 

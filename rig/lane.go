@@ -649,10 +649,12 @@ func (l *Lane) Offer(o Offer) error {
 		lease.Oversize = true                                // what has no room is left out otherwise, and nobody meets it
 	}
 	l.givenAs("offer", o.String(), offerFields(lease), o.String())
-	if err := l.dhcp.SetLease(l.Handset.MAC.String(), l.spoil.lease(lease)); err != nil {
-		return err // the phone's own, once its module is gone
+	if err := l.dhcp.SetLease(l.Handset.Active().String(), l.spoil.lease(lease)); err != nil || len(l.Handset.Module) == 0 {
+		return err
 	}
-	return l.dhcp.SetLease(l.Handset.Active().String(), l.spoil.lease(lease))
+	// The phone's own, once its module is gone, or with a cable in beside it.
+	lease.Addr = a.Beside
+	return l.dhcp.SetLease(l.Handset.MAC.String(), l.spoil.lease(lease))
 }
 
 // Reset makes every service well behaved again. Link and power are back; faults

@@ -185,7 +185,10 @@ type Addresses struct {
 	Server, Second netip.Addr
 	Handset        netip.Addr
 	Prefix         netip.Prefix
-	ServerMAC      net.HardwareAddr
+	// Beside is the phone's own where Handset is its WiFi module's: with a cable in
+	// beside the module it may speak from both.
+	Beside    netip.Prefix
+	ServerMAC net.HardwareAddr
 	// Name and SecondName resolve to Server and Second on this wire only.
 	Name, SecondName string
 }
@@ -203,6 +206,7 @@ func (b Bench) Addresses(h Handset) Addresses {
 	return Addresses{
 		Server: addr(1), Second: addr(2), Handset: addr(4),
 		Prefix:     netip.PrefixFrom(addr(4), b.Subnet.Bits()),
+		Beside:     netip.PrefixFrom(addr(5), b.Subnet.Bits()),
 		ServerMAC:  net.HardwareAddr{0x02, 0x88, mac[2], mac[3], mac[4], mac[5]},
 		Name:       "prov." + h.Name + ".rig.test",
 		SecondName: "other." + h.Name + ".rig.test",

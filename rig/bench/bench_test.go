@@ -22,13 +22,13 @@ func TestTheEmbeddedBenchHasEachModelWiredAndWiFi(t *testing.T) {
 	for _, h := range b.Handsets {
 		seen[h.Model.String()+" "+string(h.Link)] = true
 		a := b.Addresses(h)
-		for _, s := range []string{a.Server.String(), a.Second.String(), a.Handset.String(), a.ServerMAC.String()} {
+		for _, s := range []string{a.Server.String(), a.Second.String(), a.Handset.String(), a.Beside.Addr().String(), a.ServerMAC.String()} {
 			if addrs[s] {
 				t.Errorf("%s is used twice", s)
 			}
 			addrs[s] = true
 		}
-		if !b.Subnet.Contains(a.Handset) || a.Prefix.Bits() != b.Subnet.Bits() {
+		if !b.Subnet.Contains(a.Handset) || a.Prefix.Bits() != b.Subnet.Bits() || a.Beside.Masked() != a.Prefix.Masked() {
 			t.Errorf("%s is outside %s", a.Prefix, b.Subnet)
 		}
 		if h.Patience.Boot <= 0 || h.Patience.Settle >= time.Second {

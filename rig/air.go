@@ -10,6 +10,7 @@ import (
 	"ip88rig/rig/control"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/impair"
+	"ip88rig/rig/model"
 	"ip88rig/rig/virtual/air"
 )
 
@@ -19,6 +20,9 @@ const airPatience = 5 * time.Minute
 
 // airPassphrase is that of the network in memory.
 const airPassphrase = "ip88rig, in memory" //nolint:gosec // nothing is kept behind it
+
+// airSecurity is how that network is secured where nobody has changed it.
+const airSecurity = model.WPA2
 
 // errNoModule says that there is nothing at an access point.
 var errNoModule = errors.New("needs link: wifi: the handset has no WiFi module")

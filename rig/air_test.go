@@ -16,6 +16,8 @@ import (
 	"ip88rig/rig/control"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/impair"
+	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/wire"
 )
 
@@ -206,5 +208,102 @@ func TestTheDeedsOfTheFaultsAreThoseOfTheAccessPoint(t *testing.T) {
 	}
 	if !slices.Equal(faults, commands) {
 		t.Errorf("faults know %q, access points %q", faults, commands)
+	}
+}
+
+// simulatedWiFi opens a lane of a simulated handset with a WiFi module.
+func simulatedWiFi(t *testing.T, defects ...defect.Name) *rig.Lane {
+	t.Helper()
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
+	l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[i], Seed: 1, Authorities: authorities(t), Defects: defects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.OpenRecording(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l)
+	return l
+}
+
+// poweredAgain is the window of a power cycle.
+func poweredAgain(t *testing.T, l *rig.Lane, number int) *timeline.Window {
+	t.Helper()
+	w := l.Verb("power", number, nil).Within(time.Minute)
+	if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// What hands set is what the access point shows, and what the handset comes back
+// under; without a mode it is the one from before.
+func TestTheScriptSetsSecurityModes(t *testing.T) {
+	t.Parallel()
+	l := simulatedWiFi(t)
+	for i, mode := range append(model.Securities(), "") {
+		shows := "the access point shows it"
+		if err := l.Do(t.Context(), control.Request{Verb: control.WiFiSecurity, Security: mode, ReadBack: shows}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := poweredAgain(t, l, i+1).Await(t.Context(), timeline.FactRegistered()); err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+	}
+	l.Settle(t.Context())
+	if got := l.Troubles(); len(got) > 0 {
+		t.Errorf("troubles %q", got)
+	}
+}
+
+// The two links of one phone are no strangers, and each has an address of its own.
+func TestACableBesideTheModuleHasAnAddressOfItsOwn(t *testing.T) {
+	t.Parallel()
+	l := simulatedWiFi(t, defect.BothLinksUp)
+	if err := l.Do(t.Context(), control.Request{Verb: control.PlugCable}); err != nil {
+		t.Fatal(err)
+	}
+	boot := poweredAgain(t, l, 1)
+	w, got := boot, map[string]string{}
+	for _, mac := range []string{l.Handset.Module.String(), l.Handset.MAC.String()} {
+		for got[mac] == "" {
+			e, err := w.Await(t.Context(), timeline.FactBound())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[e.SrcMAC] = e.Src.Addr().String()
+			w = l.Recorder.Timeline().Since(e.Seq).Within(time.Minute)
+		}
+	}
+	if module, phone := got[l.Handset.Module.String()], got[l.Handset.MAC.String()]; module != l.Addrs.Handset.String() || phone != l.Addrs.Beside.Addr().String() {
+		t.Errorf("addresses %v, want %s and %s", got, l.Addrs.Handset, l.Addrs.Beside)
+	}
+	if _, err := boot.Await(t.Context(), timeline.FactRegistered()); err != nil {
+		t.Fatal(err)
+	}
+	l.Settle(t.Context())
+	if got := l.Troubles(); len(got) > 0 {
+		t.Errorf("troubles %q", got)
+	}
+	if err := l.Do(t.Context(), control.Request{Verb: control.UnplugCable}); err != nil {
+		t.Fatal(err)
+	}
+	again := poweredAgain(t, l, 2)
+	if _, err := again.Await(t.Context(), timeline.FactRegistered()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range again.View().Events {
+		if e.SrcMAC == l.Handset.MAC.String() {
+			t.Errorf("without the cable: %s from %s", e.Kind, e.SrcMAC)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -40,7 +41,7 @@ func (l *Lane) preparePower(ctx context.Context) error {
 			return err
 		}
 		p = cord
-		l.hands = script{l.virtual}
+		l.hands = script{l.virtual, l.air}
 	}
 	switch h.Power.Kind {
 	case "command":
@@ -183,7 +184,11 @@ func (r *recordedPower) restore(ctx context.Context) error {
 const powerPatience = 30 * time.Second
 
 // script does by hand what a person would do at a simulated handset.
-type script struct{ handset *virtual.Handset }
+type script struct {
+	handset *virtual.Handset
+	// air is the network that its WiFi module is in; nil without one.
+	air *air.Air
+}
 
 var (
 	_ control.Operator = script{}
@@ -208,6 +213,17 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 		return nil
 	case control.InstallModule:
 		return s.handset.InstallModule(r.MAC)
+	case control.WiFiSecurity:
+		if s.air == nil {
+			return errNoModule
+		}
+		mode := cmp.Or(r.Security, airSecurity)
+		s.handset.SetSecurity(mode)
+		s.air.Secure(mode)
+		return nil
+	case control.PlugCable, control.UnplugCable:
+		s.handset.PlugCable(r.Verb == control.PlugCable)
+		return nil
 	case control.Supply, control.Unplug:
 	}
 	return fmt.Errorf("%s: %w", r.Verb, control.ErrUnsupported)
@@ -216,7 +232,8 @@ func (s script) Do(ctx context.Context, r control.Request) error {
 // checksField is where a menu keeps the certificate checks.
 func checksField() model.Field { return model.Field{Section: "PROVISION", Name: "verifying_cert"} }
 
-// Look implements control.Looker: what the Web Manager lists and the menu shows.
+// Look implements control.Looker: what the Web Manager lists, the menu and the
+// access point show.
 func (s script) Look(ctx context.Context, r control.Request) error {
 	switch r.Verb { //nolint:exhaustive // the others leave nothing to look at
 	case control.UploadAuthority:
@@ -240,6 +257,13 @@ func (s script) Look(ctx context.Context, r control.Request) error {
 		}
 		if shown != strconv.Itoa(r.Mask) {
 			return control.ShowsError{Shows: "checks " + shown}
+		}
+	case control.WiFiSecurity:
+		if s.air == nil {
+			return errNoModule
+		}
+		if shown := s.air.Security(); shown != cmp.Or(r.Security, airSecurity) {
+			return control.ShowsError{Shows: "a network secured with " + string(shown)}
 		}
 	}
 	return nil

@@ -52,13 +52,16 @@ func (p *Phone) RegisteredAs(user string) timeline.Fact { return timeline.FactRe
 
 // Quiet is the window from the same anchor until quiet has lasted as long as it
 // must to be believed, counted from now.
-func (p *Phone) Quiet(w *timeline.Window) *timeline.Window {
+func (p *Phone) Quiet(w *timeline.Window) *timeline.Window { return fromNow(w, p.Patience.Settle) }
+
+// fromNow is the window from the same anchor until so long from now.
+func fromNow(w *timeline.Window, d time.Duration) *timeline.Window {
 	v := w.View()
 	from := v.Watermark
 	if n := len(v.All); n > 0 && v.All[n-1].At.After(from) {
 		from = v.All[n-1].At // the watermark lags where the rig had to wait for the CPU
 	}
-	return w.Within(max(from.Sub(v.Anchor), 0) + p.Patience.Settle)
+	return w.Within(max(from.Sub(v.Anchor), 0) + d)
 }
 
 // Finish waits for the end of a boot: the handset registers.

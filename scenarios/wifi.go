@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -11,6 +12,7 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/control"
 	"ip88rig/rig/impair"
+	"ip88rig/rig/model"
 )
 
 // WIF: the WiFi module. What it is at is the access point that the bench file has
@@ -135,3 +137,55 @@ var _ = scenario("associates in its own time",
 		boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 		phone.Observe(ctx, "WIF-03", "", boot, Took("power to the first frame", timeline.Fact{}, timeline.FactBooted()))
 	})
+
+var _ = scenario("associates under each security mode",
+	covers("WIF-03"), over(timeline.TFTP), onWiFi(), takes(5),
+	byHand("wifi-security", "wifi-security", "wifi-security", "wifi-security", "wifi-security"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		defer func() { // also where the spec breaks off
+			phone.ByHand(ctx, control.Request{
+				Verb:     control.WiFiSecurity,
+				Text:     "set the network at the access point, and the WiFi of the handset, back to the security mode that they had before",
+				ReadBack: "the access point shows that mode",
+			})
+			phone.Finish(ctx, phone.PowerCycle(ctx))
+		}()
+		for _, mode := range model.Securities() {
+			phone.ByHand(ctx, control.Request{
+				Verb: control.WiFiSecurity, Security: mode,
+				Text: fmt.Sprintf("set the network at the access point, and the WiFi of the handset, to %s: the same SSID, the lab's passphrase or 802.1X identity; "+
+					"leave the handset as it is where it has no such setting", mode),
+				ReadBack: fmt.Sprintf("the access point shows %s for that network", mode),
+			})
+			boot := phone.PowerCycle(ctx)
+			phone.Observe(ctx, "WIF-03", string(mode), phone.wholeBoot(boot), Does("associates", timeline.FactBooted()))
+		}
+	})
+
+var _ = scenario("sends from its module, from its cable or from both when both are in",
+	covers("WIF-03"), over(timeline.TFTP), onWiFi(), takes(2), byHand("plug-cable", "unplug-cable"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		defer func() { // also where the spec breaks off
+			phone.ByHand(ctx, control.Request{Verb: control.UnplugCable, Text: "pull the cable beside the WiFi module out of the phone again"})
+			phone.Finish(ctx, phone.PowerCycle(ctx))
+		}()
+		phone.ByHand(ctx, control.Request{
+			Verb: control.PlugCable, Text: "plug a cable of the same network, one without power over Ethernet, into the phone beside its WiFi module",
+		})
+
+		boot := phone.PowerCycle(ctx)
+
+		h := phone.lane.Handset
+		phone.Observe(ctx, "WIF-03", "with a cable in beside the module", phone.wholeBoot(boot), SendsFrom(h.Module.String(), h.MAC.String()))
+	})
+
+// wholeBoot is the window of a power cycle from the power on, for as long as a
+// boot takes from now on: it begins also where a person gives the power and the
+// handset never shows a sign of life.
+func (p *Phone) wholeBoot(boot *timeline.Window) *timeline.Window {
+	spec := boot.Spec()
+	w := p.lane.Recorder.Timeline().Since(spec.From).Within(spec.Steps[0].Within).After(timeline.FactKind(timeline.PowerOn))
+	return fromNow(w, p.Patience.Boot)
+}

@@ -338,7 +338,7 @@ type handsetFile struct {
 
 // Verbs that a person can be asked for, in the order of the guide.
 func Verbs() []string {
-	return []string{"factory-reset", "upload-authority", "menu", "answer", "hang-up", "remove-module", "install-module"}
+	return []string{"factory-reset", "upload-authority", "menu", "answer", "hang-up", "remove-module", "install-module", "wifi-security", "plug-cable", "unplug-cable"}
 }
 
 // Embedded returns the bench that needs nothing: six simulated handsets on a

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"ip88rig/rig/model"
 )
 
 // Power switches a handset's supply.
@@ -34,6 +36,11 @@ const (
 	// RemoveModule and InstallModule take the WiFi module out and put it back.
 	RemoveModule  Verb = "remove-module"
 	InstallModule Verb = "install-module"
+	// WiFiSecurity sets access point and WiFi module to a security mode.
+	WiFiSecurity Verb = "wifi-security"
+	// PlugCable and UnplugCable plug a cable in beside the WiFi module and out again.
+	PlugCable   Verb = "plug-cable"
+	UnplugCable Verb = "unplug-cable"
 	// Answer takes a ringing call, HangUp ends it.
 	Answer Verb = "answer"
 	HangUp Verb = "hang-up"
@@ -52,6 +59,9 @@ type Request struct {
 	PEM []byte
 	// MAC is that of the module to install.
 	MAC net.HardwareAddr
+	// Security is the mode that access point and WiFi module are to be set to; blank:
+	// the one that they had before.
+	Security model.Security
 	// Mask is the certificate checks to set: 1 authority, 2 name, 4 expiry.
 	Mask int
 	// ReadBack is what the handset's display or Web Manager shows once it is done;

@@ -122,6 +122,8 @@ const (
 	WiFiAssociationTime  = "wifi-association-time"
 	WiFiScanTime         = "wifi-scan-time"
 	WiFiRetryTime        = "wifi-retry-time"
+	WiFiSecurities       = "wifi-security-modes"
+	WiredBesideWiFi      = "wired-beside-wifi"
 	PublicAuthorities    = "public-authorities"
 	DHCPDefaultLease     = "dhcp-default-lease"
 	LinkUpDHCP           = "link-up-dhcp"
@@ -196,7 +198,9 @@ func defaults() []Fact {
 		{Name: SIPT1, Value: "500ms", Source: Family, Doc: "SIP timer T1", check: duration},
 		{Name: WiFiAssociationTime, Value: "3s", Source: Inferred, Doc: "from the boot loader's end to the first frame over the WiFi module", check: duration},
 		{Name: WiFiScanTime, Value: "2s", Source: Inferred, Doc: "how long the WiFi module looks for its network when the access point is not where it was: another one, or another channel", check: duration},
-		{Name: WiFiRetryTime, Value: "10s", Source: Inferred, Doc: "until the WiFi module tries a network again whose passphrase is not its own", check: duration},
+		{Name: WiFiRetryTime, Value: "10s", Source: Inferred, Doc: "until the WiFi module tries a network again whose passphrase is not its own, or whose security mode", check: duration},
+		{Name: WiFiSecurities, Value: securities(), Source: Inferred, Doc: "security modes that the WiFi module has a setting for, of " + securities() + ": no document names its settings", check: eachOf(strings.Fields(securities())...)},
+		{Name: WiredBesideWiFi, Value: "module", Source: Inferred, Doc: "what is used when the phone is powered on with a cable in beside its WiFi module: module or cable alone, or both: the cable then has an address of its own, and all else goes over the module", check: oneOf("module", "cable", "both")},
 		{Name: NameTemplateField, Value: "PROVISION/https_macform", Source: LIP68, Doc: "field that holds the template of the phone-specific file's name; blank when unknown", check: fieldsOrBlank},
 		{Name: NameTemplateOver, Value: "http https", Source: LIP68, Doc: "transports over which https_macform names the phone-specific file: tftp, http, https; none for a handset that disregards it", check: eachOf("tftp", "http", "https", "none")},
 		{Name: KeyInCycle, Value: "yes", Source: Inferred, Doc: "a decrypt_key that the global file sets is used for the phone-specific file of the same cycle: yes or no", check: oneOf("yes", "no")},

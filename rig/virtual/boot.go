@@ -112,6 +112,7 @@ func (b *boot) run(up, power context.Context) (reason string, err error) {
 	if b.net, err = b.connect(up, power); err != nil {
 		return "", err
 	}
+	b.cableToo(up)
 	b.task(func() { // ends when up does, or the port fails
 		select {
 		case <-b.net.host.Done():

@@ -22,6 +22,8 @@ type cord struct {
 	deaf atomic.Bool
 	// joined is a module's association, nil where the link is all that is known.
 	joined atomic.Pointer[air.Association]
+	// lan takes what comes for the phone's own MAC beside the module; nil: nothing does.
+	lan atomic.Pointer[lan]
 	// sender replaces the source of downloads' frames (module-sends-as-phone).
 	sender net.HardwareAddr
 	// gaps, if any, sees all that comes (gaps-end-file).
@@ -51,13 +53,20 @@ func (c *cord) Send(f wire.Frame) error {
 func (c *cord) Receive(ctx context.Context) (wire.Frame, error) {
 	for {
 		f, err := c.Port.Receive(ctx)
-		if err == nil && c.cut() {
+		if err != nil {
+			return f, err
+		}
+		if l := c.lan.Load(); l != nil && l.takes(f) {
+			l.Put(f)
 			continue
 		}
-		if err == nil && c.gaps != nil {
+		if c.cut() {
+			continue
+		}
+		if c.gaps != nil {
 			c.gaps.see(f.Data)
 		}
-		return f, err
+		return f, nil
 	}
 }
 

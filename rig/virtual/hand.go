@@ -14,9 +14,10 @@ import (
 	"ip88rig/rig/virtual/sipc"
 )
 
-// What a person does at the handset or in its Web Manager. All of it but the
-// change of the WiFi module needs a handset that Run runs and that has power; a
-// handset that boots, or that Run has not begun to run, is waited for.
+// What a person does at the handset or in its Web Manager. All of it but what is
+// done to the WiFi module and the cable beside it needs a handset that Run runs and
+// that has power; a handset that boots, or that Run has not begun to run, is waited
+// for.
 
 // await returns the boot under way.
 func (h *Handset) await(ctx context.Context) (*boot, error) {
@@ -200,6 +201,33 @@ func (h *Handset) InstallModule(mac net.HardwareAddr) error {
 func (h *Handset) RemoveModule() {
 	h.next.Store(nil)
 	h.log.Info("module removed")
+}
+
+// SetSecurity sets the WiFi module to a security mode, from its next try to
+// associate on, or leaves it as it is where it has no such setting. The setting
+// belongs to the handset: it outlives the module and the power (assumed).
+func (h *Handset) SetSecurity(s model.Security) {
+	if !slices.Contains(h.cfg.Facts.List(model.WiFiSecurities), string(s)) {
+		h.log.Info("no such security mode", "mode", s)
+		return
+	}
+	h.secured.Store(&s)
+	h.log.Info("security mode", "mode", s)
+}
+
+// security is the mode that the module is set to.
+func (h *Handset) security() model.Security {
+	if s := h.secured.Load(); s != nil {
+		return *s
+	}
+	return model.WPA2
+}
+
+// PlugCable plugs a cable in beside the WiFi module, or pulls it out. It takes
+// effect at the next power on.
+func (h *Handset) PlugCable(in bool) {
+	h.plugged.Store(in)
+	h.log.Info("cable beside the module", "in", in)
 }
 
 // Answer takes the call that rings.

@@ -14,8 +14,9 @@ import (
 type radio struct {
 	// here is the access point, and its channel, where the module was last.
 	here air.Beacon
-	// refused is set when its passphrase was wrong at the last try.
-	refused bool
+	// refused is why the access point within reach did not take it at the last
+	// try; nil: it did, or there was none.
+	refused error
 }
 
 // air is what the module associates to; nil without a module, or where nothing
@@ -40,8 +41,10 @@ func (h *Handset) joins() bool {
 	if a == nil {
 		return true
 	}
-	joined, err := a.Join(h.cfg.Passphrase)
-	h.radio.refused = errors.Is(err, air.ErrPassphrase)
+	joined, err := a.Join(h.tries(), h.cfg.Passphrase)
+	if h.radio.refused = err; errors.Is(err, air.ErrGone) {
+		h.radio.refused = nil
+	}
 	if err != nil {
 		h.log.Info("not associated", "error", err)
 		return false
@@ -50,6 +53,16 @@ func (h *Handset) joins() bool {
 	h.cord.joined.Store(joined)
 	h.log.Info("associated", "access point", joined.AccessPoint, "channel", joined.Channel)
 	return true
+}
+
+// tries is the security mode that the module tries to associate with. Of 802.1X a
+// defect leaves nothing but the setting.
+func (h *Handset) tries() model.Security {
+	s := h.security()
+	if s == model.Enterprise && h.cfg.Defects.Has(defect.Refuses8021X) {
+		return ""
+	}
+	return s
 }
 
 // joinTime is how long it takes the module to come back. Where the access point
@@ -63,7 +76,7 @@ func (h *Handset) joinTime() time.Duration {
 	if found, ok := a.Beacon(); ok && found != h.radio.here {
 		d += h.wait(model.WiFiScanTime)
 	}
-	if h.radio.refused {
+	if h.radio.refused != nil {
 		d += h.wait(model.WiFiRetryTime)
 	}
 	return d
@@ -91,5 +104,5 @@ func (h *Handset) hangs(cycling bool) bool {
 
 // givesUp tells a module that does not try again (defect).
 func (h *Handset) givesUp() bool {
-	return h.radio.refused && h.cfg.Defects.Has(defect.WrongPassphraseSticks)
+	return errors.Is(h.radio.refused, air.ErrPassphrase) && h.cfg.Defects.Has(defect.WrongPassphraseSticks)
 }

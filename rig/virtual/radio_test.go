@@ -247,6 +247,68 @@ func TestBootsOnceItMayAssociate(t *testing.T) {
 	}
 }
 
+// TestJoinsUnderItsSecurityMode has the network secured otherwise than a module is
+// set to from the factory, then sets the module to the same mode.
+func TestJoinsUnderItsSecurityMode(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		mode    model.Security
+		has     string // modes that the module has a setting for; blank: all
+		defects defect.Set
+		joins   bool
+	}{
+		{"open", model.Open, "", nil, true},
+		{"WPA", model.WPA, "", nil, true},
+		{"802.1X", model.Enterprise, "", nil, true},
+		{"no such setting", model.Enterprise, "open WPA-PSK WPA2-PSK", nil, false},
+		{"refuses-802.1x", model.Enterprise, "", defect.Set{defect.Refuses8021X}, false},
+		{"refuses-802.1x, another mode", model.Open, "", defect.Set{defect.Refuses8021X}, true},
+		{"wrong-passphrase-sticks", model.Open, "", defect.Set{defect.WrongPassphraseSticks}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l, a := newLab(t), air.New(labPassphrase)
+			a.Secure(tc.mode)
+			h := l.handset(onAir(l, a, func(c *Config) {
+				c.Defects = tc.defects
+				if tc.has != "" {
+					withFact(t, c, model.WiFiSecurities, tc.has)
+				}
+			}))
+			l.until(0, "log not associated")
+			l.quiet(0, "boot ")
+			h.SetSecurity(tc.mode)
+			if tc.joins {
+				l.until(0, "tftp "+verFile)
+				associated(t, h, home)
+				n := l.cycle(h) // the setting outlives the power
+				l.until(n, "tftp "+verFile)
+				return
+			}
+			l.quiet(0, "boot ")
+			a.Secure(model.WPA2)
+			h.SetSecurity(model.WPA2)
+			l.until(0, "tftp "+verFile)
+		})
+	}
+}
+
+// TestANetworkThatIsSecuredOtherwiseIsTriedAgain has the next try of a module that
+// was not let in last longer than any test.
+func TestANetworkThatIsSecuredOtherwiseIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	l, a := newLab(t), air.New(labPassphrase)
+	h := registered(t, l, onAir(l, a, func(c *Config) { withFact(t, c, model.WiFiRetryTime, "10h") }))
+	n := l.count()
+	a.Secure(model.Open)
+	n += len(l.until(n, "log not associated"))
+	h.SetSecurity(model.Open)
+	l.quiet(n, "log link back")
+	n = l.cycle(h)
+	l.until(n, "tftp "+verFile)
+}
+
 func TestAWireNeedsNoAir(t *testing.T) {
 	t.Parallel()
 	l, a := newLab(t), air.New("another")

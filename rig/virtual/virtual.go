@@ -81,8 +81,9 @@ type Config struct {
 	Port wire.Port
 	// Supply switches it on and off; nil is always on.
 	Supply Supply
-	// Air is what a WiFi module associates to, with Passphrase; nil: the link of
-	// Port is all that it knows of an access point.
+	// Air is what a WiFi module associates to, with Passphrase and, until somebody
+	// sets it to another security mode, WPA2-PSK; nil: the link of Port is all that
+	// it knows of an access point.
 	Air        *air.Air
 	Passphrase string
 	// Factor divides every wait; retry timers not below 50 ms. 0 is 1.
@@ -132,10 +133,15 @@ type Handset struct {
 	memory  volatile
 
 	boots uint64 // since New; used by Run alone
+	links string // what is used of module and cable since power came; used by Run alone
 
 	// fitted is the WiFi module since power came, next the one from the next
 	// power on; nil for none.
 	fitted, next atomic.Pointer[net.HardwareAddr]
+	// secured is the security mode that a WiFi module is set to; nil for WPA2-PSK.
+	secured atomic.Pointer[model.Security]
+	// plugged says that a cable is in beside the module.
+	plugged atomic.Bool
 
 	// hung is how often power must still come until the module works again, for
 	// the defect module-hangs.
@@ -218,9 +224,12 @@ func (h *Handset) module() net.HardwareAddr {
 	return nil
 }
 
-// fit makes what was installed or removed effective.
+// fit makes what was installed, removed or plugged in effective.
 func (h *Handset) fit() {
 	h.fitted.Store(h.next.Load())
+	if h.links = h.beside(); h.links == cableAlone {
+		h.fitted.Store(nil)
+	}
 	h.cord.sender = nil
 	if h.module() != nil && h.cfg.Defects.Has(defect.ModuleSendsAsPhone) {
 		h.cord.sender = h.cfg.MAC

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+
+	"ip88rig/rig/model"
 )
 
 // Errors of Join.
@@ -15,6 +17,8 @@ var (
 	ErrGone = errors.New("no access point is on the air")
 	// ErrPassphrase: the access point wants another passphrase.
 	ErrPassphrase = errors.New("wrong passphrase")
+	// ErrSecurity: the access point wants another security mode.
+	ErrSecurity = errors.New("wrong security mode")
 )
 
 // Beacon is what a scan finds.
@@ -26,6 +30,7 @@ type Air struct {
 	age atomic.Uint64
 
 	mu         sync.Mutex
+	security   model.Security
 	passphrase string
 	wrong      bool
 	off        int // how many hold it off
@@ -34,9 +39,10 @@ type Air struct {
 	changed    chan struct{}
 }
 
-// New returns a network with its passphrase, on the air.
+// New returns a network with its passphrase, on the air, secured with WPA2-PSK.
+// With 802.1X the passphrase stands for the identity.
 func New(passphrase string) *Air {
-	return &Air{passphrase: passphrase, channels: [2]int{1, 6}, changed: make(chan struct{})}
+	return &Air{security: model.WPA2, passphrase: passphrase, channels: [2]int{1, 6}, changed: make(chan struct{})}
 }
 
 // change makes a change that ends every association.
@@ -60,6 +66,16 @@ func (a *Air) On() { a.change(func() { a.off-- }) }
 
 // Wrong has the network want another passphrase, or the right one again.
 func (a *Air) Wrong(yes bool) { a.change(func() { a.wrong = yes }) }
+
+// Secure has the network want another security mode.
+func (a *Air) Secure(s model.Security) { a.change(func() { a.security = s }) }
+
+// Security is what the network wants.
+func (a *Air) Security() model.Security {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.security
+}
 
 // Roam takes the access point out of reach and has the other one within.
 func (a *Air) Roam() { a.change(func() { a.at = 1 - a.at }) }
@@ -93,14 +109,17 @@ func (a *Air) Link() bool {
 	return ok
 }
 
-// Join associates a module that holds a passphrase.
-func (a *Air) Join(passphrase string) (*Association, error) {
+// Join associates a module that is set to a security mode and holds a passphrase,
+// which an open network does not ask for.
+func (a *Air) Join(s model.Security, passphrase string) (*Association, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case a.off > 0:
 		return nil, ErrGone
-	case a.wrong || passphrase != a.passphrase:
+	case s != a.security:
+		return nil, ErrSecurity
+	case s != model.Open && (a.wrong || passphrase != a.passphrase):
 		return nil, ErrPassphrase
 	}
 	return &Association{Beacon: Beacon{a.at + 1, a.channels[a.at]}, air: a, age: a.age.Load()}, nil

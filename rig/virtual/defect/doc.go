@@ -176,6 +176,10 @@ func Doc(n Name) string {
 		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
 	case AssociatesSlowly:
 		return "takes forty times as long as it should to associate (WIF-03)."
+	case Refuses8021X:
+		return "has a setting for 802.1X in its WiFi module, and does not associate with it (WIF-03)."
+	case BothLinksUp:
+		return "gets an address for the cable beside its WiFi module too (WIF-03)."
 	case Option66Wins:
 		return "takes the TFTP server of option 66 although option 150 names one too (XPT-07)."
 	case MalformedURLHangs:

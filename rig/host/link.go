@@ -68,6 +68,12 @@ func (l *link) take(f wire.Frame) {
 	case dst != l.mac:
 		return
 	}
+	plain := withoutPriority(data)
+	eth := header.Ethernet(plain)
+	if eth.Type() == header.IPv4ProtocolNumber && !intact(plain[headerLen:]) {
+		l.corrupt.Add(1) // nobody's: who claims frames goes by what is in them
+		return
+	}
 	for _, c := range claims {
 		if c.match(data) {
 			c.Put(f)
@@ -77,13 +83,7 @@ func (l *link) take(f wire.Frame) {
 	if dispatcher == nil {
 		return
 	}
-
-	data = withoutPriority(data)
-	eth := header.Ethernet(data)
-	if eth.Type() == header.IPv4ProtocolNumber && !intact(data[headerLen:]) {
-		l.corrupt.Add(1)
-		return
-	}
+	data = plain
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(data)})
 	defer pkt.DecRef()
 	if _, ok := pkt.LinkHeader().Consume(headerLen); !ok {

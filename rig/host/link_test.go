@@ -161,6 +161,23 @@ func TestHostTakesFramesOfItsOwnOnly(t *testing.T) {
 	}
 }
 
+func TestAClaimTakesNothingCorrupt(t *testing.T) {
+	h := alone(t)
+	claim := h.Claim(func([]byte) bool { return true })
+	header := udpPacket([]byte("x"), right)
+	header[8]++ // TTL
+	for _, packet := range [][]byte{udpPacket([]byte("x"), wrong), header, udpPacket([]byte("y"), unfinished)} {
+		h.link.take(wire.Frame{Data: toHost(0x0800, packet)})
+	}
+	f, err := claim.Receive(t.Context())
+	if err != nil || !bytes.HasSuffix(f.Data, []byte("y")) {
+		t.Errorf("claimed %x, %v, want the packet that is only unfinished", f.Data, err)
+	}
+	if n := h.Corrupt(); n != 2 {
+		t.Errorf("counted %d corrupt packets, want 2", n)
+	}
+}
+
 func FuzzHost(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(toHost(0x0800, udpPacket([]byte("x"), right)))

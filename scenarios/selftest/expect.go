@@ -36,7 +36,7 @@ func Expectations() []Expectation {
 		{Defect: defect.RebootsTwiceAfterSoftware, Fails: []string{"RBT-04", "RBT-05", "RBT-06"}, Blocks: []string{"FWU-01", "FWU-03", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-12", "FWU-13", "NET-03", "ORD-05", "ORD-11"}},
 		{Defect: defect.RebootsPerReason, Fails: []string{"RBT-05"}},
 		{Defect: defect.InstallsNothing, Fails: []string{"FWU-01"}, May: []string{"FWU-04"}, Blocks: []string{"FWU-03", "FWU-04", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-12", "FWU-13", "NET-03", "ORD-05", "ORD-11", "RBT-04", "RBT-06"}},
-		{Defect: defect.DownloadsSameVersion, Fails: []string{"FWU-01", "FWU-02"}, Drifts: []string{"AUT-05", "ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}, Blocks: []string{"FWU-03", "FWU-04", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-11", "FWU-12", "FWU-13", "NET-03", "ORD-05", "ORD-11", "RBT-04", "RBT-06"}},
+		{Defect: defect.DownloadsSameVersion, Fails: []string{"FWU-01", "FWU-02"}, Drifts: []string{"AUT-05", "NET-04", "ORD-06", "ORD-12", "XPT-07", "XPT-10", "XPT-11"}, Blocks: []string{"FWU-03", "FWU-04", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-11", "FWU-12", "FWU-13", "NET-03", "ORD-05", "ORD-11", "RBT-04", "RBT-06"}},
 		{Defect: defect.NewerOnly, Fails: []string{"FWU-03"}, May: []string{"FWU-04"}, Blocks: []string{"*"}},
 		{Defect: defect.CommentsOnlyOnTop, Fails: []string{"FWU-04"}, Drifts: []string{"FWU-04"}},
 		{Defect: defect.IgnoresSoftwareFlag, Fails: []string{"FWU-09"}},

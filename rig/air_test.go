@@ -30,22 +30,18 @@ func lastsFor(deed impair.AirDeed, d time.Duration) impair.Air {
 	return e
 }
 
-// atAccessPoint opens a lane whose handset counts as real: whoever sits in its
-// place, its access point is the commands'.
-func atAccessPoint(t *testing.T, commands bench.AccessPoint) *rig.Lane {
+// onWiFi opens a lane of the embedded bench's handset with a WiFi module, changed
+// as told.
+func onWiFi(t *testing.T, change func(*rig.Config)) *rig.Lane {
 	t.Helper()
 	b, err := bench.Embedded()
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
-	h := b.Handsets[i]
-	h.Simulated, h.AccessPoint = false, commands
-	h.Power = bench.Power{Kind: "command", On: "true", Off: "true"}
-	sw := wire.NewSwitch()
-	l, err := rig.Open(t.Context(), rig.Config{
-		Bench: b, Handset: h, Seed: 1, Authorities: authorities(t), Port: sw.Access("rig", 1), Phone: sw.Access("handset", 1),
-	})
+	c := rig.Config{Bench: b, Handset: b.Handsets[i], Seed: 1, Authorities: authorities(t)}
+	change(&c)
+	l, err := rig.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,36 +56,45 @@ func atAccessPoint(t *testing.T, commands bench.AccessPoint) *rig.Lane {
 	return l
 }
 
+// atAccessPoint opens a lane whose handset counts as real: whoever sits in its
+// place, its access point is the commands'.
+func atAccessPoint(t *testing.T, commands bench.AccessPoint) *rig.Lane {
+	t.Helper()
+	return onWiFi(t, func(c *rig.Config) {
+		c.Handset.Simulated, c.Handset.AccessPoint = false, commands
+		c.Handset.Power = bench.Power{Kind: "command", On: "true", Off: "true"}
+		sw := wire.NewSwitch()
+		c.Port, c.Phone = sw.Access("rig", 1), sw.Access("handset", 1)
+	})
+}
+
+// simulatedWiFi opens a lane of a simulated handset with a WiFi module.
+func simulatedWiFi(t *testing.T, defects ...defect.Name) *rig.Lane {
+	t.Helper()
+	l := onWiFi(t, func(c *rig.Config) { c.Defects = defects })
+	serve(t, l)
+	return l
+}
+
+// poweredAgain is the window of a power cycle.
+func poweredAgain(t *testing.T, l *rig.Lane, number int) *timeline.Window {
+	t.Helper()
+	w := l.Verb("power", number, nil).Within(time.Minute)
+	if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 // A module that comes back is at work again without power, and what it did to
 // come back is no reboot.
 func TestASimulatedModuleComesBackWhateverItsAccessPointDoes(t *testing.T) {
 	t.Parallel()
-	b, err := bench.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
 	for _, deed := range impair.AirDeeds() {
 		t.Run(string(deed), func(t *testing.T) {
 			t.Parallel()
-			l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[i], Seed: 1, Authorities: authorities(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := l.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
-			if err := l.OpenRecording(t.TempDir()); err != nil {
-				t.Fatal(err)
-			}
-			serve(t, l)
-			w := l.Verb("power", 1, nil).Within(time.Minute)
-			if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := w.Await(t.Context(), timeline.FactRegistered()); err != nil {
+			l := simulatedWiFi(t)
+			if _, err := poweredAgain(t, l, 1).Await(t.Context(), timeline.FactRegistered()); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.Disturb(t.Context(), lastsFor(deed, 100*time.Millisecond)); err != nil {
@@ -209,40 +214,6 @@ func TestTheDeedsOfTheFaultsAreThoseOfTheAccessPoint(t *testing.T) {
 	if !slices.Equal(faults, commands) {
 		t.Errorf("faults know %q, access points %q", faults, commands)
 	}
-}
-
-// simulatedWiFi opens a lane of a simulated handset with a WiFi module.
-func simulatedWiFi(t *testing.T, defects ...defect.Name) *rig.Lane {
-	t.Helper()
-	b, err := bench.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(b.Handsets, func(h bench.Handset) bool { return h.Link == bench.WiFi })
-	l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[i], Seed: 1, Authorities: authorities(t), Defects: defects})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	serve(t, l)
-	return l
-}
-
-// poweredAgain is the window of a power cycle.
-func poweredAgain(t *testing.T, l *rig.Lane, number int) *timeline.Window {
-	t.Helper()
-	w := l.Verb("power", number, nil).Within(time.Minute)
-	if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	return w
 }
 
 // What hands set is what the access point shows, and what the handset comes back

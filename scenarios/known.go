@@ -92,6 +92,9 @@ func (k *known) store(f model.Field) {
 	k.dirty[f.Section+"/"+f.Name] = true
 }
 
+// stores tells whether a cycle may have stored another value of a setting.
+func (k *known) stores(f model.Field) bool { return k.dirty[f.Section+"/"+f.Name] }
+
 // rides tells fields that any later cycle restores without a reboot and that
 // change neither the way the handset provisions nor what it accepts.
 func rides(f model.Field) bool {

@@ -190,13 +190,14 @@ func (p *Phone) toServed(ctx context.Context) error {
 	golden := p.registersServed()
 	_, err = bound.Await(ctx, timeline.FactRegistered())
 	view := bound.View()
-	if err == nil && golden.Judge(view).OK && (p.served.version == nil || p.runs(view, p.served.version.Name)) {
+	if err == nil && p.took(view, golden) {
 		return p.arrive(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && (p.comesByNotify(ctx, golden) || len(p.run.known.dirty) > 0 && p.comesByReset(ctx, "its settings have locked the rig out")) {
+	if err == nil && (p.comesByURL(ctx, golden) || p.comesByNotify(ctx, golden) ||
+		len(p.run.known.dirty) > 0 && p.comesByReset(ctx, "its settings have locked the rig out")) {
 		return p.arrive(ctx)
 	}
 	if ctx.Err() != nil {
@@ -263,15 +264,22 @@ func (p *Phone) do(ctx context.Context, r control.Request) error {
 // holdsGolden tells whether the last REGISTER of the recording shows golden's
 // settings and version, after a boot in which the version file was asked for.
 func (p *Phone) holdsGolden() bool {
-	events := p.lane.Recorder.Timeline().Events()
-	for _, e := range slices.Backward(events) {
+	tl := p.lane.Recorder.Timeline()
+	shown := false
+	for _, e := range slices.Backward(tl.Events()) {
 		switch e.Kind {
 		case timeline.Registered:
-			v := p.lane.Recorder.Timeline().Since(e.Seq - 1).View()
+			if shown {
+				continue
+			}
+			v := tl.Since(e.Seq - 1).View()
 			golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
-			return golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name))
+			if !golden.Judge(v).OK || p.served.version != nil && !p.runs(v, p.served.version.Name) {
+				return false
+			}
+			shown = true
 		case timeline.PowerOff, timeline.Rebooted:
-			return false
+			return shown && match.Ask(p.Version()).Judge(tl.Since(e.Seq).View()).OK
 		default:
 		}
 	}
@@ -287,6 +295,21 @@ func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
 		return false
 	}
 	return p.comes(ctx, w.Within(p.Patience.Cycle), golden)
+}
+
+// comesByURL is the way home of a handset that may hold a URL which leads to
+// nobody: it is offered a good one.
+func (p *Phone) comesByURL(ctx context.Context, golden match.Matcher) bool {
+	if !p.mayHoldURL() {
+		return false
+	}
+	p.OfferOver(timeline.HTTP)
+	boot, err := p.cycle(ctx)
+	if err != nil {
+		p.lane.Note(err.Error())
+		return false
+	}
+	return p.comes(ctx, boot.Within(p.Patience.Boot), golden)
 }
 
 // comesByReset is the last way home: factory state, by hand, where settings have
@@ -336,7 +359,7 @@ func (p *Phone) comes(ctx context.Context, w *timeline.Window, golden match.Matc
 	for {
 		changed := w.Changed()
 		v := w.View()
-		if golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name)) {
+		if p.took(v, golden) {
 			return true
 		}
 		if v.Closed {
@@ -348,6 +371,24 @@ func (p *Phone) comes(ctx context.Context, w *timeline.Window, golden match.Matc
 			return false
 		}
 	}
+}
+
+// took tells whether the handset shows golden and runs the version that is served.
+// Where it may have gone after a URL that leads to nobody, that it still shows
+// golden says nothing: then it must have asked for a configuration file too.
+func (p *Phone) took(v timeline.View, golden match.Matcher) bool {
+	switch {
+	case !golden.Judge(v).OK, p.served.version != nil && !p.runs(v, p.served.version.Name):
+		return false
+	case p.mayHoldURL():
+		return match.Ask(p.Global()).Judge(v).OK || match.Ask(p.Own()).Judge(v).OK
+	}
+	return true
+}
+
+// mayHoldURL tells whether the handset may hold another stored URL than golden's.
+func (p *Phone) mayHoldURL() bool {
+	return slices.ContainsFunc(p.lane.Handset.Facts.Fields(model.StoredURLField), p.run.known.stores)
 }
 
 // runs tells whether a REGISTER shows the version, where the model's User-Agent
@@ -466,7 +507,7 @@ func (p *Phone) restoreZone() {
 		f := nettime(z[0])
 		_, global := p.served.files[Global].Get(f.Section, f.Name)
 		_, own := p.served.files[Own].Get(f.Section, f.Name)
-		if p.run.known.dirty[f.Section+"/"+f.Name] && !global && !own {
+		if p.run.known.stores(f) && !global && !own {
 			p.served.files[Global].Set(f.Section, f.Name, z[1])
 		}
 	}
@@ -700,6 +741,16 @@ func (p *Phone) Offer(o rig.Offer) {
 	if err := p.lane.Offer(o); err != nil {
 		p.run.inconclusive(err.Error())
 	}
+}
+
+// OfferNowhere is Offer of a URL that leads to nobody: a handset may remember it
+// (XPT-11), and is not home until it was seen to provision again.
+func (p *Phone) OfferNowhere(url string) {
+	GinkgoHelper()
+	for _, f := range p.lane.Handset.Facts.Fields(model.StoredURLField) {
+		p.run.known.store(f)
+	}
+	p.Offer(rig.Offer{TFTP: true, SNTP: true, URL: url})
 }
 
 // URL is the address to provision from over a transport.

@@ -305,6 +305,28 @@ func TestTheWayHomeGivesBackWhatAResetMayHaveTaken(t *testing.T) {
 	t.Errorf("no upload of authority A was looked at in %d journals after the spec", len(journals))
 }
 
+// Whether a handset remembers the URL it was offered is measured (XPT-11), not
+// promised: where that URL led to nobody, the next spec does not fail by it.
+func TestWhoRemembersADeadURLComesHomeByAGoodOne(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs a lane")
+	}
+	const unreached, next = "HTTP server cannot be reached, over http \\[", "changes although its own file is missing, over tftp"
+	specs, err := under(t.Context(), t.TempDir(), "none", unreached+"|"+next, defect.RemembersOfferedURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(specs) != 2 || specs[0].Rows[0] != "XPT-09" {
+		t.Fatalf("%d specs, or XPT-09 was not the first", len(specs))
+	}
+	for _, s := range specs[1:] {
+		if s.Verdict != report.Pass && !starved(s) {
+			t.Errorf("%s: %s %s", s.ID, s.Verdict, s.Reason)
+		}
+	}
+}
+
 // under runs one lane of a broken rig in a process of its own.
 func under(ctx context.Context, dir string, how rig.Sabotage, only string, broken defect.Name, more ...string) ([]report.Spec, error) {
 	exe, err := os.Executable()

@@ -236,8 +236,8 @@ func every[T any](list []T, n int) []T {
 	return out
 }
 
-// steadyPoints are the wire's points that do as much in one cycle as in the next:
-// how long a cycle takes under what comes by chance is chance.
+// steadyPoints are the wire's points that do as much in one cycle as in the next.
+// Where chance decides which frames are lost, it decides how long a cycle takes.
 func (p *Phone) steadyPoints() []point {
 	return slices.DeleteFunc(p.wirePoints(), func(pt point) bool {
 		switch e := pt.rule.Effect().(type) {

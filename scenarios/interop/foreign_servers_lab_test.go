@@ -120,8 +120,7 @@ func (s *servers) log(t *testing.T, name string) string {
 
 // start runs a program beside the handset until stop or the end of the test. One
 // that does not end when it is told to is killed, with its children: how it ends
-// is not what is tested, and kamailio 5.6 is stuck once in fifteen times, on a
-// timer of its own (its issue 2795).
+// is not what is tested, and kamailio 5.6 is stuck now and then.
 func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 	t.Helper()
 	cmd := s.cable.Peer(context.WithoutCancel(t.Context()), args...)

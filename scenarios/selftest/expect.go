@@ -102,7 +102,7 @@ func Expectations() []Expectation {
 		{Defect: defect.NoFallback, Drifts: []string{"XPT-09"}},
 		{Defect: defect.DropsURLPath, Drifts: []string{"XPT-10"}},
 		{Defect: defect.IgnoresURLPort, Drifts: []string{"XPT-09", "XPT-10"}},
-		{Defect: defect.RemembersOfferedURL, Drifts: []string{"XPT-11"}, May: []string{"RSY-05"}, Blocks: []string{"*"}},
+		{Defect: defect.RemembersOfferedURL, Drifts: []string{"XPT-11"}},
 		{Defect: defect.AcceptsExpiredUntimed, Drifts: []string{"TLS-05"}},
 		{Defect: defect.LateTimeAcceptsExpired, Fails: []string{"TLS-04"}, Drifts: []string{"TLS-05"}},
 		{Defect: defect.NameCheckedOnce, Fails: []string{"TLS-03", "TLS-06", "TLS-12"}, Blocks: []string{"TLS-15"}},

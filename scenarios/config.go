@@ -227,6 +227,24 @@ var _ = scenario("reads quotes and comments behind values",
 		phone.Finish(ctx, phone.PowerCycle(ctx))
 	})
 
+var _ = scenario("reads lists of values",
+	covers("CFG-07"), over(timeline.TFTP), takes(2), byHand("answer"),
+	func(ctx SpecContext, phone *Phone) {
+		phone.Claim(ctx)
+		for _, list := range []string{"g729 pcma pcmu", "pcma pcmu"} {
+			phone.Set(Global, voip("preferred_codec"), list)
+			phone.Finish(ctx, phone.PowerCycle(ctx))
+			call, hangUp := phone.Call(ctx)
+			phone.ObserveUntil(ctx, "CFG-07", "preferred_codec "+list, call.Within(phone.Patience.Operator+phone.Patience.Settle), answered(), AnswersWith())
+			hangUp(ctx)
+		}
+	})
+
+// answered is the handset's 200 to a call.
+func answered() timeline.Fact {
+	return timeline.Fact{Name: "answered", Kinds: []timeline.Kind{timeline.SIPResponse}, Message: "INVITE", Status: 200}
+}
+
 var _ = scenario("survives a damaged encrypted file, and the next good cycle restores every setting",
 	covers("CFG-08"), anyTransport(), takes(10), standsOn("CFG-03", "CFG-11"),
 	func(ctx SpecContext, phone *Phone) {

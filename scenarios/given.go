@@ -385,10 +385,11 @@ func (p *Phone) ChallengeFirstOnly(scheme rig.Scheme) {
 func (p *Phone) ChallengeSIP() { p.lane.ChallengeSIP(p.user(), p.secret("sip", 12)) }
 
 // Call makes the handset busy: the rig calls it and it is answered by hand. The
-// returned function ends the call and gives the window from there on.
-func (p *Phone) Call(ctx context.Context) func(context.Context) *timeline.Window {
+// window is that of the call; the function ends it and gives the window from there
+// on.
+func (p *Phone) Call(ctx context.Context) (*timeline.Window, func(context.Context) *timeline.Window) {
 	GinkgoHelper()
-	p.run.verb("call", nil)
+	called := p.run.verb("call", nil)
 	call, err := p.lane.Call(ctx)
 	if err != nil {
 		p.run.inconclusive("the call did not ring: " + err.Error())
@@ -397,7 +398,7 @@ func (p *Phone) Call(ctx context.Context) func(context.Context) *timeline.Window
 	if err := call.Answered(ctx); err != nil {
 		p.run.inconclusive("the call was not answered: " + err.Error())
 	}
-	return func(ctx context.Context) *timeline.Window {
+	return called, func(ctx context.Context) *timeline.Window {
 		GinkgoHelper()
 		w := p.run.verb("hang up", nil)
 		if err := call.Hangup(ctx); err != nil {

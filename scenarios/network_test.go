@@ -188,7 +188,7 @@ func TestAZoneThatWasStoredIsRestored(t *testing.T) {
 		if c.dirty {
 			p.run.known.store(nettime("timezone"))
 		}
-		p.restoreZone()
+		p.restoreDefaults()
 		if got, _ := global.Get("NETTIME", "timezone"); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}

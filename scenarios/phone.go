@@ -482,7 +482,7 @@ func (p *Phone) serveGolden() error {
 	set(Global, provision("decrypt_key"), p.key())
 	set(Global, provision("smartup_use"), "disable")
 	set(Global, provision("smartup_confirm"), "disable")
-	p.restoreZone()
+	p.restoreDefaults()
 	for _, f := range [][2]string{
 		// Where the line registers stands first: a file that is cut leaves it whole.
 		{"line1_proxy_address", a.Server.String()},
@@ -500,15 +500,16 @@ func (p *Phone) serveGolden() error {
 	return p.publish()
 }
 
-// restoreZone serves the defaults (68) of what a spec has stored of the zone, where
-// golden does not say.
-func (p *Phone) restoreZone() {
-	for _, z := range [][2]string{{"timezone", "3"}, {"dst_auto_adjust", "on"}} {
-		f := nettime(z[0])
+// restoreDefaults serves what a handset comes with of what a spec has stored, where
+// golden does not say: the zone's defaults (68), the codecs of the template (88).
+func (p *Phone) restoreDefaults() {
+	for f, value := range map[model.Field]string{
+		nettime("timezone"): "3", nettime("dst_auto_adjust"): "on", voip("preferred_codec"): "pcma pcmu g729",
+	} {
 		_, global := p.served.files[Global].Get(f.Section, f.Name)
 		_, own := p.served.files[Own].Get(f.Section, f.Name)
 		if p.run.known.stores(f) && !global && !own {
-			p.served.files[Global].Set(f.Section, f.Name, z[1])
+			p.served.files[Global].Set(f.Section, f.Name, value)
 		}
 	}
 }

@@ -42,7 +42,7 @@ var _ = scenario("waits with the cycle until its call is over",
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		phone.Reach(ctx, phone.PowerCycle(ctx).Within(phone.Patience.Boot), timeline.FactRegistered(), "")
-		hangUp := phone.Call(ctx)
+		_, hangUp := phone.Call(ctx)
 
 		busy := phone.CheckSync(ctx)
 

@@ -29,7 +29,7 @@ func (d *Decoder) decodeSIP(data []byte) {
 		d.malformed("SIP: no request or status line")
 		return
 	}
-	text, _, _ := bytes.Cut(data, []byte("\r\n\r\n"))
+	text, body, _ := bytes.Cut(data, []byte("\r\n\r\n"))
 	h, ok := parseHead(text)
 	if !ok {
 		d.malformed("SIP: header field without a name")
@@ -116,8 +116,22 @@ func (d *Decoder) decodeSIP(data []byte) {
 			f["sip.WWW-Authenticate"] = scheme(v)
 		}
 	}
+	if media := mediaOf(body); media != "" {
+		f["sdp.media"] = clip(media)
+	}
 	e.Fields = f
 	d.emit(e)
+}
+
+// mediaOf is the first media description of a session (RFC 8866, section 5.14),
+// without its "m=".
+func mediaOf(body []byte) string {
+	for line := range bytes.Lines(body) {
+		if media, found := bytes.CutPrefix(line, []byte("m=")); found {
+			return string(bytes.TrimRight(media, "\r\n"))
+		}
+	}
+	return ""
 }
 
 // longForm undoes the compact forms of RFC 3261, section 7.3.3.

@@ -162,9 +162,9 @@ func families() []family {
 		},
 		{
 			name:   "SIP",
-			fields: []string{"sip.CSeq.method", "sip.Status-Code", "sip.Call-ID", "sip.from.user", "sip.auth.username"},
+			fields: []string{"sip.CSeq.method", "sip.Status-Code", "sip.Call-ID", "sip.from.user", "sip.auth.username", "sdp.media"},
 			theirs: func(v [][]string) []string {
-				return []string{strings.Join([]string{first(v[0]), first(v[1]), first(v[2]), first(v[3]), strings.Trim(first(v[4]), `"`)}, " ")}
+				return []string{strings.Join([]string{first(v[0]), first(v[1]), first(v[2]), first(v[3]), strings.Trim(first(v[4]), `"`), first(v[5])}, " ")}
 			},
 			ours: func(e timeline.Event) string {
 				if e.Kind != timeline.SIPRequest && e.Kind != timeline.SIPResponse {
@@ -175,7 +175,7 @@ func families() []family {
 					status = strconv.Itoa(e.Status)
 				}
 				return strings.Join([]string{
-					e.Message, status, e.Fields["sip.Call-ID"], e.Fields["sip.From.user"], e.Fields["sip.auth.username"],
+					e.Message, status, e.Fields["sip.Call-ID"], e.Fields["sip.From.user"], e.Fields["sip.auth.username"], e.Fields["sdp.media"],
 				}, " ")
 			},
 		},

@@ -497,7 +497,7 @@ func EncodeObservation(m Observation) (name string, args json.RawMessage) {
 // DecodeObservation reads what EncodeObservation wrote.
 func DecodeObservation(name string, args json.RawMessage) (Observation, error) {
 	for _, o := range []Observation{
-		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &connects{}, &took{}, &transfers{}, &authenticates{}, &happens{}, &spells{}, &answersAs{}, &asksOf{}, &does{}, &displays{}, &sendsFrom{},
+		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &connects{}, &took{}, &transfers{}, &authenticates{}, &happens{}, &spells{}, &answersAs{}, &asksOf{}, &does{}, &displays{}, &answersWith{}, &sendsFrom{},
 	} {
 		if o.Name() == name {
 			return o, readInto(name, args, o)

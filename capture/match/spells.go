@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -114,6 +115,33 @@ func (m displays) Measure(v timeline.View) []Value {
 		}
 	}
 	return []Value{{Name: "display name", Value: name}}
+}
+
+type answersWith struct{}
+
+// AnswersWith measures the codecs with which the last call is answered, in their
+// order: names of static RTP payload types (RFC 3551, table 4), else numbers.
+func AnswersWith() Observation { return answersWith{} }
+
+func (m answersWith) Name() string { return "AnswersWith" }
+func (m answersWith) Asks() string { return "with which codecs it answers" }
+func (m answersWith) observes()    {}
+
+func (m answersWith) Measure(v timeline.View) []Value {
+	var codecs []string
+	for i := range v.Events {
+		e := &v.Events[i]
+		if e.Kind != timeline.SIPResponse || e.By != timeline.Wire || e.Message != "INVITE" || e.Status != 200 {
+			continue
+		}
+		codecs = nil
+		if media := strings.Fields(e.Fields["sdp.media"]); len(media) > 3 && media[0] == "audio" {
+			for _, format := range media[3:] {
+				codecs = append(codecs, cmp.Or(map[string]string{"0": "pcmu", "4": "g723", "8": "pcma", "9": "g722", "18": "g729"}[format], format))
+			}
+		}
+	}
+	return []Value{{Name: "codecs", Value: list(codecs)}}
 }
 
 type asksOf struct {

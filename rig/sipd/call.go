@@ -224,7 +224,7 @@ func session(h hop) []byte {
 	}
 	where := family + " " + h.local.Addr().String()
 	return []byte("v=0\r\no=ip88rig 1 1 IN " + where + "\r\ns=ip88rig\r\nc=IN " + where +
-		"\r\nt=0 0\r\nm=audio 16384 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=inactive\r\n")
+		"\r\nt=0 0\r\nm=audio 16384 RTP/AVP 0 8 18\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:18 G729/8000\r\na=inactive\r\n")
 }
 
 // ring sends the INVITE until something is heard (RFC 3261 section 17.1.1, timers

@@ -369,7 +369,8 @@ func (l *lab) registrar(conn net.PacketConn) {
 		}
 		if !strings.HasPrefix(head, "REGISTER ") {
 			if strings.HasPrefix(head, "SIP/2.0 ") {
-				l.note("sip %s %s", strings.Fields(head)[1], get("CSeq"))
+				_, media, _ := strings.Cut(head, "\r\nm=")
+				l.note("sip %s %s %s", strings.Fields(head)[1], get("CSeq"), strings.TrimSpace(media))
 			}
 			continue
 		}

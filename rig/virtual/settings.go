@@ -46,6 +46,7 @@ const (
 	localPort        = "VOIP/local_udp_port"
 	registerExpires  = "VOIP/timer_register_expires"
 	rtpPort          = "VOIP/rtp_port"
+	preferredCodec   = "VOIP/preferred_codec"
 	timerT1          = "VOIP/timer_t1"
 )
 

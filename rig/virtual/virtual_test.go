@@ -392,6 +392,26 @@ func TestACallDefersTheCycle(t *testing.T) {
 	}
 }
 
+func TestACallIsAnsweredWithThePreferredCodecs(t *testing.T) {
+	t.Parallel()
+	both := strings.Replace(sdp, "RTP/AVP 0", "RTP/AVP 18 0 8", 1)
+	for _, tc := range []struct {
+		defects defect.Set
+		want    string
+	}{{nil, "RTP/AVP 8 0"}, {defect.Set{defect.FirstOfList}, "RTP/AVP 8"}} {
+		l := newLab(t)
+		h, _ := l.given(store("VOIP/preferred_codec", "pcma pcmu"), sick(tc.defects...))
+		l.request("INVITE", "i1", 1, "To: <sip:100@192.0.2.1>\r\nContent-Type: application/sdp\r\n", both)
+		l.until(0, "sip 180")
+		if err := h.Answer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.until(0, "sip 200 1 INVITE"); !strings.HasSuffix(got[len(got)-1], tc.want) {
+			t.Errorf("%v: answered %s, want %s", tc.defects, got[len(got)-1], tc.want)
+		}
+	}
+}
+
 func TestFactoryReset(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,22 @@ type line struct {
 	localPort, expires, media     int
 	t1                            time.Duration
 	answers                       bool
+}
+
+// formats are the static payload types (RFC 3551, table 4) of the preferred
+// codecs; those of which the table knows none are left out.
+func (h *Handset) formats() []string {
+	codecs := h.settings().text(preferredCodec)
+	if h.cfg.Defects.Has(defect.FirstOfList) {
+		codecs, _, _ = strings.Cut(codecs, " ")
+	}
+	var list []string
+	for codec := range strings.FieldsSeq(codecs) {
+		if f := map[string]string{"pcmu": "0", "g723": "4", "pcma": "8", "g722": "9", "g729": "18"}[codec]; f != "" {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // wanted returns what line 1 should be; ok is false when it should not register.
@@ -113,7 +130,7 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 		Proxy: netip.AddrPortFrom(proxy, uint16(port)), ProxyHost: v.domain(), //nolint:gosec // as above
 		User: v.line.user, AuthUser: v.line.auth, Password: v.line.password, DisplayName: v.line.display,
 		UserAgent: b.h.expand(model.UserAgent, b.version), Expires: v.line.expires, T1: v.line.t1,
-		MediaPort: uint16(v.line.media), AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
+		MediaPort: uint16(v.line.media), Formats: b.h.formats, AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
 		Seed: b.h.seed(4), CallID: v.callID, Event: b.h.cfg.Facts.Text(model.CheckSyncEvent), OnNotify: b.notified, Defects: b.h.cfg.Defects,
 		OnRefused: b.refused,
 		OnRegister: func(ok bool) {

@@ -134,6 +134,7 @@ func Expectations() []Expectation {
 		{Defect: defect.ResetsUnmentioned, Fails: []string{"CFG-05"}, Drifts: []string{"CFG-06", "CFG-07", "CFG-08"}, May: []string{"NET-02"}},
 		{Defect: defect.DamagedFileSticks, Fails: []string{"CFG-06"}, May: []string{"CFG-07", "CFG-08", "RBT-01", "RSY-05"}, Blocks: []string{"*"}},
 		{Defect: defect.KeepsComment, Drifts: []string{"CFG-07"}},
+		{Defect: defect.FirstOfList, Drifts: []string{"CFG-07"}},
 		{Defect: defect.BrokenCipherSticks, Fails: []string{"CFG-08"}, May: []string{"CFG-10"}},
 		{Defect: defect.LateKey, Drifts: []string{"CFG-10"}},
 		{Defect: defect.RebootFlagSticks, Fails: []string{"RBT-01", "RBT-04", "RBT-05", "RBT-06"}, Blocks: []string{"FWU-01", "FWU-03", "FWU-05", "FWU-06", "FWU-07", "FWU-08", "FWU-10", "FWU-12", "FWU-13", "NET-03", "ORD-05", "ORD-11"}},

@@ -262,6 +262,8 @@ func Doc(n Name) string {
 		return "takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06)."
 	case KeepsComment:
 		return "keeps the comment behind a value as part of it (CFG-07)."
+	case FirstOfList:
+		return "takes the first codec of a list for all of it (CFG-07)."
 	case BrokenCipherSticks:
 		return "takes no encrypted file any more after one that its key opened in part only, until a factory reset (CFG-08)."
 	case LateKey:

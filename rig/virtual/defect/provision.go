@@ -22,6 +22,8 @@ const (
 	DamagedFileSticks Name = "damaged-file-sticks"
 	// KeepsComment keeps the comment behind a value as part of it (CFG-07).
 	KeepsComment Name = "keeps-comment"
+	// FirstOfList takes the first codec of a list for all of it (CFG-07).
+	FirstOfList Name = "first-of-list"
 	// BrokenCipherSticks takes no encrypted file any more after one that its key opened in part only, until a factory reset (CFG-08).
 	BrokenCipherSticks Name = "broken-cipher-sticks"
 	// LateKey uses a decrypt_key of the global file from the next cycle on only (CFG-10).
@@ -58,6 +60,6 @@ const (
 
 func provisionDefects() []Name {
 	return []Name{
-		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, RefusesSixthUpgrade, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
+		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, FirstOfList, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, RefusesSixthUpgrade, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
 	}
 }

@@ -46,6 +46,9 @@ type Config struct {
 	T1 time.Duration
 	// MediaPort stands in SDP; 23000 when 0, as the previous generation has it.
 	MediaPort uint16
+	// Formats gives the RTP payload types that it offers and answers with, in its
+	// own order; nil or none: G.711 (0 and 8), as the other end has them.
+	Formats func() []string
 	// Seed makes tags, branches and jitter repeatable; 0 is different each time.
 	Seed uint64
 	// CallID is that of every REGISTER of this boot.

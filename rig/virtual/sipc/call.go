@@ -239,27 +239,40 @@ func (a *Agent) end() {
 }
 
 // sdp answers the offer of an INVITE, or makes one when it has none; ok is
-// false when there is no audio both can do (G.711, payload types 0 and 8).
+// false when there is no audio both can do.
 func (a *Agent) sdp(req *sip.Request) (body string, ok bool) {
-	formats := []string{"0", "8"}
+	var own []string
+	if a.cfg.Formats != nil {
+		own = a.cfg.Formats()
+	}
+	formats := own
+	if len(own) == 0 {
+		formats = []string{"0", "8"}
+	}
 	if offer := string(req.Body()); strings.TrimSpace(offer) != "" {
-		formats = nil
+		var both []string
 		for l := range strings.Lines(offer) {
 			rest, found := strings.CutPrefix(strings.TrimSpace(l), "m=audio ")
-			fields := strings.Fields(rest)
-			if !found || len(fields) < 3 {
+			offered := strings.Fields(rest)
+			if !found || len(offered) < 3 {
 				continue
 			}
-			for _, f := range fields[2:] {
-				if slices.Contains([]string{"0", "8"}, f) {
-					formats = append(formats, f)
+			offered = offered[2:]
+			first, second := offered, formats
+			if len(own) > 0 {
+				first, second = formats, offered
+			}
+			for _, f := range first {
+				if slices.Contains(second, f) {
+					both = append(both, f)
 				}
 			}
 			break
 		}
-		if len(formats) == 0 {
+		if len(both) == 0 {
 			return "", false
 		}
+		formats = both
 	}
 	family := "IP4"
 	if a.cfg.Local.Addr().Is6() {

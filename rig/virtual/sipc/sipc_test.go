@@ -369,6 +369,40 @@ func within(method, branch, tag string, number int) string {
 	return strings.Replace(r, "CSeq: 1", fmt.Sprintf("CSeq: %d", number), 1)
 }
 
+// The codecs of the settings are what both can do, in the settings' order.
+func TestCodecs(t *testing.T) {
+	for _, test := range []struct {
+		own     []string
+		offered string // "" is an INVITE without a session
+		want    string
+	}{
+		{nil, "18 8 0", "8 0"},
+		{nil, "", "0 8"},
+		{[]string{"0", "8", "18"}, "18 8", "8 18"},
+		{[]string{"0", "8"}, "", "0 8"},
+		{[]string{"8", "0"}, "", "8 0"},
+		{[]string{"0"}, "18 8", ""},
+	} {
+		body := ""
+		if test.offered != "" {
+			body = "v=0\nm=audio 4000 RTP/AVP " + test.offered + "\n"
+			body = fmt.Sprintf("Content-Type: application/sdp\nContent-Length: %d\n\n%s", len(body), body)
+		}
+		p, cfg := &peer{answer: welcome}, config()
+		cfg.AutoAnswer, cfg.Formats = true, func() []string { return test.own }
+		play(t, p, cfg, func(_ context.Context, _ *Agent) {
+			p.to(request("INVITE", "a", "Contact: <sip:9@192.0.2.1:5060>\n"+body))
+			synctest.Wait()
+			last := p.sent[len(p.sent)-1].text
+			_, got, _ := strings.Cut(last, "RTP/AVP ")
+			if strings.TrimSpace(got) != test.want || (test.want == "") != strings.HasPrefix(last, "SIP/2.0 488") {
+				t.Errorf("%v, offered %q: answered %q, want %q", test.own, test.offered, last, test.want)
+			}
+			p.to(request("ACK", "a", ""))
+		})
+	}
+}
+
 func TestCall(t *testing.T) {
 	invite := request("INVITE", "a", offer)
 	for _, test := range []struct {

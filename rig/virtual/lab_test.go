@@ -392,7 +392,7 @@ type writerTo struct {
 func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
 
 // request sends a SIP request to the handset, from the registrar's address.
-func (l *lab) request(method, branch string, cseq int, headers, body string) {
+func (l *lab) request(method, branch, headers, body string) {
 	l.t.Helper()
 	conn, err := l.host.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"))
 	if err != nil {
@@ -402,8 +402,8 @@ func (l *lab) request(method, branch string, cseq int, headers, body string) {
 	l.mu.Lock()
 	to := l.sip
 	l.mu.Unlock()
-	msg := fmt.Sprintf("%s sip:100@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s:5060;branch=z9hG4bK%s\r\nFrom: <sip:rig@%s>;tag=a\r\nCall-ID: call@rig\r\nCSeq: %d %s\r\nContact: <sip:rig@%s>\r\nMax-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, to, labServer, branch, labServer, cseq, method, labServer, headers, len(body), body)
+	msg := fmt.Sprintf("%s sip:100@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s:5060;branch=z9hG4bK%s\r\nFrom: <sip:rig@%s>;tag=a\r\nCall-ID: call@rig\r\nCSeq: 1 %s\r\nContact: <sip:rig@%s>\r\nMax-Forwards: 70\r\n%sContent-Length: %d\r\n\r\n%s",
+		method, to, labServer, branch, labServer, method, labServer, headers, len(body), body)
 	if _, err := conn.WriteTo([]byte(msg), to); err != nil {
 		l.t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func (l *lab) request(method, branch string, cseq int, headers, body string) {
 
 func (l *lab) notify(event string) {
 	l.t.Helper()
-	l.request("NOTIFY", "n1", 1, "To: <sip:100@"+labServer+">\r\nEvent: "+event+"\r\n", "")
+	l.request("NOTIFY", "n1", "To: <sip:100@"+labServer+">\r\nEvent: "+event+"\r\n", "")
 }
 
 var (

@@ -230,7 +230,7 @@ func TestANotifyInACycleIsOneMore(t *testing.T) {
 		l.notify("check-sync")
 		l.until(n, "tftp "+own)
 		for _, branch := range []string{"x1", "x2", "x3", "x4"} {
-			l.request("NOTIFY", branch, 1, "To: <sip:100@"+labServer+">\r\nEvent: check-sync\r\n", "")
+			l.request("NOTIFY", branch, "To: <sip:100@"+labServer+">\r\nEvent: check-sync\r\n", "")
 		}
 		if len(defects) > 0 {
 			l.until(n, "boot ")

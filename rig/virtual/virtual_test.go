@@ -366,7 +366,7 @@ func TestACallDefersTheCycle(t *testing.T) {
 	for _, defects := range []defect.Set{nil, {defect.ResyncsInCall}} {
 		l := newLab(t)
 		h := registered(t, l, with(defects...))
-		l.request("INVITE", "i1", 1, "To: <sip:100@192.0.2.1>\r\nContent-Type: application/sdp\r\n", sdp)
+		l.request("INVITE", "i1", "To: <sip:100@192.0.2.1>\r\nContent-Type: application/sdp\r\n", sdp)
 		l.until(0, "sip 180")
 		if err := h.Answer(t.Context()); err != nil {
 			t.Fatal(err)
@@ -401,7 +401,7 @@ func TestACallIsAnsweredWithThePreferredCodecs(t *testing.T) {
 	}{{nil, "RTP/AVP 8 0"}, {defect.Set{defect.FirstOfList}, "RTP/AVP 8"}} {
 		l := newLab(t)
 		h, _ := l.given(store("VOIP/preferred_codec", "pcma pcmu"), sick(tc.defects...))
-		l.request("INVITE", "i1", 1, "To: <sip:100@192.0.2.1>\r\nContent-Type: application/sdp\r\n", both)
+		l.request("INVITE", "i1", "To: <sip:100@192.0.2.1>\r\nContent-Type: application/sdp\r\n", both)
 		l.until(0, "sip 180")
 		if err := h.Answer(t.Context()); err != nil {
 			t.Fatal(err)

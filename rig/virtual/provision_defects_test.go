@@ -389,24 +389,35 @@ func TestKeepsComment(t *testing.T) {
 
 func TestSingleBankDiesOfAPowerCutInTheFlashWrite(t *testing.T) {
 	t.Parallel()
-	for _, defects := range []defect.Set{nil, {defect.SingleBank}} {
+	for _, tc := range []struct {
+		defects defect.Set
+		http    bool
+		healthy string
+	}{
+		{nil, false, calm},
+		{defect.Set{defect.SingleBank}, false, ""},
+		{defect.Set{defect.SingleBankByTFTP}, false, ""},
+		{defect.Set{defect.SingleBankByTFTP}, true, "B hG hO hF hV R100"},
+	} {
 		l := newLab(t)
 		l.firmware("2.0")
 		h := l.handset(func(c *Config) {
-			c.Defects = defects
+			c.Defects = tc.defects
+			if tc.http {
+				populate("http://" + labServer)(l, c)
+			}
 			c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
 			fact(model.FlashWriteTime, "24h")(l, c)
 			if err := c.Flash.Update(func(s *flash.State) { s.Banks[s.Other()].Version = "0.1" }); err != nil {
 				t.Fatal(err)
 			}
 		})
-		l.until(0, "tftp a.xml")
 		awaitErasure(t, h)
 		l.publish(verFile, "")
 		n := l.cycle(h)
-		if len(defects) == 0 {
-			if got := short(l.until(n, "register ")); got != calm {
-				t.Errorf("healthy: got %s, want %s", got, calm)
+		if tc.healthy != "" {
+			if got := short(l.until(n, "register ")); got != tc.healthy {
+				t.Errorf("%v: got %s, want %s", tc.defects, got, tc.healthy)
 			}
 			continue
 		}

@@ -181,7 +181,8 @@ func (c *cycle) install(ctx context.Context, v string, files map[string]int) boo
 		c.h.store(func(s *flash.State) { delete(s.Marks, markRow) })
 		return false
 	}
-	single := c.has(defect.SingleBank)
+	_, byTFTP := c.src.(*tftp)
+	single := c.has(defect.SingleBank) || byTFTP && c.has(defect.SingleBankByTFTP)
 	c.h.store(func(s *flash.State) {
 		s.Banks[s.Other()] = flash.Bank{}
 		if single {

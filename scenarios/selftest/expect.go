@@ -145,6 +145,7 @@ func Expectations() []Expectation {
 		{Defect: defect.IgnoresChecksum, Fails: []string{"FWU-06", "NET-03"}},
 		{Defect: defect.InstallsBroken, Fails: []string{"FWU-07"}, Blocks: []string{"ORD-11"}},
 		{Defect: defect.SingleBank, Fails: []string{"FWU-08"}, Blocks: []string{"*"}},
+		{Defect: defect.SingleBankByTFTP, Fails: []string{"FWU-08"}, Blocks: []string{"*"}},
 		{Defect: defect.RefusesSixthUpgrade, Fails: []string{"FWU-10"}, May: []string{"FWU-07", "FWU-08", "FWU-13", "NET-03"}},
 		{Defect: defect.DamagedVersionReboots, Fails: []string{"FWU-11"}},
 		{Defect: defect.LosesSettingsOnUpgrade, Fails: []string{"FWU-12"}, May: []string{"RBT-05"}},

@@ -284,6 +284,8 @@ func Doc(n Name) string {
 		return "installs the new version although a transfer broke off (FWU-07)."
 	case SingleBank:
 		return "writes over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08)."
+	case SingleBankByTFTP:
+		return "writes what comes over TFTP over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08)."
 	case RefusesSixthUpgrade:
 		return "does not install the sixth version in a row, with no two cycles running in which there is nothing to install (FWU-10)."
 	case DamagedVersionReboots:

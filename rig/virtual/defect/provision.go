@@ -44,6 +44,8 @@ const (
 	InstallsBroken Name = "installs-broken"
 	// SingleBank writes over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08).
 	SingleBank Name = "single-bank"
+	// SingleBankByTFTP writes what comes over TFTP over the version that it runs: power cut in the middle leaves a boot loader that takes an address and does nothing more (FWU-08).
+	SingleBankByTFTP Name = "single-bank-by-tftp"
 	// RefusesSixthUpgrade does not install the sixth version in a row, with no two cycles running in which there is nothing to install (FWU-10).
 	RefusesSixthUpgrade Name = "refuses-sixth-upgrade"
 	// DamagedVersionReboots reboots when it cannot read the version file, but not twice running (FWU-11).
@@ -60,6 +62,6 @@ const (
 
 func provisionDefects() []Name {
 	return []Name{
-		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, FirstOfList, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, RefusesSixthUpgrade, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
+		RootVersionOnly, StopsWithoutGlobal, StopsWithoutOwn, MissingVersionReboots, IgnoresMacForm, GlobalNotDecrypted, WrongKeyWipes, ResetsUnmentioned, DamagedFileSticks, KeepsComment, FirstOfList, BrokenCipherSticks, LateKey, RebootFlagSticks, VersionLoop, SetBackReboots, BrokenCycleReboots, InstallsIncomplete, IgnoresChecksum, InstallsBroken, SingleBank, SingleBankByTFTP, RefusesSixthUpgrade, DamagedVersionReboots, LosesSettingsOnUpgrade, FetchesTwice, ReportsOldVersion, AppliesPartialFile,
 	}
 }

@@ -228,19 +228,18 @@ var _ = scenario("reads quotes and comments behind values",
 	})
 
 var _ = scenario("reads lists of values",
-	covers("CFG-07"), over(timeline.TFTP), takes(2), byHand("answer"),
+	covers("CFG-07"), over(timeline.TFTP), takes(2), byHand("answer", "answer"),
 	func(ctx SpecContext, phone *Phone) {
 		phone.Claim(ctx)
 		for _, list := range []string{"g729 pcma pcmu", "pcma pcmu"} {
-			phone.Set(Global, voip("preferred_codec"), list)
-			phone.Finish(ctx, phone.PowerCycle(ctx))
+			phone.Store(ctx, map[model.Field]string{voip("preferred_codec"): list})
 			call, hangUp := phone.Call(ctx)
 			phone.ObserveUntil(ctx, "CFG-07", "preferred_codec "+list, call.Within(phone.Patience.Operator+phone.Patience.Settle), answered(), AnswersWith())
 			hangUp(ctx)
 		}
 	})
 
-// answered is the handset's 200 to a call.
+// answered is a 200 to an INVITE.
 func answered() timeline.Fact {
 	return timeline.Fact{Name: "answered", Kinds: []timeline.Kind{timeline.SIPResponse}, Message: "INVITE", Status: 200}
 }

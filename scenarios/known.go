@@ -92,8 +92,12 @@ func (k *known) store(f model.Field) {
 	k.dirty[f.Section+"/"+f.Name] = true
 }
 
-// stores tells whether a cycle may have stored another value of a setting.
+// stores tells whether a cycle may have stored another value of a setting that
+// does not ride.
 func (k *known) stores(f model.Field) bool { return k.dirty[f.Section+"/"+f.Name] }
+
+// isList tells fields whose value is a list of words, without quotes.
+func isList(f model.Field) bool { return f == voip("preferred_codec") }
 
 // rides tells fields that any later cycle restores without a reboot and that
 // change neither the way the handset provisions nor what it accepts.
@@ -136,7 +140,7 @@ func (k *known) differs() string {
 		return "it holds " + k.guest
 	case len(k.dirty) > 0:
 		for name := range k.dirty {
-			return "it holds another " + name
+			return "it may hold another " + name
 		}
 	}
 	return ""

@@ -166,15 +166,17 @@ func TestASpecMayRestOnMoreThanItsRows(t *testing.T) {
 	}
 }
 
-func TestAZoneThatWasStoredIsRestored(t *testing.T) {
+func TestWhatWasStoredIsRestoredWhereGoldenIsSilent(t *testing.T) {
 	for _, c := range []struct {
 		name, golden string
+		field        model.Field
 		dirty        bool
 		want         string
 	}{
-		{"not stored", "", false, ""},
-		{"stored, golden is silent", "", true, "3"},
-		{"stored, golden has its own", "[NETTIME]\ntimezone 28\n", true, "28"},
+		{"not stored", "", nettime("timezone"), false, ""},
+		{"stored, golden is silent", "", nettime("timezone"), true, "[NETTIME]\ntimezone 3\n"},
+		{"stored, golden has its own", "[NETTIME]\ntimezone 28\n", nettime("timezone"), true, "[NETTIME]\ntimezone 28\n"},
+		{"a list", "", voip("preferred_codec"), true, "[VOIP]\npreferred_codec pcma pcmu g729\n"},
 	} {
 		global, err := sysconf.Parse("global", []byte(c.golden))
 		if err != nil {
@@ -186,11 +188,40 @@ func TestAZoneThatWasStoredIsRestored(t *testing.T) {
 		}
 		p := &Phone{run: &run{}, served: served{files: [2]*sysconf.File{global, own}}}
 		if c.dirty {
-			p.run.known.store(nettime("timezone"))
+			p.run.known.store(c.field)
 		}
 		p.restoreDefaults()
-		if got, _ := global.Get("NETTIME", "timezone"); got != c.want {
+		if got := string(global.Bytes()); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestURLsThatLeadHome(t *testing.T) {
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := rig.Unopened(b, b.Handsets[0])
+	p, a, raw := &Phone{lane: l}, l.Addrs, "tftp://x/"
+	for _, c := range []struct {
+		offer rig.Offer
+		want  bool
+	}{
+		{rig.Offer{TFTP: true}, true},
+		{rig.Offer{URL: p.URL(timeline.HTTP)}, true},
+		{rig.Offer{URL: p.OtherURL(timeline.HTTPS)}, true},
+		{rig.Offer{URL: "https://" + a.Server.String() + "/"}, true},
+		{rig.Offer{URL: "https://" + l.PublicName()}, true},
+		{rig.Offer{URL: "http://" + a.Name + ":" + otherPort + "/"}, false},
+		{rig.Offer{URL: "http://" + a.Name + "/phones/"}, false},
+		{rig.Offer{URL: "http://lab:secret@" + a.Name + "/"}, false},
+		{rig.Offer{URL: "http://" + unusedHost + "/"}, false},
+		{rig.Offer{URL: "http://%"}, false},
+		{rig.Offer{Raw: &raw}, false},
+	} {
+		if got := p.leadsHome(c.offer); got != c.want {
+			t.Errorf("%+v: %v", c.offer, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,7 +109,11 @@ func (p *Phone) claim(ctx context.Context, why string, exactly bool) {
 			}
 			p.run.block(p.run.known.by, p.run.known.lost)
 		}
-		if many := p.run.tooMany(p.run.known.wayHome(why, exactly)); many != "" {
+		cycles := p.run.known.wayHome(why, exactly)
+		if p.mayHoldURL() {
+			cycles++ // comesByURL
+		}
+		if many := p.run.tooMany(cycles); many != "" {
 			p.run.skip(many)
 		}
 		p.run.verb("go home", why)
@@ -196,14 +201,14 @@ func (p *Phone) toServed(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && (p.comesByURL(ctx, golden) || p.comesByNotify(ctx, golden) ||
+	b := p.diagnose(view)
+	if p.comesByURL(ctx, golden) || err == nil && (p.comesByNotify(ctx, golden) ||
 		len(p.run.known.dirty) > 0 && p.comesByReset(ctx, "its settings have locked the rig out")) {
 		return p.arrive(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	b := p.diagnose(view)
 	if err == nil {
 		err = errors.New("it registered, but does not hold golden")
 	}
@@ -279,7 +284,8 @@ func (p *Phone) holdsGolden() bool {
 			}
 			shown = true
 		case timeline.PowerOff, timeline.Rebooted:
-			return shown && match.Ask(p.Version()).Judge(tl.Since(e.Seq).View()).OK
+			boot := tl.Since(e.Seq).View()
+			return shown && match.Ask(p.Version()).Judge(boot).OK && (!p.mayHoldURL() || p.asksForConfiguration(boot))
 		default:
 		}
 	}
@@ -297,8 +303,8 @@ func (p *Phone) comesByNotify(ctx context.Context, golden match.Matcher) bool {
 	return p.comes(ctx, w.Within(p.Patience.Cycle), golden)
 }
 
-// comesByURL is the way home of a handset that may hold a URL which leads to
-// nobody: it is offered a good one.
+// comesByURL is the way home of a handset that may hold another stored URL than
+// golden's, and goes after it: it is offered a good one.
 func (p *Phone) comesByURL(ctx context.Context, golden match.Matcher) bool {
 	if !p.mayHoldURL() {
 		return false
@@ -309,7 +315,11 @@ func (p *Phone) comesByURL(ctx context.Context, golden match.Matcher) bool {
 		p.lane.Note(err.Error())
 		return false
 	}
-	return p.comes(ctx, boot.Within(p.Patience.Boot), golden)
+	if p.comes(ctx, boot.Within(p.Patience.Boot), golden) {
+		return true
+	}
+	p.OfferOver(timeline.TFTP)
+	return false
 }
 
 // comesByReset is the last way home: factory state, by hand, where settings have
@@ -374,16 +384,20 @@ func (p *Phone) comes(ctx context.Context, w *timeline.Window, golden match.Matc
 }
 
 // took tells whether the handset shows golden and runs the version that is served.
-// Where it may have gone after a URL that leads to nobody, that it still shows
+// Where it may go after another stored URL than golden's, that it still shows
 // golden says nothing: then it must have asked for a configuration file too.
 func (p *Phone) took(v timeline.View, golden match.Matcher) bool {
 	switch {
 	case !golden.Judge(v).OK, p.served.version != nil && !p.runs(v, p.served.version.Name):
 		return false
 	case p.mayHoldURL():
-		return match.Ask(p.Global()).Judge(v).OK || match.Ask(p.Own()).Judge(v).OK
+		return p.asksForConfiguration(v)
 	}
 	return true
+}
+
+func (p *Phone) asksForConfiguration(v timeline.View) bool {
+	return match.Ask(p.Global()).Judge(v).OK || match.Ask(p.Own()).Judge(v).OK
 }
 
 // mayHoldURL tells whether the handset may hold another stored URL than golden's.
@@ -500,18 +514,32 @@ func (p *Phone) serveGolden() error {
 	return p.publish()
 }
 
-// restoreDefaults serves what a handset comes with of what a spec has stored, where
-// golden does not say: the zone's defaults (68), the codecs of the template (88).
+// restoreDefaults serves, of what a spec has stored and golden does not say, the
+// zone's defaults (68) and the codecs of a template (88).
 func (p *Phone) restoreDefaults() {
-	for f, value := range map[model.Field]string{
-		nettime("timezone"): "3", nettime("dst_auto_adjust"): "on", voip("preferred_codec"): "pcma pcmu g729",
+	for _, d := range []struct {
+		f     model.Field
+		value string
+	}{
+		{nettime("timezone"), "3"},
+		{nettime("dst_auto_adjust"), "on"},
+		{voip("preferred_codec"), "pcma pcmu g729"},
 	} {
-		_, global := p.served.files[Global].Get(f.Section, f.Name)
-		_, own := p.served.files[Own].Get(f.Section, f.Name)
-		if p.run.known.stores(f) && !global && !own {
-			p.served.files[Global].Set(f.Section, f.Name, value)
+		_, global := p.served.files[Global].Get(d.f.Section, d.f.Name)
+		_, own := p.served.files[Own].Get(d.f.Section, d.f.Name)
+		if p.run.known.stores(d.f) && !global && !own {
+			put(p.served.files[Global], d.f, d.value)
 		}
 	}
+}
+
+// put gives a field of a file a value, or a list of values.
+func put(file *sysconf.File, f model.Field, value string) {
+	if isList(f) {
+		file.SetList(f.Section, f.Name, strings.Fields(value)...)
+		return
+	}
+	file.Set(f.Section, f.Name, value)
 }
 
 // publish hands what is served to the lane.
@@ -632,7 +660,7 @@ func (p *Phone) expiresOf(witness string) int { return 1200 + int(p.hash(witness
 // Set serves another value of a field in one of the files.
 func (p *Phone) Set(c Config, f model.Field, value string) {
 	GinkgoHelper()
-	p.served.files[c].Set(f.Section, f.Name, value)
+	put(p.served.files[c], f, value)
 	p.run.known.store(f)
 	p.mustPublish()
 }
@@ -735,23 +763,32 @@ func (p *Phone) OfferOver(t timeline.Transport) {
 	p.Offer(o)
 }
 
-// Offer sets what DHCP says from the next lease on.
+// Offer sets what DHCP says from the next lease on. A handset may remember a URL
+// (XPT-11): after one that does not lead to where golden is served it is not home
+// until it was seen to provision again.
 func (p *Phone) Offer(o rig.Offer) {
 	GinkgoHelper()
+	if !p.leadsHome(o) {
+		for _, f := range p.lane.Handset.Facts.Fields(model.StoredURLField) {
+			p.run.known.store(f)
+		}
+	}
 	p.served.offer = o
 	if err := p.lane.Offer(o); err != nil {
 		p.run.inconclusive(err.Error())
 	}
 }
 
-// OfferNowhere is Offer of a URL that leads to nobody: a handset may remember it
-// (XPT-11), and is not home until it was seen to provision again.
-func (p *Phone) OfferNowhere(url string) {
-	GinkgoHelper()
-	for _, f := range p.lane.Handset.Facts.Fields(model.StoredURLField) {
-		p.run.known.store(f)
+// leadsHome tells whether a handset that remembers the offer's URL finds golden by
+// it later.
+func (p *Phone) leadsHome(o rig.Offer) bool {
+	if o.URL == "" || o.Raw != nil {
+		return o.Raw == nil
 	}
-	p.Offer(rig.Offer{TFTP: true, SNTP: true, URL: url})
+	a := p.lane.Addrs
+	hosts := []string{a.Name, a.SecondName, a.Server.String(), a.Second.String(), p.lane.PublicName()}
+	u, err := url.Parse(o.URL)
+	return err == nil && u.User == nil && slices.Contains(hosts, u.Host) && strings.Trim(u.Path, "/") == ""
 }
 
 // URL is the address to provision from over a transport.

@@ -186,7 +186,7 @@ var _ = scenario("does something when its HTTP server cannot be reached",
 			{"nobody has the address", unusedHost},
 			{"the port is closed", phone.lane.Addrs.Server.String() + ":" + otherPort},
 		} {
-			phone.OfferNowhere(string(phone.over) + "://" + c.host + "/")
+			phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: string(phone.over) + "://" + c.host + "/"})
 			boot := phone.PowerCycle(ctx).Within(phone.Patience.Boot)
 			phone.ObserveAll(ctx, boot, timeline.FactRegistered(),
 				Measured{"XPT-09", c.name, Asks(phone.labels(), phone.hosts())},
@@ -218,7 +218,7 @@ var _ = scenario("understands forms of a URL",
 			phone.Observe(ctx, "XPT-10", c.name, boot, Asks(phone.labels(), phone.hosts()))
 		}
 		// Nobody listens there: where it knocks tells whether it went by the port.
-		phone.OfferNowhere(scheme + a.Name + ":" + otherPort + "/")
+		phone.Offer(rig.Offer{TFTP: true, SNTP: true, URL: scheme + a.Name + ":" + otherPort + "/"})
 		phone.Observe(ctx, "XPT-10", "a port that is not the default", phone.PowerCycle(ctx).Within(phone.Patience.Boot), Connects(phone.hosts()))
 	})
 

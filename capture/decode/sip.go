@@ -19,8 +19,8 @@ func looksLikeSIP(data []byte) bool {
 	return bytes.HasPrefix(line, []byte("SIP/2.0 ")) || bytes.HasSuffix(line, []byte(" SIP/2.0"))
 }
 
-// decodeSIP reads the head of RFC 3261 over UDP. Of credentials it tells the
-// scheme and the user's name only.
+// decodeSIP reads the head of RFC 3261 over UDP, and of a session in the body the
+// first medium. Of credentials it tells the scheme and the user's name only.
 func (d *Decoder) decodeSIP(data []byte) {
 	if len(bytes.Trim(data, "\r\n\x00")) == 0 {
 		return // keep-alive (RFC 5626, section 3.5.1; some send four NULs)

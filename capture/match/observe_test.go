@@ -44,8 +44,8 @@ func registering(display string) timeline.Event {
 }
 
 // answering is a 200 to INVITE with a session.
-func answering(media string) timeline.Event {
-	e := wire(phoneMAC, timeline.SIPResponse, "192.0.2.10:5060", "192.0.2.1:5060")
+func answering(mac, media string) timeline.Event {
+	e := wire(mac, timeline.SIPResponse, "192.0.2.10:5060", "192.0.2.1:5060")
 	e.Message, e.Status, e.Fields = "INVITE", 200, map[string]string{"sdp.media": media}
 	return e
 }
@@ -169,9 +169,10 @@ func observationCases() map[string]observationCase {
 		"the display name's first word":              {Displays(names), events{registering("two")}, []string{"display name = the first word"}},
 		"a display name nobody gave it":              {Displays(names), events{registering("")}, []string{"display name = another"}},
 		"nobody who has a display name":              {Displays(names), events{registered("1")}, []string{"display name = none"}},
-		"codecs in their order":                      {AnswersWith(), events{answering("audio 23000 RTP/AVP 18 8 101")}, []string{"codecs = g729, pcma, 101"}},
-		"the last answer":                            {AnswersWith(), events{answering("audio 23000 RTP/AVP 8"), answering("audio 23000 RTP/AVP 0")}, []string{"codecs = pcmu"}},
-		"an answer without audio":                    {AnswersWith(), events{answering("video 23000 RTP/AVP 34")}, []string{"codecs = none"}},
+		"codecs in their order":                      {AnswersWith(), events{answering(phoneMAC, "audio 23000 RTP/AVP 18 8 101")}, []string{"codecs = g729, pcma, 101"}},
+		"the last answer":                            {AnswersWith(), events{answering(phoneMAC, "audio 23000 RTP/AVP 8"), answering(phoneMAC, "audio 23000 RTP/AVP 0"), answering(rigMAC, "audio 16384 RTP/AVP 9")}, []string{"codecs = pcmu"}},
+		"an answer without audio":                    {AnswersWith(), events{answering(phoneMAC, "video 23000 RTP/AVP 34")}, []string{"codecs = none"}},
+		"audio refused":                              {AnswersWith(), events{answering(phoneMAC, "audio 0 RTP/AVP 0")}, []string{"codecs = none"}},
 		"no answer":                                  {AnswersWith(), events{registering("before")}, []string{"codecs = none"}},
 		"the module alone": {
 			SendsFrom(strings.ToUpper(moduleMAC), phoneMAC),

@@ -119,8 +119,10 @@ func (m displays) Measure(v timeline.View) []Value {
 
 type answersWith struct{}
 
-// AnswersWith measures the codecs with which the last call is answered, in their
-// order: names of static RTP payload types (RFC 3551, table 4), else numbers.
+// AnswersWith measures the codecs with which the handset answers its last call, in
+// its order: names of static RTP payload types (RFC 3551, table 4), else numbers.
+// One that keeps the order of the offer, as RFC 3264, section 6.1, recommends, does
+// not show that of its settings.
 func AnswersWith() Observation { return answersWith{} }
 
 func (m answersWith) Name() string { return "AnswersWith" }
@@ -128,16 +130,18 @@ func (m answersWith) Asks() string { return "with which codecs it answers" }
 func (m answersWith) observes()    {}
 
 func (m answersWith) Measure(v timeline.View) []Value {
+	names := map[string]string{"0": "pcmu", "4": "g723", "8": "pcma", "9": "g722", "18": "g729"}
 	var codecs []string
 	for i := range v.Events {
 		e := &v.Events[i]
-		if e.Kind != timeline.SIPResponse || e.By != timeline.Wire || e.Message != "INVITE" || e.Status != 200 {
+		if e.Kind != timeline.SIPResponse || e.Message != "INVITE" || e.Status != 200 || !fromHandset(v, e) {
 			continue
 		}
 		codecs = nil
-		if media := strings.Fields(e.Fields["sdp.media"]); len(media) > 3 && media[0] == "audio" {
+		// Port 0 refuses the medium (RFC 3264, section 6).
+		if media := strings.Fields(e.Fields["sdp.media"]); len(media) > 3 && media[0] == "audio" && media[1] != "0" {
 			for _, format := range media[3:] {
-				codecs = append(codecs, cmp.Or(map[string]string{"0": "pcmu", "4": "g723", "8": "pcma", "9": "g722", "18": "g729"}[format], format))
+				codecs = append(codecs, cmp.Or(names[format], format))
 			}
 		}
 	}

@@ -61,8 +61,15 @@ func (f *File) Clone() *File { return &File{lines: slices.Clone(f.lines)} }
 
 // Set gives a field a value, in place where it stands already, else at the end
 // of its section, which is made where it is missing.
-func (f *File) Set(section, name, value string) {
-	line := name + " " + Quote(value)
+func (f *File) Set(section, name, value string) { f.set(section, name, Quote(value)) }
+
+// SetList is Set of several words, which stand there without quotes (88).
+func (f *File) SetList(section, name string, words ...string) {
+	f.set(section, name, strings.Join(words, " "))
+}
+
+func (f *File) set(section, name, text string) {
+	line := name + " " + text
 	if i := f.find(section, name); i >= 0 {
 		f.lines[i] = line
 		return

@@ -41,6 +41,20 @@ func TestFieldsAreSetInPlaceOrAtTheEndOfTheirSection(t *testing.T) {
 	}
 }
 
+func TestAListStandsWithoutQuotes(t *testing.T) {
+	f, err := sysconf.Parse("golden", []byte("[VOIP]\npreferred_codec pcmu\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.SetList("VOIP", "preferred_codec", "pcma", "pcmu", "g729")
+	if got, want := string(f.Bytes()), "[VOIP]\npreferred_codec pcma pcmu g729\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, _ := f.Get("VOIP", "preferred_codec"); got != "pcma pcmu g729" {
+		t.Errorf("read back %q", got)
+	}
+}
+
 func TestABadGoldenFileIsRefusedWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"a b\n":                                "x.cfg:1: \"a b\" stands before",

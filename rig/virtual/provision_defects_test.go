@@ -404,7 +404,7 @@ func TestSingleBankDiesOfAPowerCutInTheFlashWrite(t *testing.T) {
 		h := l.handset(func(c *Config) {
 			c.Defects = tc.defects
 			if tc.http {
-				populate("http://" + labServer)(l, c)
+				populate("http://"+labServer)(l, c)
 			}
 			c.Flash = newFlash(t, c.Model, map[string]string{"VOIP/line1_name": "100", "VOIP/line1_proxy_address": labServer})
 			fact(model.FlashWriteTime, "24h")(l, c)

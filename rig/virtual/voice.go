@@ -39,18 +39,22 @@ type line struct {
 	answers                       bool
 }
 
-// formats are the static payload types (RFC 3551, table 4) of the preferred
-// codecs; those of which the table knows none are left out.
+// payloadTypes are the static ones (RFC 3551, table 4) of the codecs that
+// preferred_codec may name.
+func payloadTypes() map[string]string {
+	return map[string]string{"pcmu": "0", "g723": "4", "pcma": "8", "g722": "9", "g729": "18"}
+}
+
+// formats are the payload types of the preferred codecs.
 func (h *Handset) formats() []string {
 	codecs := h.settings().text(preferredCodec)
 	if h.cfg.Defects.Has(defect.FirstOfList) {
 		codecs, _, _ = strings.Cut(codecs, " ")
 	}
+	types := payloadTypes()
 	var list []string
 	for codec := range strings.FieldsSeq(codecs) {
-		if f := map[string]string{"pcmu": "0", "g723": "4", "pcma": "8", "g722": "9", "g729": "18"}[codec]; f != "" {
-			list = append(list, f)
-		}
+		list = append(list, types[codec])
 	}
 	return list
 }

@@ -20,6 +20,7 @@ type call struct {
 	tx       *serverTx
 	from     netip.AddrPort
 	tag      string // ours
+	session  string // what we answer with
 	answered bool   // 200 was sent
 	acked    bool
 	cseq     uint32 // of our own requests in the dialog
@@ -35,11 +36,12 @@ func (a *Agent) invited(req *sip.Request, tx *serverTx, from netip.AddrPort) {
 		a.decline(req, tx, from, a.token(), 486, "Busy Here")
 		return
 	}
-	if _, ok := a.sdp(req); !ok {
+	session, ok := a.sdp(req)
+	if !ok {
 		a.decline(req, tx, from, a.token(), 488, "Not Acceptable Here")
 		return
 	}
-	a.call = &call{invite: req, tx: tx, from: from, tag: a.token()}
+	a.call = &call{invite: req, tx: tx, from: from, tag: a.token(), session: session}
 	tx.until = a.now.Add((ringT1s + 2*timeoutT1s) * a.cfg.T1)
 	a.setBusy(true)
 	a.respond(req, tx, from, 180, "Ringing", a.call.tag, "")
@@ -99,10 +101,9 @@ func (a *Agent) answer() error {
 	if c == nil || c.answered {
 		return fmt.Errorf("%w: nothing rings", ErrNoCall)
 	}
-	body, _ := a.sdp(c.invite)
 	c.answered = true
 	a.cancel(c.timeout)
-	a.respond(c.invite, c.tx, c.from, 200, "OK", c.tag, body)
+	a.respond(c.invite, c.tx, c.from, 200, "OK", c.tag, c.session)
 	c.interval = a.cfg.T1
 	c.resend = a.after(c.interval, a.resendAnswer)
 	c.timeout = a.after(timeoutT1s*a.cfg.T1, a.bye) // nobody acknowledges

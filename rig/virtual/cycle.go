@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -282,7 +283,8 @@ func (c *cycle) apply(ctx context.Context, data []byte, own bool) (rebootNow boo
 	for _, r := range file.Remarks {
 		c.h.log.Info("configuration line left out", "own", own, "line", r.String())
 	}
-	if c.sticks(defect.DamagedFileSticks, len(text) == 0 || file.Ignored > 0) {
+	senseless := len(text) == 0 || file.Ignored > 0 && len(file.Settings) == 0 || bytes.HasPrefix(text, []byte("\ufeff"))
+	if c.sticks(defect.DamagedFileSticks, senseless) {
 		return false
 	}
 	switch {

@@ -127,6 +127,14 @@ func TestEachProvisioningDefectShows(t *testing.T) {
 			{publish(global, "; nothing\n"), "B G O F V R201", "B G O F V R201"},
 			{publish(own, name202), "B G O F V R202", "B G O F V R202"},
 		}},
+		{"a file with a byte order mark", defect.DamagedFileSticks, given(serve(own, "\ufeff; x\n"+name201)), []step{
+			{nil, "B G O F V R201", calm},
+			{publish(own, name202), "B G O F V R202", calm},
+		}},
+		{"a line that makes no sense does not stick", defect.DamagedFileSticks, given(serve(own, name201+"line1_authname 2 0 1\n")), []step{
+			{nil, "B G O F V R201", "B G O F V R201"},
+			{publish(own, name202), "B G O F V R202", "B G O F V R202"},
+		}},
 		{"an encrypted file that is cut", defect.BrokenCipherSticks, given(store(decryptKey, testKey), serve(own, encrypted(name201)[:21])), []step{
 			{nil, calm, calm},
 			{publish(own, encrypted(name201)), "B G O F V R201", calm},

@@ -259,7 +259,7 @@ func Doc(n Name) string {
 	case ResetsUnmentioned:
 		return "returns what neither file mentions to its factory value, once the phone-specific one was read (CFG-05)."
 	case DamagedFileSticks:
-		return "takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06)."
+		return "takes no configuration any more after a text that says nothing, has a byte order mark or holds no line that makes sense, until a factory reset (CFG-06)."
 	case KeepsComment:
 		return "keeps the comment behind a value as part of it (CFG-07)."
 	case FirstOfList:

@@ -18,7 +18,7 @@ const (
 	WrongKeyWipes Name = "wrong-key-wipes"
 	// ResetsUnmentioned returns what neither file mentions to its factory value, once the phone-specific one was read (CFG-05).
 	ResetsUnmentioned Name = "resets-unmentioned"
-	// DamagedFileSticks takes no configuration any more after a text that says nothing or has a line that makes no sense, until a factory reset (CFG-06).
+	// DamagedFileSticks takes no configuration any more after a text that says nothing, has a byte order mark or holds no line that makes sense, until a factory reset (CFG-06).
 	DamagedFileSticks Name = "damaged-file-sticks"
 	// KeepsComment keeps the comment behind a value as part of it (CFG-07).
 	KeepsComment Name = "keeps-comment"

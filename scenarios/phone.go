@@ -279,7 +279,7 @@ func (p *Phone) holdsGolden() bool {
 			}
 			v := tl.Since(e.Seq - 1).View()
 			golden := match.RegisterWith{User: p.user(), Expires: goldenExpires}
-			if !golden.Judge(v).OK || p.served.version != nil && !p.runs(v, p.served.version.Name) {
+			if !p.shows(v, golden) {
 				return false
 			}
 			shown = true
@@ -383,17 +383,16 @@ func (p *Phone) comes(ctx context.Context, w *timeline.Window, golden match.Matc
 	}
 }
 
-// took tells whether the handset shows golden and runs the version that is served.
-// Where it may go after another stored URL than golden's, that it still shows
+// took tells whether the handset took golden and the version that is served. Where
+// it may go after another stored URL than golden's, that it still shows
 // golden says nothing: then it must have asked for a configuration file too.
 func (p *Phone) took(v timeline.View, golden match.Matcher) bool {
-	switch {
-	case !golden.Judge(v).OK, p.served.version != nil && !p.runs(v, p.served.version.Name):
-		return false
-	case p.mayHoldURL():
-		return p.asksForConfiguration(v)
-	}
-	return true
+	return p.shows(v, golden) && (!p.mayHoldURL() || p.asksForConfiguration(v))
+}
+
+// shows tells whether the handset shows golden and runs the version that is served.
+func (p *Phone) shows(v timeline.View, golden match.Matcher) bool {
+	return golden.Judge(v).OK && (p.served.version == nil || p.runs(v, p.served.version.Name))
 }
 
 func (p *Phone) asksForConfiguration(v timeline.View) bool {

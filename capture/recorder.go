@@ -59,6 +59,9 @@ type Options struct {
 	// Settle is how long a frame may take from its stamp to the recorder: the
 	// watermark stays that far behind the clock.
 	Settle time.Duration
+	// Instant says that time is virtual: a frame is recorded at the instant of its
+	// stamp, and the watermark follows Now by itself.
+	Instant bool
 	// Create makes the file of a capture, which must not be there; nil does it.
 	Create func(path string) (*os.File, error)
 	// Timeline is the empty timeline of the first recording; nil: Open makes
@@ -148,7 +151,11 @@ func (r *Recorder) Open(dir string) error {
 	old, oldErr := r.rec, r.err
 	tl := r.tl
 	if old != nil || tl == nil {
-		tl = timeline.New(timeline.Config{HandsetMACs: r.opts.MACs, ServerMACs: r.opts.ServerMACs})
+		cfg := timeline.Config{HandsetMACs: r.opts.MACs, ServerMACs: r.opts.ServerMACs}
+		if r.opts.Instant {
+			cfg.Now = r.opts.Now
+		}
+		tl = timeline.New(cfg)
 	}
 	r.endEntry()
 	first := timeline.Event{By: by, Kind: timeline.CarriedState}
@@ -466,6 +473,9 @@ func (r *Recorder) Tick(now time.Time) {
 			Reason: fmt.Sprintf("the wall clock was set by %v", step),
 			Fields: map[string]string{"recorder.step": step.String()},
 		})
+	}
+	if r.opts.Instant {
+		return
 	}
 	mark := stamp(now).Add(-r.opts.Settle)
 	if pace := r.opts.Pace; pace > 0 && !r.mark.IsZero() && mark.After(r.mark.Add(pace)) {

@@ -45,6 +45,7 @@ import (
 	"ip88rig/rig/virtual"
 	"ip88rig/rig/virtual/air"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/vtime"
 	"ip88rig/rig/wire"
 )
 
@@ -201,6 +202,8 @@ type Lane struct {
 	serving map[string]faulty
 	mint    *pki.Mint
 	now     func() time.Time
+	// instant: the lane is in virtual time.
+	instant bool
 	virtual *virtual.Handset
 	// air is the network that a simulated WiFi module is in; nil without one.
 	air    *air.Air
@@ -252,7 +255,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 		cfg.ImageSize = 64 << 10
 	}
 	l := &Lane{
-		Config: cfg, Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: saboteur{is: cfg.Sabotage},
+		Config: cfg, instant: vtime.Virtual(), Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: saboteur{is: cfg.Sabotage},
 		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name)), serving: map[string]faulty{},
 		images: map[string]firmware.Version{},
 	}
@@ -274,16 +277,16 @@ func (l *Lane) open(ctx context.Context) error {
 	if len(h.Module) > 0 {
 		macs = append(macs, h.Module)
 	}
-	settle := 20 * time.Millisecond
-	if !l.Bench.Wire.Memory {
-		// A packet ring hands its frames over in blocks.
-		settle = 100 * time.Millisecond
+	// A packet ring hands its frames over in blocks.
+	settle := 100 * time.Millisecond
+	if l.Bench.Wire.Memory {
+		settle = 20 * time.Millisecond
 	}
 	names := make([]string, len(macs))
 	for i, m := range macs {
 		names[i] = m.String()
 	}
-	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle, Elapsed: elapsed, Create: l.spoil.create()})
+	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle, Elapsed: elapsed, Instant: l.instant, Create: l.spoil.create()})
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
@@ -304,11 +307,15 @@ func (l *Lane) open(ctx context.Context) error {
 	}
 	l.impaired = wire.Impair(port, l.Recorder.Frame, l.bad.Judge)
 	bits := l.Bench.Subnet.Bits()
+	port = l.impaired
+	if l.instant {
+		port = wire.InOrder(port)
+	}
 	var err error
 	// It ends by Close, after the services that stand on it: with ctx it would
 	// take their sockets from them before they know that they are to end.
 	l.host, err = host.New(context.WithoutCancel(ctx), host.Config{
-		Port: l.impaired, MAC: l.Addrs.ServerMAC,
+		Port: port, MAC: l.Addrs.ServerMAC,
 		Addrs: []netip.Prefix{netip.PrefixFrom(l.Addrs.Server, bits), netip.PrefixFrom(l.Addrs.Second, bits)},
 		Seed:  l.seed("host"),
 	})
@@ -320,8 +327,10 @@ func (l *Lane) open(ctx context.Context) error {
 	if err := l.serve(gctx, g); err != nil {
 		return err
 	}
-	// Ends with ctx.
-	g.Go(func() error { return l.tick(gctx, settle) })
+	if !l.instant {
+		// Ends with ctx.
+		g.Go(func() error { return l.tick(gctx, settle) })
+	}
 	if l.virtual != nil {
 		// Ends with ctx.
 		g.Go(func() error { return l.watch("simulated handset", l.virtual.Run(gctx)) })
@@ -337,10 +346,16 @@ func (l *Lane) openWire(ctx context.Context, macs []net.HardwareAddr) error {
 		l.port = l.Port
 	case w.Memory:
 		sw := wire.NewSwitch()
+		if l.instant {
+			sw = wire.NewTimedSwitch()
+		}
 		l.port = sw.Access("rig", 1)
 		l.sw = sw.Access("handset", 1)
 		l.sw.SetPower(false)
 		l.phone = l.sw
+		if l.instant {
+			l.phone = wire.InOrder(l.sw)
+		}
 		l.spoil.haunt(ctx, sw, l.Addrs.ServerMAC)
 	default:
 		p, err := wire.OpenPacket(w.Interface, wire.PacketOptions{MACs: append(slices.Clone(macs), l.Addrs.ServerMAC)})
@@ -979,6 +994,10 @@ func (l *Lane) Settle(ctx context.Context) {
 	tl := l.Recorder.Timeline()
 	limit := time.After(2 * time.Second)
 	l.quarrel = nil
+	if l.instant {
+		l.Recorder.Tick(from)
+		tl.WakeAt(from)
+	}
 	for {
 		changed := tl.Changed()
 		if !tl.Watermark().Before(from) {

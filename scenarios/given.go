@@ -81,6 +81,7 @@ func (p *Phone) quiesce(ctx context.Context, w *timeline.Window, power bool) {
 	}
 	done := timeline.Fact{Name: "the cycle's end", Kinds: []timeline.Kind{timeline.Asked, timeline.Refused}}
 	for {
+		changed := w.Changed()
 		v := w.View()
 		for i := range v.Events {
 			e := &v.Events[i]
@@ -92,8 +93,7 @@ func (p *Phone) quiesce(ctx context.Context, w *timeline.Window, power bool) {
 			p.run.block(p.diagnose(v), "not reached: "+done.Name)
 		}
 		select {
-		case <-w.Changed():
-		case <-time.After(time.Second):
+		case <-changed:
 		case <-ctx.Done():
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}
@@ -153,6 +153,7 @@ func (p *Phone) letInstall(ctx context.Context) {
 			p.run.installing = time.Time{}
 			return
 		}
+		tl.WakeAt(last.Add(p.Patience.Flash))
 		if p.run.Waiting != nil {
 			p.run.Waiting("not cutting the power: software may be being written")
 		}

@@ -55,6 +55,7 @@ func (r *run) decide(ctx context.Context) {
 		if !timeline.Undecided(tl.Events(), tl.Watermark()) {
 			return
 		}
+		tl.WakeAt(tl.Watermark().Add(10 * time.Millisecond))
 		select {
 		case <-changed:
 		case <-limit:

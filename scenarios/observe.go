@@ -60,7 +60,6 @@ func (p *Phone) ObserveAll(ctx context.Context, w *timeline.Window, end timeline
 		}
 		select {
 		case <-changed:
-		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}

@@ -54,6 +54,7 @@ type run struct {
 type specRun struct {
 	story   *story
 	over    timeline.Transport
+	done    <-chan struct{} // closed when the spec is to end
 	result  report.Spec
 	pending *show
 	verbs   int
@@ -81,7 +82,11 @@ func newRun(o Options) *run {
 // begin opens the spec's recording and returns the phone with nothing given.
 func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Phone {
 	GinkgoHelper()
-	spec := &specRun{story: s, over: over, excused: map[string]bool{}}
+	if r.toEnd() {
+		r.interrupted = true
+		AbortSuite(errInterrupted.Error())
+	}
+	spec := &specRun{story: s, over: over, done: ctx.Done(), excused: map[string]bool{}}
 	spec.result = report.Spec{
 		ID: s.id(over), Name: s.text(over), Rows: s.rows, Transport: string(over), Start: time.Now(),
 	}
@@ -321,7 +326,7 @@ func (r *run) end(ctx SpecContext) {
 	}
 	spec := r.spec
 	failed := CurrentSpecReport().Failed()
-	if CurrentSpecReport().State.Is(types.SpecStateInterrupted | types.SpecStateAborted) {
+	if r.toEnd() || CurrentSpecReport().State.Is(types.SpecStateInterrupted|types.SpecStateAborted) {
 		r.interrupted = true
 	}
 	if s := spec.pending; s != nil && failed && spec.result.Verdict == "" {

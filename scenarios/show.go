@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"fmt"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega/types"
@@ -52,7 +51,7 @@ func (s *show) Match(actual any) (bool, error) {
 	if !s.verdict.OK && !s.verdict.Final && !s.view.Closed {
 		select {
 		case <-changed:
-		case <-time.After(50 * time.Millisecond):
+		case <-s.run.spec.done:
 		}
 		s.look(w)
 	}

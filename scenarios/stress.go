@@ -217,7 +217,6 @@ func (p *Phone) awaits(ctx context.Context, w *timeline.Window, m Matcher) bool 
 		}
 		select {
 		case <-changed:
-		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}

@@ -74,6 +74,11 @@ type Options struct {
 	Deviations deviation.List
 	// Rerun is the command that runs one spec again, with %s for its filter.
 	Rerun string
+	// Begun is called when the suite has begun; nil: nobody waits for that.
+	Begun func()
+	// Interrupted is closed when the run is to end; it is for a lane in virtual time,
+	// whose Ginkgo hears no signals. Nil: Ginkgo does.
+	Interrupted <-chan struct{}
 	// Started, Waiting and Done tell of progress; nil is silence.
 	Started func(spec report.Spec)
 	Waiting func(text string)
@@ -295,6 +300,8 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 		for _, over := range s.transports(session.Lane.Handset) {
 			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
 			It(s.text(over), labels, SpecPriority(s.turn()), func(ctx SpecContext) {
+				ctx, stop := interruptible(ctx, session.Interrupted)
+				defer stop()
 				phone := session.begin(ctx, s, over)
 				s.body(ctx, phone)
 			})
@@ -413,8 +420,16 @@ var _ = JustAfterEach(func(ctx SpecContext) { session.end(ctx) })
 
 var _ = ReportAfterEach(func(r SpecReport) { session.finish(r) })
 
+var _ = BeforeSuite(func() {
+	if session != nil && session.Begun != nil {
+		session.Begun()
+	}
+})
+
 var _ = AfterSuite(func(ctx SpecContext) {
 	if session != nil {
+		ctx, stop := interruptible(ctx, session.Interrupted)
+		defer stop()
 		session.goHome(ctx)
 	}
 })

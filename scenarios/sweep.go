@@ -234,7 +234,6 @@ func (p *Phone) runsAtLast(ctx context.Context, w *timeline.Window, m Matcher) (
 		}
 		select {
 		case <-changed:
-		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			p.run.inconclusive("interrupted: " + context.Cause(ctx).Error())
 		}

@@ -21,6 +21,10 @@ type Config struct {
 	HandsetMACs []string
 	// ServerMACs are the rig's own addresses on the same wire.
 	ServerMACs []string
+	// Now is the clock of a lane in virtual time, where an event is here at the very
+	// instant of its stamp: the watermark follows the clock by itself, and who waits
+	// for the end of a window is woken then. Nil: Advance moves the watermark.
+	Now func() time.Time
 }
 
 // Timeline holds the events of one recording in order. It is safe for use by
@@ -28,12 +32,16 @@ type Config struct {
 // is what makes the order the recorded one.
 type Timeline struct {
 	handset []string
+	now     func() time.Time // Config.Now
 
 	mu        sync.Mutex
 	events    []Event
 	watermark time.Time
 	changed   chan struct{} // nil while nobody waits
 	derive    *deriver
+	// alarm wakes the waiters at the time of next; zero: no time is waited for.
+	alarm *time.Timer
+	next  time.Time
 }
 
 // New returns an empty timeline.
@@ -42,7 +50,7 @@ func New(cfg Config) *Timeline {
 	for _, m := range cfg.HandsetMACs {
 		macs = append(macs, strings.ToLower(m))
 	}
-	return &Timeline{handset: macs, derive: newDeriver(macs)}
+	return &Timeline{handset: macs, now: cfg.Now, derive: newDeriver(macs)}
 }
 
 // Add appends an event and, right behind it, the facts that it proves, and
@@ -87,10 +95,46 @@ func (t *Timeline) wake() {
 	}
 }
 
+// follow moves the watermark to where the clock is, if there is one: what comes at
+// this very instant may come still. The lock is held.
+func (t *Timeline) follow() {
+	if t.now == nil {
+		return
+	}
+	if mark := t.now().Round(0).Add(-time.Nanosecond); mark.After(t.watermark) {
+		t.watermark = mark
+	}
+}
+
+// WakeAt wakes who waits for a change once the watermark has passed a time. It is
+// for virtual time: elsewhere the watermark wakes them whenever it moves.
+func (t *Timeline) WakeAt(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil || !t.next.IsZero() && !at.Before(t.next) {
+		return
+	}
+	if t.alarm != nil {
+		t.alarm.Stop()
+	}
+	t.next = at
+	// Ends once it has woken them. One nanosecond brings the watermark to the time,
+	// the second past it.
+	t.alarm = time.AfterFunc(at.Sub(t.now())+2*time.Nanosecond, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.next.Equal(at) {
+			t.next = time.Time{}
+		}
+		t.wake()
+	})
+}
+
 // Watermark is the time before which nothing comes any more.
 func (t *Timeline) Watermark() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.follow()
 	return t.watermark
 }
 
@@ -126,6 +170,7 @@ func (t *Timeline) HandsetMACs() []string { return slices.Clone(t.handset) }
 func (t *Timeline) snapshot() ([]Event, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.follow()
 	return slices.Clip(t.events), t.watermark
 }
 
@@ -136,6 +181,7 @@ func (t *Timeline) snapshot() ([]Event, time.Time) {
 func (t *Timeline) Carry() Event {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.follow()
 	at := t.watermark
 	if n := len(t.events); n > 0 && t.events[n-1].At.After(at) {
 		at = t.events[n-1].At

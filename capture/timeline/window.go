@@ -119,7 +119,11 @@ func (w *Window) View() View {
 	if len(events) < w.cursor.scanned { // a snapshot older than that of another caller
 		return w.viewAt(events, watermark)
 	}
-	return w.cursor.view(events, watermark, w.timeline.handset)
+	v := w.cursor.view(events, watermark, w.timeline.handset)
+	if bound := w.cursor.bound(); w.cursor.started && !v.Closed && bound > 0 {
+		w.timeline.WakeAt(w.cursor.anchor.Add(bound))
+	}
+	return v
 }
 
 // ViewAt returns what View returned when the timeline had upto events and that

@@ -108,7 +108,8 @@ type Handset struct {
 	Phone     string
 	Link      Link
 	Simulated bool
-	// Factor divides every wait of a simulated handset and of the scenarios.
+	// Factor divides every wait of a simulated handset on an interface, and of the
+	// scenarios; 1 on a wire in memory.
 	Factor float64
 	Power  Power
 	// AccessPoint is what the lab's access point can be asked for.
@@ -631,6 +632,10 @@ func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience)
 		p.fail(at("factor"), "%v is not from 1 to 1000", f.Factor)
 	case f.Factor != 0 && !f.Simulated:
 		p.fail(at("factor"), "a real handset cannot be sped up")
+	case f.Factor != 0 && b.Wire.Memory:
+		p.fail(at("factor"), "the wire is in memory, where time is virtual and waits cost nothing: leave it out (\"ip88rig serve\" has --factor)")
+	case b.Wire.Memory:
+		h.Factor = 1
 	case f.Factor == 0 && f.Simulated:
 		h.Factor = DefaultFactor
 	}
@@ -682,7 +687,8 @@ func (p *parser) handset(i int, f handsetFile, b Bench, patience model.Patience)
 	return h
 }
 
-// DefaultFactor speeds a simulated handset up so that a cycle takes about 0.2 s.
+// DefaultFactor speeds a simulated handset on an interface up so that a cycle takes
+// about 0.2 s.
 const DefaultFactor = 200
 
 func (p *parser) mac(path, s string) net.HardwareAddr {

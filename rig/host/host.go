@@ -28,6 +28,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"ip88rig/rig/vtime"
 	"ip88rig/rig/wire"
 )
 
@@ -131,6 +132,12 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		}),
 		stopped: make(chan struct{}),
 		done:    make(chan struct{}),
+	}
+	if vtime.Virtual() {
+		if err := waitDurably(h.stack); err != nil {
+			h.stack.Destroy()
+			return nil, fmt.Errorf("host %s: %w", mac, err)
+		}
 	}
 	if err := h.setUp(cfg); err != nil {
 		h.stack.Destroy()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"ip88rig/rig/control"
 	"ip88rig/rig/report"
@@ -63,6 +64,8 @@ type Down struct {
 	// failed so far.
 	Taken  bool              `json:"taken,omitempty"`
 	Broken map[string]string `json:"broken,omitempty"`
+	// End is no answer: the lane is to end, in order.
+	End bool `json:"end,omitempty"`
 }
 
 // MaxLine bounds a message, in bytes: a spec's result with its failure text.
@@ -77,19 +80,21 @@ type Lane struct {
 	// take it away.
 	answers chan Down
 	gone    chan struct{}
+	// asking is how many questions are open.
+	asking atomic.Int32
 }
 
-// NewLane takes the two pipes. It reads down until that ends, and then closes
-// Gone: the parent is no more.
+// NewLane takes the two pipes. It reads down until that ends, or the parent says
+// that the lane is to end, and then closes Gone.
 func NewLane(up io.Writer, down io.Reader) *Lane {
 	l := &Lane{up: json.NewEncoder(up), answers: make(chan Down, 1), gone: make(chan struct{})}
-	// Ends when the parent closes its end, or dies.
+	// Ends when the parent closes its end, or dies, or says so.
 	go func() {
 		defer close(l.gone)
 		dec := json.NewDecoder(down)
 		for {
 			var d Down
-			if err := dec.Decode(&d); err != nil {
+			if err := dec.Decode(&d); err != nil || d.End {
 				return
 			}
 			select {
@@ -102,8 +107,11 @@ func NewLane(up io.Writer, down io.Reader) *Lane {
 	return l
 }
 
-// Gone is closed when the parent is gone.
+// Gone is closed when the parent is gone, or wants the lane to end.
 func (l *Lane) Gone() <-chan struct{} { return l.gone }
+
+// Asking tells whether the parent has yet to answer a question.
+func (l *Lane) Asking() bool { return l.asking.Load() > 0 }
 
 // Send tells the parent; a parent that is gone hears nothing.
 func (l *Lane) Send(u Up) {
@@ -134,6 +142,8 @@ func (l *Lane) number() int {
 
 // answer asks the parent and waits for what it says.
 func (l *Lane) answer(ctx context.Context, number int, u Up) (Down, error) {
+	l.asking.Add(1)
+	defer l.asking.Add(-1)
 	l.Send(u)
 	for {
 		select {
@@ -142,7 +152,7 @@ func (l *Lane) answer(ctx context.Context, number int, u Up) (Down, error) {
 				return d, nil
 			}
 		case <-l.gone:
-			return Down{}, errors.New("the parent process is gone")
+			return Down{}, errors.New("the run has ended, or its process is gone")
 		case <-ctx.Done():
 			l.Send(Up{Withdrawn: number})
 			return Down{}, ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // tableLimit is how many addresses a Switch learns; frames to further ones are
@@ -22,6 +23,8 @@ type Switch struct {
 	mu    sync.RWMutex
 	ports []*SwitchPort
 	table map[station]*SwitchPort
+	// timed: frames take the time of a cable.
+	timed bool
 }
 
 // station is what a switch learns: an address within a VLAN.
@@ -33,6 +36,15 @@ type station struct {
 // NewSwitch returns a switch without ports.
 func NewSwitch() *Switch {
 	return &Switch{table: make(map[station]*SwitchPort)}
+}
+
+// NewTimedSwitch returns a switch on whose cables a frame takes the time that it
+// has on 100BASE-TX: it is for virtual time, in which timers keep their order. No
+// two frames of its first 64 ports arrive at one instant.
+func NewTimedSwitch() *Switch {
+	s := NewSwitch()
+	s.timed = true
+	return s
 }
 
 // Access adds a port for a device that knows of no VLANs. Its untagged frames
@@ -74,6 +86,9 @@ func (s *Switch) add(name string, native uint16, member []uint16) *SwitchPort {
 	p.up.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.timed {
+		p.cable = &cable{slot: len(s.ports) % slots}
+	}
 	// A new slice each time: forwarding iterates over it without the lock.
 	s.ports = append(slices.Clip(s.ports), p)
 	return p
@@ -172,6 +187,8 @@ type SwitchPort struct {
 	filtered atomic.Uint64
 	up       atomic.Bool // link, power and not closed
 	outages  atomic.Uint64
+	cable    *cable        // nil: frames take no time
+	downs    atomic.Uint64 // how often the link was lost, with all that was on its way
 
 	mu          sync.Mutex
 	link, power bool
@@ -196,8 +213,19 @@ func (p *SwitchPort) Send(f Frame) error {
 	if len(f.Data) < headerLen || len(f.Data) > MaxFrame {
 		return sizeError(len(f.Data))
 	}
-	if p.up.Load() {
+	switch {
+	case !p.up.Load():
+	case p.cable == nil:
 		p.net.forward(p, f.Data)
+	default:
+		data, now := slices.Clone(f.Data), time.Now()
+		was := p.downs.Load()
+		// Ends once the frame has arrived.
+		time.AfterFunc(p.cable.due(now, len(data)).Sub(now), func() {
+			if p.up.Load() && p.downs.Load() == was {
+				p.net.forward(p, data)
+			}
+		})
 	}
 	return nil
 }
@@ -271,6 +299,7 @@ func (p *SwitchPort) set(what *bool, to bool) {
 	p.up.Store(up)
 	p.queue.turn(up)
 	if !up {
+		p.downs.Add(1)
 		p.net.forget(p)
 	}
 	close(p.watch)

@@ -4,17 +4,22 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
 	"ip88rig/rig"
+	"ip88rig/rig/bench"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/vtime"
 	"ip88rig/scenarios"
 )
 
@@ -50,25 +55,83 @@ func (t *goTest) Fail() { t.failed = true }
 // code says only whether the lane itself came through.
 func (c *laneCmd) Run() error {
 	l := pipe.NewLane(os.NewFile(3, "up"), os.NewFile(4, "down"))
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	b, err := loadBenchWith(c.Bench, c.GoldenRecords, c.Deviations)
+	if err == nil && b.Wire.Memory {
+		c.inVirtualTime(l, b)
+		return nil
+	}
 	// Ends with the process: without its parent a lane has no business.
 	go func() {
 		<-l.Gone()
 		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
 	}()
-	if err := c.run(ctx, l); err != nil {
+	if err == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		err = c.run(ctx, l, b, hooks{})
+	}
+	if err != nil {
 		l.Send(pipe.Up{Died: err.Error()})
 		return exitError{code: report.ExitInconclusive}
 	}
 	return nil
 }
 
-func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
-	b, err := loadBenchWith(c.Bench, c.GoldenRecords, c.Deviations)
-	if err != nil {
-		return err
+// stallLimit is how long virtual time may stand still.
+const stallLimit = time.Minute
+
+// inVirtualTime runs the lane in a bubble of its own and ends the process. What
+// comes from outside, signals and the parent's word, only sets what is looked at
+// inside now and then.
+func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1) // there are as many lanes, and one thread is quicker than two
 	}
+	pulse := &vtime.Pulse{}
+	// Made before the bubble: so is the goroutine that hears signals.
+	signals := make(chan os.Signal, 1)
+	listen := func() {
+		signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	}
+	listen()
+	// Both end with the process.
+	go func() {
+		select {
+		case <-signals:
+		case <-l.Gone():
+		}
+		pulse.End()
+	}()
+	go vtime.Watchdog{Pulse: pulse, Limit: stallLimit, Excused: l.Asking, Stalled: func(goroutines string) {
+		fmt.Fprintln(os.Stderr, goroutines)
+		why, _, _ := strings.Cut(goroutines, "\n")
+		l.Send(pipe.Up{Died: why + "; its lane.log lists all goroutines"})
+		os.Exit(report.ExitInconclusive)
+	}}.Watch(context.Background())
+	vtime.Run(vtime.Start(c.Seed), func() {
+		ctx, interrupt := context.WithCancel(context.Background())
+		// Ends with the process, as all that a lane leaves behind does.
+		go pulse.Beat(context.Background(), interrupt)
+		// Ginkgo has asked for signals at a channel that is inside: whoever sends there
+		// dies. From its first spec on they come here again.
+		if err := c.run(context.WithoutCancel(ctx), l, b, hooks{begun: listen, interrupted: ctx.Done()}); err != nil {
+			l.Send(pipe.Up{Died: err.Error()})
+			os.Exit(report.ExitInconclusive)
+		}
+		os.Exit(0)
+	})
+}
+
+// hooks are what a lane in virtual time needs besides.
+type hooks struct {
+	// begun is called once the suite has begun.
+	begun func()
+	// interrupted is closed when somebody wants it to end.
+	interrupted <-chan struct{}
+}
+
+func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks) error {
 	h, ok := b.Handset(c.Handset)
 	if !ok {
 		return fmt.Errorf("no handset %q on this bench", c.Handset)
@@ -104,6 +167,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane) error {
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
 		Ended:   func(left string) { l.Send(pipe.Up{Left: left, Home: left == ""}) },
+		Begun:   on.begun, Interrupted: on.interrupted,
 	}
 	if c.Part > 0 {
 		o.Take = l.Take

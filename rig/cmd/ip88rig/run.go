@@ -496,7 +496,8 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *
 	}
 	_ = upW.Close()
 	_ = downR.Close()
-	l := &follower{parent: p, handset: h, result: result, part: part, dealer: dealer, answers: json.NewEncoder(downW), interrupt: sync.OnceFunc(func() { _ = cmd.Process.Signal(os.Interrupt) })}
+	l := &follower{parent: p, handset: h, result: result, part: part, dealer: dealer, answers: &answers{to: json.NewEncoder(downW)}}
+	l.interrupt = sync.OnceFunc(func() { l.answers.send(pipe.Down{End: true}) })
 	stop := context.AfterFunc(ctx, l.interrupt)
 	defer stop()
 	readErr := pipe.Read(upR, func(u pipe.Up) error { return l.heard(ctx, u) })
@@ -523,12 +524,25 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *
 	return nil
 }
 
+// answers go down to a lane. It is safe for concurrent use.
+type answers struct {
+	mu sync.Mutex
+	to *json.Encoder
+}
+
+// send tells the lane; one that has ended hears nothing.
+func (a *answers) send(d pipe.Down) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = a.to.Encode(d)
+}
+
 // follower hears one lane.
 type follower struct {
 	*parent
 	handset bench.Handset
 	result  *report.Handset
-	answers *json.Encoder
+	answers *answers
 	// interrupt ends the lane in good order, once.
 	interrupt func()
 	// part is the lane's among those that the dealer deals to; 0: it has all specs.
@@ -563,7 +577,7 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.withdraw()
 		if why := l.nobody; why != nil {
 			// The lane is about to end: what it still asks is not shown.
-			_ = l.answers.Encode(pipe.Down{Number: u.Ask.Number, Error: why.Error()})
+			l.answers.send(pipe.Down{Number: u.Ask.Number, Error: why.Error()})
 			break
 		}
 		ctx, l.withdrawn = context.WithCancel(ctx)
@@ -619,17 +633,17 @@ func (l *follower) question(ctx context.Context, ask pipe.Question) {
 	if err != nil {
 		d.Error = err.Error()
 	}
-	_ = l.answers.Encode(d) // a lane that has ended hears nothing
+	l.answers.send(d)
 }
 
 // deal answers a lane that asks for a spec.
 func (l *follower) deal(ctx context.Context, t pipe.Take) {
 	if l.dealer == nil {
-		_ = l.answers.Encode(pipe.Down{Number: t.Number, Taken: true})
+		l.answers.send(pipe.Down{Number: t.Number, Taken: true})
 		return
 	}
 	if d, err := l.dealer.Deal(ctx, l.part, t); err == nil {
-		_ = l.answers.Encode(d) // a lane that has ended hears nothing
+		l.answers.send(d)
 	}
 }
 

@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A cable of 100BASE-TX, as desk phones have: what a frame takes on it, and what
+// the way and the switch take besides (the latter a guess).
+const (
+	bytePeriod  = 80 * time.Nanosecond
+	leastFrame  = 60 // without its check sequence
+	overhead    = 24 // preamble, check sequence, gap between frames, in bytes
+	propagation = 5 * time.Microsecond
+	// slots are how many ports of a switch have arrival times of their own.
+	slots = 64
+)
+
+// cable is what a port's frames travel on to a timed switch, one behind the other.
+type cable struct {
+	slot int
+
+	mu   sync.Mutex
+	free time.Time // from when on the next frame may begin
+}
+
+// due is when a frame of a length arrives that is sent now. No two frames of a
+// cable are due at one instant, nor are those of two ports of one switch: so the
+// order in which frames arrive does not hang on the scheduler.
+func (c *cable) due(now time.Time, length int) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.free.Before(now) {
+		c.free = now
+	}
+	c.free = c.free.Add(time.Duration(max(length, leastFrame)+overhead) * bytePeriod)
+	at := c.free.Add(propagation)
+	return at.Add(slots - time.Duration(at.UnixNano()%slots) + time.Duration(c.slot))
+}
+
+// InOrder returns the port with an order among the frames that are sent at one
+// instant: by what they are, and within one flow as they were sent. Two goroutines
+// of a host that send at one instant so give the same sequence of frames each time.
+// It is for virtual time, in which an instant ends when all goroutines wait; a
+// frame leaves a nanosecond later. Closing it closes the port.
+func InOrder(p Port) Port { return &ordered{Port: p} }
+
+type ordered struct {
+	Port
+
+	mu     sync.Mutex
+	frames []Frame
+	err    error // of the last frame that left
+}
+
+// Send implements Port. An error is that of a frame before.
+func (o *ordered) Send(f Frame) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(f.Data) < headerLen || len(f.Data) > MaxFrame {
+		return sizeError(len(f.Data))
+	}
+	if len(o.frames) == 0 {
+		// Ends once the frames are handed over.
+		time.AfterFunc(time.Nanosecond, o.flush)
+	}
+	f.Data = slices.Clone(f.Data)
+	o.frames = append(o.frames, f)
+	err := o.err
+	o.err = nil
+	return err
+}
+
+func (o *ordered) flush() {
+	o.mu.Lock()
+	frames := o.frames
+	o.frames = nil
+	o.mu.Unlock()
+	if len(frames) > 1 {
+		slices.SortStableFunc(frames, func(a, b Frame) int { return bytes.Compare(flow(a.Data), flow(b.Data)) })
+	}
+	for _, f := range frames {
+		if err := o.Port.Send(f); err != nil {
+			o.mu.Lock()
+			o.err = err
+			o.mu.Unlock()
+		}
+	}
+}
+
+// Receive implements Port.
+func (o *ordered) Receive(ctx context.Context) (Frame, error) { return o.Port.Receive(ctx) }
+
+// flow is the part of a frame that all frames of one flow share and that tells
+// flows apart: addresses, protocol and ports of IPv4, of anything else all of it.
+func flow(data []byte) []byte {
+	const ip, etherIPv4 = headerLen, "\x08\x00"
+	if len(data) < ip+20 || string(data[2*addrLen:headerLen]) != etherIPv4 {
+		return data
+	}
+	key := append([]byte(etherIPv4), data[ip+9])
+	key = append(key, data[ip+12:ip+20]...)
+	if end := ip + int(data[ip]&15)*4 + 4; len(data) >= end {
+		key = append(key, data[end-4:end]...)
+	}
+	return key
+}

@@ -338,7 +338,7 @@ func (p *Phone) copyTo(ctx context.Context, what string, text []byte) {
 func (p *Phone) copying(what string, text []byte) (control.Request, error) {
 	folder := p.run.spec.result.Folder
 	if folder == "" {
-		folder = filepath.Join(p.run.Folder, p.run.between()) // on the way home after the last spec
+		folder = filepath.Join(p.run.Folder, "between") // on the way home after the last spec
 	}
 	file := filepath.Join(folder, strings.ReplaceAll(what, " ", "-")+".pem")
 	if err := os.WriteFile(file, text, 0o600); err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/impair"
-	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 )
 
@@ -42,7 +40,7 @@ type run struct {
 	held  *report.Spec
 	known known
 	// broken are rows that a spec has failed, with their transport: what stands on
-	// them is blocked, not failed. Lanes that share their specs share it.
+	// them is blocked, not failed.
 	broken map[string]string
 	// wayBack: NOTIFY was proven to bring the handset to provision.
 	wayBack bool
@@ -101,7 +99,6 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 			Skip("filtered out")
 		}
 	}
-	r.take(ctx)
 	if reason := s.skipReason(r.Options, over); reason != "" {
 		r.skip(reason)
 	}
@@ -138,29 +135,6 @@ func (r *run) tooMany(home int) string {
 		return ""
 	}
 	return fmt.Sprintf("needs %d more actions of a person than --operator-max %d allows", hands-r.OperatorMax, r.OperatorMax)
-}
-
-// take asks for the spec where lanes share them, and leaves it to the lane that
-// has it.
-func (r *run) take(ctx context.Context) {
-	GinkgoHelper()
-	if r.Take == nil {
-		return
-	}
-	spec := r.spec
-	mine, others, err := r.Take(ctx, pipe.Take{
-		Spec: spec.result.ID, Name: spec.result.Name, Rows: spec.story.rows, Stands: spec.story.stands(spec.over), Broken: r.broken,
-	})
-	if err != nil || !mine {
-		r.spec = nil
-		r.interrupted = r.interrupted || ctx.Err() != nil
-		if err != nil {
-			Skip("not dealt: " + err.Error())
-		}
-		Skip("another lane has it")
-	}
-	maps.Copy(r.broken, others)
-	spec.result.Start = time.Now()
 }
 
 // verb writes a step of the scenario into the journal and returns the window
@@ -353,7 +327,7 @@ func (r *run) end(ctx SpecContext) {
 	}
 	r.tellOutcome()
 	spec.result.Frames = r.Lane.Recorder.Frames()
-	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, r.between())); err != nil {
+	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
 		spec.troubles = append(spec.troubles, err.Error())
 	}
 	spec.opened = false
@@ -387,14 +361,6 @@ func (r *run) points() int {
 		return 0
 	}
 	return r.Points
-}
-
-// between is the name of the folder for what comes between two specs.
-func (r *run) between() string {
-	if r.Part > 1 {
-		return fmt.Sprintf("between-%d", r.Part)
-	}
-	return "between"
 }
 
 // finish sums the spec up, also one that was skipped, and hands it over.

@@ -13,7 +13,6 @@
 package scenarios
 
 import (
-	"context"
 	"fmt"
 	"hash/fnv"
 	"regexp"
@@ -30,7 +29,6 @@ import (
 	"ip88rig/rig/deviation"
 	"ip88rig/rig/golden"
 	"ip88rig/rig/impair"
-	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 )
 
@@ -59,12 +57,6 @@ type Options struct {
 	// blank: none.
 	Points int
 	Whole  string
-	// Take asks for a spec where several lanes share those of one handset, and hears
-	// what all of them have failed, by row and transport. Nil: all specs are this
-	// lane's.
-	Take func(ctx context.Context, t pipe.Take) (mine bool, others map[string]string, err error)
-	// Part tells the lanes of one handset apart, from 1; 0 is its only one.
-	Part int
 	// OperatorMax bounds how often a person must act; below 0 is no bound.
 	OperatorMax int
 	// Golden is what observed rows are compared with; nil: there is no record of

@@ -27,8 +27,6 @@ type Up struct {
 	Waiting string       `json:"waiting,omitempty"`
 	// Ask wants something done by hand; the answer comes down.
 	Ask *Question `json:"ask,omitempty"`
-	// Take asks for a spec that lanes share; the answer comes down.
-	Take *Take `json:"take,omitempty"`
 	// Withdrawn is the number of a question that nobody waits for any more.
 	Withdrawn int `json:"withdrawn,omitempty"`
 	// Left says after the last spec why the handset is not at golden, Home that it
@@ -60,10 +58,6 @@ type Down struct {
 	Number int `json:"number"`
 	// Error says why it was not done; blank: it was.
 	Error string `json:"error,omitempty"`
-	// Taken answers a Take: the spec is the lane's. Broken is what all lanes have
-	// failed so far.
-	Taken  bool              `json:"taken,omitempty"`
-	Broken map[string]string `json:"broken,omitempty"`
 	// End is no answer: the lane is to end, in order.
 	End bool `json:"end,omitempty"`
 }

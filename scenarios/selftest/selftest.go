@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"ip88rig/rig"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
@@ -25,8 +24,8 @@ type Expectation struct {
 	// Blocks are rows that may be blocked, in part or whole; "*" is any.
 	Blocks []string
 	// May are rows that may fail or drift too: what they see depends on what an
-	// earlier spec left in the handset, and which lane had that spec. They may be
-	// inconclusive for a reboot that came behind the spec, late.
+	// earlier spec left in the handset. They may be inconclusive for a reboot that
+	// came behind the spec, late.
 	May []string
 	// Only, if any, are the declared rows that were tried: the others are not
 	// asked for.
@@ -94,9 +93,6 @@ func (e Expectation) Compare(h report.Handset) []string {
 			case report.Blocked:
 				blocked[j.Row] = true
 			case report.Inconclusive:
-				if starved(j) {
-					continue // it tells nothing of the defect: see Starved
-				}
 				if slices.Contains(e.May, j.Row) && strings.HasPrefix(j.Reason, "inconclusive: "+scenarios.RebootedAfter) {
 					continue
 				}
@@ -138,24 +134,6 @@ func (e Expectation) Compare(h report.Handset) []string {
 	}
 	slices.Sort(wrong)
 	return wrong
-}
-
-// Starved lists the specs that nothing is known of because the machine had too
-// much to do.
-func Starved(h report.Handset) []string {
-	var out []string
-	for _, s := range h.Specs {
-		if slices.ContainsFunc(s.Judgements, starved) {
-			out = append(out, s.Name)
-		}
-	}
-	return out
-}
-
-// starved tells a judgement that is inconclusive for that reason alone: further
-// ones would stand beside it.
-func starved(j report.Judgement) bool {
-	return j.Verdict == report.Inconclusive && strings.HasPrefix(j.Reason, "inconclusive: "+rig.StarvedOfCPU) && !strings.Contains(j.Reason, "; ")
 }
 
 // Matrix prints rows × defects: F a row failed, D it drifted, b it was blocked in part or

@@ -231,7 +231,7 @@ func TestCheckListensToNoSimulatedHandset(t *testing.T) {
 func TestRunDoesNotStartWhenPreflightFails(t *testing.T) {
 	path := write(t, "lab.yaml", strings.Replace(labBench, "lab0", "nosuch0", 1))
 	dir := filepath.Join(t.TempDir(), "out")
-	err := (&runCmd{Bench: path, Out: dir, Quiet: true, Lanes: 1}).Run(t.Context())
+	err := (&runCmd{Bench: path, Out: dir, Quiet: true}).Run(t.Context())
 	if code(err) != report.ExitUsage || !strings.Contains(err.Error(), "does not start") {
 		t.Errorf("got %v, want exit code %d", err, report.ExitUsage)
 	}

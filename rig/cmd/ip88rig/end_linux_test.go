@@ -167,7 +167,7 @@ func TestThePlanCountsWhatHandsDo(t *testing.T) {
 		{"hands and power", byHand, "about 9m50s; a person must act about 7 times"},
 		{"a script", simulated, "about 0s"},
 	} {
-		if got := planText(tt.handset, plan, 1); !strings.HasSuffix(got, tt.want) {
+		if got := planText(tt.handset, plan); !strings.HasSuffix(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

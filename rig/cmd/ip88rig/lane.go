@@ -36,7 +36,6 @@ type laneCmd struct {
 	Depth       string
 	Points      int
 	Whole       string
-	Part        int
 	Seed        int64
 	OperatorMax int `default:"-1"`
 	AllowRisk   []string
@@ -161,16 +160,13 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 		return err
 	}
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Whole: c.Whole, Part: c.Part, Seed: c.Seed,
+		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Whole: c.Whole, Seed: c.Seed,
 		OperatorMax: c.OperatorMax, Rerun: c.Rerun, Golden: record, Deviations: deviations,
 		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
 		Ended:   func(left string) { l.Send(pipe.Up{Left: left, Home: left == ""}) },
 		Begun:   on.begun, Interrupted: on.interrupted,
-	}
-	if c.Part > 0 {
-		o.Take = l.Take
 	}
 	for _, risk := range c.AllowRisk {
 		o.AllowLockout = o.AllowLockout || risk == "lockout"
@@ -191,23 +187,14 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	}
 	l.Send(pipe.Up{Plan: &plan})
 	gomega.RegisterFailHandler(ginkgo.Fail)
-	ginkgo.RunSpecs(&goTest{}, "ip88rig on "+h.Name, scenarios.Arguments(o, filepath.Join(c.Out, h.Name, partName("ginkgo", c.Part)+".json"))...)
+	ginkgo.RunSpecs(&goTest{}, "ip88rig on "+h.Name, scenarios.Arguments(o, filepath.Join(c.Out, h.Name, "ginkgo.json"))...)
 	return lane.Close()
-}
-
-// partName is the name of a file of one lane: those of a handset's further lanes
-// are numbered.
-func partName(name string, part int) string {
-	if part > 1 {
-		return fmt.Sprintf("%s-%d", name, part)
-	}
-	return name
 }
 
 func (c *laneCmd) args() []string {
 	args := []string{
 		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter,
-		"--defect=" + c.Defect, "--sabotage=" + c.Sabotage, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), "--whole=" + c.Whole, fmt.Sprintf("--part=%d", c.Part),
+		"--defect=" + c.Defect, "--sabotage=" + c.Sabotage, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), "--whole=" + c.Whole,
 		fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
 		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,
 	}

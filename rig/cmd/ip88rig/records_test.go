@@ -55,7 +55,7 @@ func TestAMistakeInRecordsOrDeviationsStopsTheRunBeforeItBegins(t *testing.T) {
 		"a record that cannot be read":     {runCmd{GoldenRecords: damaged}, "simulated-ip8830-wired-1.2.38.txt:2: 3 fields"},
 		"the program's own to be written":  {runCmd{UpdateGolden: true}, "say where with --golden-records"},
 		"a defect to be taken for golden":  {runCmd{UpdateGolden: true, GoldenRecords: dir, Defect: "reboots-at-once"}, "is not golden"},
-		"nothing wrong but for the filter": {runCmd{Lanes: 1, GoldenRecords: dir, UpdateGolden: true, Deviations: put(t, dir, "known.yaml", known)}, "no spec has that in its text"},
+		"nothing wrong but for the filter": {runCmd{GoldenRecords: dir, UpdateGolden: true, Deviations: put(t, dir, "known.yaml", known)}, "no spec has that in its text"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := usageOf(t, &c.cmd); !strings.Contains(got, c.want) {

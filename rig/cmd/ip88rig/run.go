@@ -38,7 +38,6 @@ type runCmd struct {
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
 	Points      int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"0"`
 	Whole       string   `help:"In specs whose text matches this regular expression all values are tried, whatever --points says." placeholder:"REGEX"`
-	Lanes       int      `help:"How many copies of a simulated handset share its specs, on a wire in memory; real ones have one lane each." default:"4"`
 	Out         string   `help:"Folder for runs; each run gets a folder of its own in it." default:"out" type:"path"`
 	Seed        int64    `help:"Seed of names, versions and orders; 0 is a new one." default:"0"`
 	Strict      bool     `help:"What is skipped counts too: exit code 3."`
@@ -124,9 +123,6 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if c.Points < 0 {
 		return usage("--points %d: want 0 for all, or how many", c.Points)
-	}
-	if c.Lanes < 1 || c.Lanes > maxLanes {
-		return usage("--lanes %d: want 1 to %d", c.Lanes, maxLanes)
 	}
 	if _, err := defect.Parse(c.Defect); err != nil {
 		return usage("--defect: %v", err)
@@ -336,83 +332,8 @@ func version() string {
 	return info.Main.Version
 }
 
-// maxLanes bounds how many lanes a handset has: each is a process.
-const maxLanes = 16
-
-// lanes tells how many lanes share a handset's specs: only of a simulated one on a
-// wire of its own are there copies.
-func (p *parent) lanes(h bench.Handset) int {
-	if !h.Simulated || !p.bench.Wire.Memory || h.Power.Kind != "simulated" || p.cmd.OperatorMax >= 0 {
-		return 1
-	}
-	return max(p.cmd.Lanes, 1)
-}
-
-// lane runs one handset's specs, in as many lanes as share them, to their end.
+// lane starts a handset's lane and follows it to its end.
 func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
-	n := p.lanes(h)
-	if n == 1 {
-		return p.oneLane(ctx, h, 0, nil)
-	}
-	dealer := pipe.NewDealer()
-	parts := make([]report.Handset, n)
-	var wg sync.WaitGroup
-	for i := range parts {
-		// Ends with its lane.
-		wg.Go(func() {
-			parts[i] = p.oneLane(ctx, h, i+1, dealer)
-			dealer.Over(i + 1)
-		})
-	}
-	wg.Wait()
-	out := joined(parts...)
-	if ctx.Err() == nil {
-		out.Specs = append(out.Specs, lost(dealer.Lost(), out.Died)...)
-	}
-	return out
-}
-
-// lost are the specs that a lane took with it when it died.
-func lost(taken []pipe.Take, died string) []report.Spec {
-	var out []report.Spec
-	for _, t := range taken {
-		why := "inconclusive: its lane ended before it told what came of it"
-		if died != "" {
-			why += ": " + died
-		}
-		s := report.Spec{ID: t.Spec, Name: t.Name, Rows: t.Rows, Verdict: report.Inconclusive, Reason: why}
-		for _, row := range t.Rows {
-			s.Judgements = append(s.Judgements, report.Judgement{Row: row, Verdict: report.Inconclusive, Reason: why})
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// joined is what the lanes of one handset found together, in the order of time.
-func joined(parts ...report.Handset) report.Handset {
-	out := parts[0]
-	for _, part := range parts[1:] {
-		out.Specs = append(out.Specs, part.Specs...)
-		out.CPU += part.CPU
-		out.MaxRSS += part.MaxRSS // they run side by side
-		switch {
-		case out.Died == "":
-			out.Died = part.Died
-		case part.Died != "" && part.Died != out.Died:
-			out.Died += "; " + part.Died
-		}
-		if out.Left == "" {
-			out.Left = part.Left
-		}
-	}
-	slices.SortStableFunc(out.Specs, func(a, b report.Spec) int { return a.Start.Compare(b.Start) })
-	return out
-}
-
-// oneLane starts a lane of one handset and follows it to its end. The part is 0
-// for its only one.
-func (p *parent) oneLane(ctx context.Context, h bench.Handset, part int, dealer *pipe.Dealer) report.Handset {
 	result := report.Handset{
 		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
 		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter, p.cmd.Points),
@@ -428,7 +349,7 @@ func (p *parent) oneLane(ctx context.Context, h bench.Handset, part int, dealer 
 		return result
 	}
 	result.Left = "its lane did not say how"
-	if err := p.follow(ctx, h, part, dealer, &result); err != nil && result.Died == "" {
+	if err := p.follow(ctx, h, &result); err != nil && result.Died == "" {
 		result.Died = err.Error()
 	}
 	interrupted := ctx.Err() != nil
@@ -459,7 +380,7 @@ func (p *parent) powerBack(ctx context.Context, h bench.Handset) {
 	}
 }
 
-func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *pipe.Dealer, result *report.Handset) (err error) {
+func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Handset) (err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("lane: %w", err)
@@ -468,7 +389,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // evidence is for everybody on the lab machine
 		return fmt.Errorf("lane: %w", err)
 	}
-	logFile, err := os.Create(filepath.Join(folder, partName("lane", part)+".log")) //nolint:gosec // the lane's own folder
+	logFile, err := os.Create(filepath.Join(folder, "lane.log")) //nolint:gosec // the lane's own folder
 	if err != nil {
 		return fmt.Errorf("lane: %w", err)
 	}
@@ -483,7 +404,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *
 	}
 	lane := laneCmd{
 		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect, Sabotage: p.cmd.Sabotage,
-		Depth: p.cmd.Depth, Points: p.cmd.Points, Whole: p.cmd.Whole, Part: part, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
+		Depth: p.cmd.Depth, Points: p.cmd.Points, Whole: p.cmd.Whole, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
 		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}
 	cmd := exec.Command(exe, lane.args()...) //nolint:gosec,noctx // this program itself; it is ended by SIGINT below, so that evidence stays whole
@@ -496,7 +417,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, part int, dealer *
 	}
 	_ = upW.Close()
 	_ = downR.Close()
-	l := &follower{parent: p, handset: h, result: result, part: part, dealer: dealer, answers: &answers{to: json.NewEncoder(downW)}}
+	l := &follower{parent: p, handset: h, result: result, answers: &answers{to: json.NewEncoder(downW)}}
 	l.interrupt = sync.OnceFunc(func() { l.answers.send(pipe.Down{End: true}) })
 	stop := context.AfterFunc(ctx, l.interrupt)
 	defer stop()
@@ -545,9 +466,6 @@ type follower struct {
 	answers *answers
 	// interrupt ends the lane in good order, once.
 	interrupt func()
-	// part is the lane's among those that the dealer deals to; 0: it has all specs.
-	part   int
-	dealer *pipe.Dealer
 
 	// withdrawn ends the question that is asked now, answered waits for its end.
 	withdrawn context.CancelFunc
@@ -560,18 +478,13 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 	h, result := l.handset, l.result
 	switch {
 	case u.Plan != nil:
-		if l.part <= 1 {
-			l.say(h, "%s", planText(h, *u.Plan, l.lanes(h)))
-		}
+		l.say(h, "%s", planText(h, *u.Plan))
 	case u.Started != nil && !h.Simulated:
 		l.say(h, "begins   %s", u.Started.Name)
 	case u.Waiting != "" && !h.Simulated:
 		l.say(h, "now      %s", u.Waiting)
 	case u.Done != nil:
 		result.Specs = append(result.Specs, *u.Done)
-		if l.dealer != nil {
-			l.dealer.Told(u.Done.ID)
-		}
 		l.say(h, "%s", progress(*u.Done))
 	case u.Ask != nil:
 		l.withdraw()
@@ -584,11 +497,6 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		// Ends with its answer, with the lane, or when the lane waits no more: who
 		// does not answer keeps nobody from hearing what the lane says meanwhile.
 		l.answered.Go(func() { l.question(ctx, *u.Ask) })
-	case u.Take != nil:
-		l.withdraw()
-		ctx, l.withdrawn = context.WithCancel(ctx)
-		// Ends with its answer, with the lane, or when the lane waits no more.
-		l.answered.Go(func() { l.deal(ctx, *u.Take) })
 	case u.Withdrawn != 0:
 		l.withdraw()
 	case u.Left != "":
@@ -636,17 +544,6 @@ func (l *follower) question(ctx context.Context, ask pipe.Question) {
 	l.answers.send(d)
 }
 
-// deal answers a lane that asks for a spec.
-func (l *follower) deal(ctx context.Context, t pipe.Take) {
-	if l.dealer == nil {
-		l.answers.send(pipe.Down{Number: t.Number, Taken: true})
-		return
-	}
-	if d, err := l.dealer.Deal(ctx, l.part, t); err == nil {
-		l.answers.send(d)
-	}
-}
-
 func (p *parent) say(h bench.Handset, format string, args ...any) {
 	if p.cmd.Quiet {
 		return
@@ -658,14 +555,14 @@ func (p *parent) say(h bench.Handset, format string, args ...any) {
 const action = time.Minute
 
 // planText says how long it will take and how often a person must act.
-func planText(h bench.Handset, plan pipe.Plan, lanes int) string {
+func planText(h bench.Handset, plan pipe.Plan) string {
 	pt := h.Patience
 	each := pt.Off + pt.Boot/3
 	settle := pt.Settle
 	if h.Simulated {
 		each = 200 * time.Millisecond
 	}
-	about := (time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle) / time.Duration(lanes)
+	about := time.Duration(plan.Power)*each + time.Duration(plan.Specs)*settle
 	// A script does what hands would at a simulated handset, all but its power.
 	hands := plan.Hands
 	if h.Simulated {

@@ -450,6 +450,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 				return err
 			}
 			l.https = append(l.https, s)
+			l.late = append(l.late, s.Release)
 			webs = append(webs, web{fmt.Sprintf("httpd %s %t", addr, secure), s})
 		}
 	}

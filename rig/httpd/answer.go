@@ -259,7 +259,8 @@ func (x *exchange) lines() []string {
 // whether the connection is still good, and if not, why; it is over then.
 func (c *conn) send(done <-chan struct{}, x *exchange) (ok bool, why string) {
 	a := x.a
-	if a.delay.For > 0 && a.delay.AfterBytes == 0 && !wait(done, a.delay.For) {
+	c.released = c.srv.release()
+	if a.delay.For > 0 && a.delay.AfterBytes == 0 && !c.wait(done, a.delay.For) {
 		return false, ending(errEnded)
 	}
 	if a.noise != nil {
@@ -495,7 +496,7 @@ func (s *stream) fail(err error) {
 }
 
 func (s *stream) pause(d time.Duration) error {
-	if !wait(s.done, d) {
+	if !s.c.wait(s.done, d) {
 		return errEnded
 	}
 	return nil

@@ -30,11 +30,14 @@ type conn struct {
 	pending *timeline.Event
 	// behind: it was waited for all that this answer has sent so far, in vain.
 	behind bool
+	// released is closed when this answer, or this handshake, is not to be delayed
+	// any more.
+	released <-chan struct{}
 }
 
 // connection serves raw from its first byte to its last.
 func (s *Server) connection(ctx context.Context, raw net.Conn) {
-	c := &conn{srv: s, raw: &counted{Conn: raw}, src: address(raw.RemoteAddr()), dst: address(raw.LocalAddr())}
+	c := &conn{srv: s, released: s.release(), raw: &counted{Conn: raw}, src: address(raw.RemoteAddr()), dst: address(raw.LocalAddr())}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
 	why := c.serve(ctx)

@@ -76,22 +76,41 @@ func (e Trickle) shake(f *flights, p place, flight []byte) outcome {
 }
 
 func (e Delay) shake(f *flights, _ place, flight []byte) outcome {
-	if !wait(f.done, e.For) {
+	if !f.c.wait(f.done, e.For) {
 		return outcome{over: func() string { return ending(errEnded) }}
 	}
 	return outcome{out: flight}
 }
 
-// wait passes the time, unless done comes before.
-func wait(done <-chan struct{}, d time.Duration) bool {
+// wait passes the time, unless done comes before. After Release there is nothing to
+// wait for.
+func (c *conn) wait(done <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
+	case <-c.released:
+		return true
 	case <-done:
 		return false
 	}
+}
+
+// Release has what a fault delays go on now: answers and handshakes that have begun
+// wait for nothing any more.
+func (s *Server) Release() {
+	s.releasing.Lock()
+	defer s.releasing.Unlock()
+	close(s.released)
+	s.released = make(chan struct{})
+}
+
+// release returns a channel that is closed at the next Release.
+func (s *Server) release() <-chan struct{} {
+	s.releasing.Lock()
+	defer s.releasing.Unlock()
+	return s.released
 }
 
 // paced writes b to out, slowly where pace is not nil. Each write has its bound.
@@ -101,7 +120,7 @@ func (c *conn) paced(done <-chan struct{}, pace *Trickle, out io.Writer, b []byt
 		size = orElse(pace.Bytes, 1)
 	}
 	for len(b) > 0 {
-		if pace != nil && !wait(done, orElse(pace.Every, time.Second)) {
+		if pace != nil && !c.wait(done, orElse(pace.Every, time.Second)) {
 			return written, errEnded
 		}
 		c.deadline(c.raw.SetWriteDeadline, c.srv.cfg.Stall)

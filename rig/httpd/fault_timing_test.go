@@ -3,6 +3,7 @@ package httpd
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -106,5 +107,45 @@ func TestCurlGivesUpASlowAnswer(t *testing.T) {
 	}
 	if served := j.wait(t, timeline.Served, 1)[0]; served.Complete || served.Bytes == 0 || served.Bytes > 100 || served.Reason != "reset by the handset" {
 		t.Errorf("served %+v", served)
+	}
+}
+
+func TestWhatIsDelayedGoesOnAfterRelease(t *testing.T) {
+	for name, rule := range map[string]fault.Rule{
+		"before the answer": fault.On("GET").Do(Delay{For: time.Hour}),
+		"in its middle":     fault.On("GET").Do(Delay{For: time.Hour, AfterBytes: 5}),
+		"byte by byte":      fault.On("GET").Do(Trickle{Every: time.Hour}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plan := &fault.Plan{}
+				plan.Add(rule)
+				p := newPipe()
+				s, err := New(Config{Faults: plan, Listener: p, Lookup: lookup, Record: func(timeline.Event) {}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- s.Serve(ctx) }()
+				client := p.dial()
+				start := time.Now()
+				if _, err := io.WriteString(client, "GET /sysconf_8830_sip.cfg HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(time.Minute, s.Release)
+				if body, err := io.ReadAll(client); err != nil || len(body) == 0 {
+					t.Errorf("read %q, %v", body, err)
+				}
+				// What ends the connection in order is waited for besides.
+				if took := time.Since(start); took < time.Minute || took > 2*time.Minute {
+					t.Errorf("took %s, want a minute", took)
+				}
+				cancel()
+				if err := errors.Join(client.Close(), <-ended); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }

@@ -118,6 +118,9 @@ type Server struct {
 	tls     *tls.Config // nil: plain
 	gate    gate
 	serving sync.WaitGroup
+
+	releasing sync.Mutex
+	released  chan struct{} // closed, and made anew, by Release
 }
 
 // New checks the configuration. Nothing runs before Serve.
@@ -146,7 +149,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Auth == nil {
 		cfg.Auth = func(string) Auth { return Auth{} }
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, released: make(chan struct{})}
 	if cfg.Certificate == nil {
 		return s, nil
 	}

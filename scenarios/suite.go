@@ -68,9 +68,10 @@ type Options struct {
 	Rerun string
 	// Begun is called when the suite has begun; nil: nobody waits for that.
 	Begun func()
-	// Interrupted is closed when the run is to end; it is for a lane in virtual time,
-	// whose Ginkgo hears no signals. Nil: Ginkgo does.
+	// Interrupted is closed when the run is to end, and Ending says so at once: they
+	// are for a lane in virtual time, whose Ginkgo hears no signals. Nil: Ginkgo does.
 	Interrupted <-chan struct{}
+	Ending      func() bool
 	// Started, Waiting and Done tell of progress; nil is silence.
 	Started func(spec report.Spec)
 	Waiting func(text string)

@@ -65,6 +65,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := timeIsVirtual(ctx, b); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(c.Out); err != nil {
 		return fmt.Errorf("mutants: %w", err)
 	}

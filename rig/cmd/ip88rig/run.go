@@ -23,6 +23,7 @@ import (
 	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
 	"ip88rig/rig/golden"
+	"ip88rig/rig/host"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
@@ -143,6 +144,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if c.Seed == 0 {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
 	}
+	if err := timeIsVirtual(ctx, b); err != nil {
+		return err
+	}
 	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: os.Stdin}}
 	if err := c.preflight(ctx, p.terminal, b, handsets); err != nil {
 		return err
@@ -197,6 +201,20 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if code := run.ExitCode(); code != 0 {
 		return exitError{code: code}
+	}
+	return nil
+}
+
+// timeIsVirtual says why nothing can run on a bench whose wire is in memory: there is
+// no other way to run there.
+func timeIsVirtual(ctx context.Context, b bench.Bench) error {
+	if !b.Wire.Memory {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := host.CheckVirtualTime(ctx); err != nil {
+		return exitError{report.ExitUsage, err}
 	}
 	return nil
 }

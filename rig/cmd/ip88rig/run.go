@@ -496,7 +496,7 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 	h, result := l.handset, l.result
 	switch {
 	case u.Plan != nil:
-		l.say(h, "%s", planText(h, *u.Plan))
+		l.say(h, "%s", planText(l.bench, h, *u.Plan))
 	case u.Started != nil && !h.Simulated:
 		l.say(h, "begins   %s", u.Started.Name)
 	case u.Waiting != "" && !h.Simulated:
@@ -529,11 +529,19 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 
 // progress is the line of a spec that is over: its verdict, and what for.
 func progress(s report.Spec) string {
-	line := fmt.Sprintf("%-12s %6.2fs  %s", s.Verdict, s.Took.Seconds(), s.Name)
+	line := fmt.Sprintf("%-12s %9s  %s", s.Verdict, took(s.Took), s.Name)
 	if reason, _, _ := strings.Cut(s.Reason, "\n"); reason != "" {
 		line += ": " + reason
 	}
 	return line
+}
+
+// took is how long a spec took, which in virtual time may be hours.
+func took(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.2fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
 }
 
 // withdraw takes the question back that the person has not answered.
@@ -573,7 +581,7 @@ func (p *parent) say(h bench.Handset, format string, args ...any) {
 const action = time.Minute
 
 // planText says how long it will take and how often a person must act.
-func planText(h bench.Handset, plan pipe.Plan) string {
+func planText(b bench.Bench, h bench.Handset, plan pipe.Plan) string {
 	pt := h.Patience
 	each := pt.Off + pt.Boot/3
 	settle := pt.Settle
@@ -594,7 +602,11 @@ func planText(h bench.Handset, plan pipe.Plan) string {
 		about += time.Duration(hands) * min(action, pt.Operator)
 		who = fmt.Sprintf("; a person must act about %d times", hands)
 	}
-	return fmt.Sprintf("%d specs (%d skipped), about %s%s", plan.Specs, plan.Skipped, about.Round(time.Second), who)
+	when := "about " + about.Round(time.Second).String()
+	if b.Wire.Memory {
+		when = "in virtual time"
+	}
+	return fmt.Sprintf("%d specs (%d skipped), %s%s", plan.Specs, plan.Skipped, when, who)
 }
 
 func (p *parent) rerun(h bench.Handset) string {

@@ -605,7 +605,7 @@ func (s *saboteur) between(l *Lane) {
 	l.sw.SetPower(false)
 	l.sw.SetPower(true)
 	tl := l.Recorder.Timeline()
-	limit := time.After(2 * time.Second)
+	limit := time.After(l.Handset.Patience.Boot)
 	for {
 		changed := tl.Changed()
 		if _, seen := l.RebootedBetween(); seen {

@@ -15,12 +15,11 @@ import (
 	"ip88rig/capture"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig"
-	"ip88rig/rig/bench"
-	"ip88rig/rig/control"
 	"ip88rig/rig/fault"
 	"ip88rig/rig/host"
 	"ip88rig/rig/impair"
 	"ip88rig/rig/publish"
+	"ip88rig/rig/vtime"
 	"ip88rig/rig/wire"
 )
 
@@ -28,29 +27,17 @@ import (
 // place: its MAC, its address, and nothing of the handset's mind.
 func plain(t *testing.T, vlan uint16) (*rig.Lane, *host.Host) {
 	t.Helper()
-	b, err := bench.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sw := wire.NewSwitch()
+	c := inMemory(t)
+	sw := wire.NewTimedSwitch()
 	port := wire.Port(sw.Access("rig", 7))
 	if vlan > 0 {
-		b.Wire.VLAN = vlan
+		c.Bench.Wire.VLAN = vlan
 		port = sw.Trunk("rig", 0, vlan)
 	} else {
 		vlan = 7
 	}
-	l, err := rig.Open(t.Context(), rig.Config{
-		Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: port, Phone: sw.Access("handset, off", 99),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c.Port, c.Phone = port, sw.Access("handset, off", 99)
+	l := open(t, c)
 	h, err := host.New(t.Context(), host.Config{
 		Port: sw.Access("client", vlan), MAC: l.Handset.Active(), Seed: 2,
 		Addrs: []netip.Prefix{l.Addrs.Prefix},
@@ -88,7 +75,7 @@ func fetch(t *testing.T, h *host.Host, l *rig.Lane, file string) []byte {
 		if _, err := c.WriteFromTo(last, netip.AddrPort{}, to); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		n, from, _, err := c.ReadFromTo(in)
@@ -141,7 +128,9 @@ func TestAFileComesOverALossyWire(t *testing.T) {
 	for name, vlan := range map[string]uint16{"untagged": 0, "tagged": 12} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			lossy(t, vlan)
+			vtime.Test(t, func(t *testing.T) {
+				lossy(t, vlan)
+			})
 		})
 	}
 }
@@ -244,40 +233,42 @@ func kinds(l *rig.Lane, of ...timeline.Kind) []timeline.Event {
 
 // Where the rig has no hold on the link, it plays dead, and says so.
 func TestALinkDownOnAForeignWireIsEmulated(t *testing.T) {
-	l, h := plain(t, 0)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	content := bytes.Repeat([]byte("x"), 5*512+1)
-	if err := l.Tree.Replace([]publish.File{{Name: "a.bin", Content: content}}); err != nil {
-		t.Fatal(err)
-	}
-	const down = 250 * time.Millisecond // within the patience of the lane's TFTP server
-	if err := l.Inject(fault.On("a.bin").During("block 3").Do(impair.LinkDown{For: down}).Once()); err != nil {
-		t.Fatal(err)
-	}
-	if got := fetch(t, h, l, "a.bin"); !bytes.Equal(got, content) {
-		t.Fatalf("got %d bytes, want the %d served", len(got), len(content))
-	}
-	l.Settle(t.Context())
-	if got := l.Troubles(); len(got) > 0 {
-		t.Errorf("troubles %q", got)
-	}
-	if got := l.Faults.Ledger(); len(got) != 1 || got[0].Fired != 1 {
-		t.Errorf("ledger %+v", got)
-	}
-	got := kinds(l, timeline.LinkDown, timeline.LinkUp)
-	if len(got) != 2 || got[0].Kind != timeline.LinkDown || !strings.Contains(got[0].Reason, "emulated") {
-		t.Fatalf("link: %+v", got)
-	}
-	if d := got[1].At.Sub(got[0].At); d < down {
-		t.Errorf("the link was down for %v, want %v", d, down)
-	}
-	for _, e := range l.Recorder.Timeline().Events() {
-		if e.Kind == timeline.TFTPData && e.At.After(got[0].At) && e.At.Before(got[1].At) {
-			t.Errorf("frame %d went out over a link that is down", e.Frame)
+	vtime.Test(t, func(t *testing.T) {
+		l, h := plain(t, 0)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
 		}
-	}
+		content := bytes.Repeat([]byte("x"), 5*512+1)
+		if err := l.Tree.Replace([]publish.File{{Name: "a.bin", Content: content}}); err != nil {
+			t.Fatal(err)
+		}
+		const down = 5 * time.Second // within the patience of the lane's TFTP server
+		if err := l.Inject(fault.On("a.bin").During("block 3").Do(impair.LinkDown{For: down}).Once()); err != nil {
+			t.Fatal(err)
+		}
+		if got := fetch(t, h, l, "a.bin"); !bytes.Equal(got, content) {
+			t.Fatalf("got %d bytes, want the %d served", len(got), len(content))
+		}
+		l.Settle(t.Context())
+		if got := l.Troubles(); len(got) > 0 {
+			t.Errorf("troubles %q", got)
+		}
+		if got := l.Faults.Ledger(); len(got) != 1 || got[0].Fired != 1 {
+			t.Errorf("ledger %+v", got)
+		}
+		got := kinds(l, timeline.LinkDown, timeline.LinkUp)
+		if len(got) != 2 || got[0].Kind != timeline.LinkDown || !strings.Contains(got[0].Reason, "emulated") {
+			t.Fatalf("link: %+v", got)
+		}
+		if d := got[1].At.Sub(got[0].At); d < down {
+			t.Errorf("the link was down for %v, want %v", d, down)
+		}
+		for _, e := range l.Recorder.Timeline().Events() {
+			if e.Kind == timeline.TFTPData && e.At.After(got[0].At) && e.At.Before(got[1].At) {
+				t.Errorf("frame %d went out over a link that is down", e.Frame)
+			}
+		}
+	})
 }
 
 // upgrade makes a handset fetch a firmware image with the rule in force, and
@@ -296,86 +287,87 @@ func upgrade(t *testing.T, l *rig.Lane, do fault.Effect) *timeline.Window {
 	if err := l.Inject(fault.On(next.Files[0].Name).During("block 18").Do(do).Once()); err != nil {
 		t.Fatal(err)
 	}
-	w := l.Verb("power", 1, nil).Within(30 * time.Second)
-	if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	return w
+	return poweredAgain(t, l, 1).Within(l.Handset.Patience.Upgrade)
 }
 
 // The link of a handset in memory goes at the block that the rule names, and
 // comes back; what the handset does then is no reboot of its own.
 func TestTheLinkGoesDownAtABlock(t *testing.T) {
-	l := lane(t)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	w := upgrade(t, l, impair.LinkDown{For: time.Second})
-	down, err := w.Await(t.Context(), timeline.FactKind(timeline.LinkDown))
-	if err != nil {
-		t.Fatal(err)
-	}
-	up, err := w.Await(t.Context(), timeline.FactKind(timeline.LinkUp))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := up.At.Sub(down.At); d < time.Second || d > 3*time.Second {
-		t.Errorf("down for %v, want 1s", d)
-	}
-	if strings.Contains(down.Reason, "emulated") {
-		t.Errorf("the journal says %q", down.Reason)
-	}
-	// Whether it goes on or starts anew: a new word over the link that is back.
-	if _, err := w.After(timeline.FactKind(timeline.LinkUp)).Await(t.Context(), timeline.Fact{Kinds: []timeline.Kind{timeline.Registered, timeline.Fetched, timeline.Asked, timeline.Rebooted}}); err != nil {
-		t.Fatal(err)
-	}
-	last := 0
-	for _, e := range l.Recorder.Timeline().Events() {
-		switch {
-		case e.Seq > down.Seq && e.Seq < up.Seq && e.By == timeline.Wire && e.At.After(down.At.Add(50*time.Millisecond)):
-			t.Errorf("%s in frame %d while the link was down", e.Kind, e.Frame)
-		case e.Kind == timeline.TFTPData && e.Seq < down.Seq:
-			last = e.Number
-		case e.Kind == timeline.Rebooted && e.Seq < up.Seq:
-			t.Errorf("rebooted: %s", e.Reason)
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if last != 17 {
-		t.Errorf("the last block before was %d, want 17", last)
-	}
-	l.Settle(t.Context())
-	if got := l.Troubles(); len(got) > 0 {
-		t.Errorf("troubles %q", got)
-	}
+		const long = 5 * time.Minute
+		w := upgrade(t, l, impair.LinkDown{For: long})
+		down, err := w.Await(t.Context(), timeline.FactKind(timeline.LinkDown))
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := w.Await(t.Context(), timeline.FactKind(timeline.LinkUp))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := up.At.Sub(down.At); d != long {
+			t.Errorf("down for %v, want %v", d, long)
+		}
+		if strings.Contains(down.Reason, "emulated") {
+			t.Errorf("the journal says %q", down.Reason)
+		}
+		// Whether it goes on or starts anew: a new word over the link that is back.
+		if _, err := w.After(timeline.FactKind(timeline.LinkUp)).Await(t.Context(), timeline.Fact{Kinds: []timeline.Kind{timeline.Registered, timeline.Fetched, timeline.Asked, timeline.Rebooted}}); err != nil {
+			t.Fatal(err)
+		}
+		last := 0
+		for _, e := range l.Recorder.Timeline().Events() {
+			switch {
+			case e.Seq > down.Seq && e.Seq < up.Seq && e.By == timeline.Wire && e.At.After(down.At.Add(time.Millisecond)):
+				t.Errorf("%s in frame %d while the link was down", e.Kind, e.Frame)
+			case e.Kind == timeline.TFTPData && e.Seq < down.Seq:
+				last = e.Number
+			case e.Kind == timeline.Rebooted && e.Seq < up.Seq:
+				t.Errorf("rebooted: %s", e.Reason)
+			}
+		}
+		if last != 17 {
+			t.Errorf("the last block before was %d, want 17", last)
+		}
+		l.Settle(t.Context())
+		if got := l.Troubles(); len(got) > 0 {
+			t.Errorf("troubles %q", got)
+		}
+	})
 }
 
 // A power cut in the middle of a file is commanded: the handset boots, and has
 // not rebooted by itself.
 func TestThePowerIsCutAtABlock(t *testing.T) {
-	for name, after := range map[string]time.Duration{"at once": 0, "a little later": time.Millisecond} {
+	for name, after := range map[string]time.Duration{"at once": 0, "a little later": time.Second} {
 		t.Run(name, func(t *testing.T) {
-			l := lane(t)
-			if err := l.OpenRecording(t.TempDir()); err != nil {
-				t.Fatal(err)
-			}
-			w := upgrade(t, l, impair.PowerCut{After: after, For: 50 * time.Millisecond})
-			cut := w.After(timeline.Fact{Kinds: []timeline.Kind{timeline.FaultFired}, Reason: "cuts the power"}).Within(20 * time.Second)
-			if _, err := cut.Await(t.Context(), timeline.FactBooted()); err != nil {
-				t.Fatal(err)
-			}
-			if off := kinds(l, timeline.PowerOff); len(off) != 2 || off[1].By != "power" {
-				t.Errorf("power off: %+v", off)
-			}
-			if on := kinds(l, timeline.PowerOn); len(on) != 2 {
-				t.Errorf("power on: %+v", on)
-			}
-			if got := kinds(l, timeline.Rebooted); len(got) > 0 {
-				t.Errorf("rebooted: %+v", got)
-			}
-			l.Settle(t.Context())
-			if got := l.Troubles(); len(got) > 0 {
-				t.Errorf("troubles %q", got)
-			}
+			vtime.Test(t, func(t *testing.T) {
+				l := lane(t)
+				if err := l.OpenRecording(t.TempDir()); err != nil {
+					t.Fatal(err)
+				}
+				w := upgrade(t, l, impair.PowerCut{After: after, For: 5 * time.Second})
+				cut := w.After(timeline.Fact{Kinds: []timeline.Kind{timeline.FaultFired}, Reason: "cuts the power"}).Within(l.Handset.Patience.Boot)
+				if _, err := cut.Await(t.Context(), timeline.FactBooted()); err != nil {
+					t.Fatal(err)
+				}
+				if off := kinds(l, timeline.PowerOff); len(off) != 2 || off[1].By != "power" {
+					t.Errorf("power off: %+v", off)
+				}
+				if on := kinds(l, timeline.PowerOn); len(on) != 2 {
+					t.Errorf("power on: %+v", on)
+				}
+				if got := kinds(l, timeline.Rebooted); len(got) > 0 {
+					t.Errorf("rebooted: %+v", got)
+				}
+				l.Settle(t.Context())
+				if got := l.Troubles(); len(got) > 0 {
+					t.Errorf("troubles %q", got)
+				}
+			})
 		})
 	}
 }
@@ -400,98 +392,89 @@ func TestLinkAndPowerComeBackWhateverHappened(t *testing.T) {
 		},
 	} {
 		for _, deed := range []fault.Deed{
-			impair.LinkDown{For: time.Hour}, impair.PowerCut{For: time.Hour}, impair.PowerCut{After: time.Millisecond, For: time.Hour}, impair.PowerCut{After: time.Hour, For: time.Hour},
+			impair.LinkDown{For: time.Hour}, impair.PowerCut{For: time.Hour}, impair.PowerCut{After: time.Second, For: time.Hour}, impair.PowerCut{After: time.Hour, For: time.Hour},
 		} {
 			t.Run(fmt.Sprintf("%s: %s", name, deed), func(t *testing.T) {
-				b, err := bench.Embedded()
-				if err != nil {
-					t.Fatal(err)
-				}
-				l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t)})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := l.Close(); err != nil {
-						t.Error(err)
+				vtime.Test(t, func(t *testing.T) {
+					l := lane(t)
+					if err := l.OpenRecording(t.TempDir()); err != nil {
+						t.Fatal(err)
 					}
-				}()
-				if err := l.OpenRecording(t.TempDir()); err != nil {
-					t.Fatal(err)
-				}
-				serve(t, l)
-				if err := l.Inject(fault.On(l.Handset.OwnFile()).Do(deed).Once()); err != nil {
-					t.Fatal(err)
-				}
-				w := l.Verb("power", 1, nil).Within(20 * time.Second)
-				if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := w.Await(t.Context(), timeline.FactKind(timeline.FaultFired)); err != nil {
-					t.Fatal(err)
-				}
-				tl := l.Recorder.Timeline()
-				began := time.Now()
-				end(t, l)
-				if took := time.Since(began); took > 5*time.Second {
-					t.Errorf("took %v", took)
-				}
-				balance := map[timeline.Kind]int{}
-				for _, e := range tl.Events() {
-					balance[e.Kind]++
-				}
-				if balance[timeline.LinkDown] != balance[timeline.LinkUp] || balance[timeline.PowerOff] != balance[timeline.PowerOn] {
-					t.Errorf("link down %d, up %d; power off %d, on %d", balance[timeline.LinkDown], balance[timeline.LinkUp], balance[timeline.PowerOff], balance[timeline.PowerOn])
-				}
+					serve(t, l)
+					if err := l.Inject(fault.On(l.Handset.OwnFile()).Do(deed).Once()); err != nil {
+						t.Fatal(err)
+					}
+					w := poweredAgain(t, l, 1)
+					if _, err := w.Await(t.Context(), timeline.FactKind(timeline.FaultFired)); err != nil {
+						t.Fatal(err)
+					}
+					tl := l.Recorder.Timeline()
+					began := time.Now()
+					end(t, l)
+					if took := time.Since(began); took > 5*time.Second {
+						t.Errorf("took %v", took)
+					}
+					balance := map[timeline.Kind]int{}
+					for _, e := range tl.Events() {
+						balance[e.Kind]++
+					}
+					if balance[timeline.LinkDown] != balance[timeline.LinkUp] || balance[timeline.PowerOff] != balance[timeline.PowerOn] {
+						t.Errorf("link down %d, up %d; power off %d, on %d", balance[timeline.LinkDown], balance[timeline.LinkUp], balance[timeline.PowerOff], balance[timeline.PowerOn])
+					}
+				})
 			})
 		}
 	}
 }
 
 func TestWireFaultsAreRefusedAtOnce(t *testing.T) {
-	l := lane(t)
-	err := l.Inject(fault.On("*").Do(impair.Lose{Percent: 200}))
-	if err == nil || !strings.Contains(err.Error(), "not 0 to 100") || strings.Contains(err.Error(), "tftpd") {
-		t.Errorf("got %v", err)
-	}
-	if got := l.Faults.Ledger(); len(got) != 0 {
-		t.Errorf("in force: %v", got)
-	}
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		err := l.Inject(fault.On("*").Do(impair.Lose{Percent: 200}))
+		if err == nil || !strings.Contains(err.Error(), "not 0 to 100") || strings.Contains(err.Error(), "tftpd") {
+			t.Errorf("got %v", err)
+		}
+		if got := l.Faults.Ledger(); len(got) != 0 {
+			t.Errorf("in force: %v", got)
+		}
+	})
 }
 
 // A phase of the wire begins with a file, and rules wait for it.
 func TestAPhaseBeginsBehindAFile(t *testing.T) {
-	l, h := plain(t, 0)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Tree.Replace([]publish.File{{Name: "a.bin", Content: []byte("a")}, {Name: "b.bin", Content: []byte("b")}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range []fault.Rule{
-		fault.On("b.bin").Do(impair.Phase{Name: "behind the first"}).Once(),
-		fault.On("TFTP").During("behind the first").Do(impair.Delay{D: 200 * time.Millisecond}),
-	} {
-		if err := l.Inject(r); err != nil {
+	vtime.Test(t, func(t *testing.T) {
+		l, h := plain(t, 0)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	fetch(t, h, l, "a.bin")
-	if got := l.Faults.Ledger(); got[0].Fired != 0 || got[1].Fired != 0 {
-		t.Errorf("before the phase: %+v", got)
-	}
-	began := time.Now()
-	fetch(t, h, l, "b.bin")
-	if took := time.Since(began); took < 200*time.Millisecond {
-		t.Errorf("took %v, want a delay of 200 ms", took)
-	}
-	if got := l.Faults.Ledger(); got[0].Fired != 1 || got[1].Fired < 1 {
-		t.Errorf("in the phase: %+v", got)
-	}
-	l.WirePhase("")
-	before := l.Faults.Ledger()[1].Fired
-	fetch(t, h, l, "a.bin")
-	if got := l.Faults.Ledger()[1].Fired; got > before+1 { // the last ACK of b.bin
-		t.Errorf("behind the phase it fired %d times more", got-before)
-	}
+		if err := l.Tree.Replace([]publish.File{{Name: "a.bin", Content: []byte("a")}, {Name: "b.bin", Content: []byte("b")}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []fault.Rule{
+			fault.On("b.bin").Do(impair.Phase{Name: "behind the first"}).Once(),
+			fault.On("TFTP").During("behind the first").Do(impair.Delay{D: time.Second}),
+		} {
+			if err := l.Inject(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fetch(t, h, l, "a.bin")
+		if got := l.Faults.Ledger(); got[0].Fired != 0 || got[1].Fired != 0 {
+			t.Errorf("before the phase: %+v", got)
+		}
+		began := time.Now()
+		fetch(t, h, l, "b.bin")
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("took %v, want a delay of 1 s", took)
+		}
+		if got := l.Faults.Ledger(); got[0].Fired != 1 || got[1].Fired < 1 {
+			t.Errorf("in the phase: %+v", got)
+		}
+		l.WirePhase("")
+		before := l.Faults.Ledger()[1].Fired
+		fetch(t, h, l, "a.bin")
+		if got := l.Faults.Ledger()[1].Fired; got > before+1 { // the last ACK of b.bin
+			t.Errorf("behind the phase it fired %d times more", got-before)
+		}
+	})
 }

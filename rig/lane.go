@@ -221,7 +221,8 @@ type Lane struct {
 	bad      *impair.Server
 	impaired *wire.Impaired
 	deeds    deeds
-	pulse    *pulse
+	// pulse is nil in virtual time.
+	pulse *pulse
 
 	// spoil breaks the rig on purpose.
 	spoil saboteur
@@ -268,7 +269,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 
 func (l *Lane) open(ctx context.Context) error {
 	h := l.Handset
-	if err := l.spoil.check(h.Simulated); err != nil {
+	if err := l.spoil.check(h.Simulated, l.instant); err != nil {
 		return err
 	}
 	now, elapsed := l.spoil.now()
@@ -290,7 +291,9 @@ func (l *Lane) open(ctx context.Context) error {
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
-	l.pulse = newPulse(settle/ticks, h.Patience.Settle)
+	if !l.instant {
+		l.pulse = newPulse(settle/ticks, h.Patience.Settle)
+	}
 	if err := l.openWire(ctx, macs); err != nil {
 		return err
 	}
@@ -988,6 +991,10 @@ func (l *Lane) RebootedBetween() (string, bool) {
 	return "", false
 }
 
+// inFlight is for how long frames may be on a cable in virtual time, one behind the
+// other: 100 of full length.
+const inFlight = 20 * time.Millisecond
+
 // Settle waits until everything that was on the wire is in the recording, and
 // both witnesses of it agree or will not.
 func (l *Lane) Settle(ctx context.Context) {
@@ -997,6 +1004,8 @@ func (l *Lane) Settle(ctx context.Context) {
 	l.quarrel = nil
 	if l.instant {
 		l.Recorder.Tick(from)
+		// What was sent by now arrives by then.
+		from = from.Add(inFlight)
 		tl.WakeAt(from)
 	}
 	for {
@@ -1032,8 +1041,9 @@ func (l *Lane) dropped() uint64 {
 }
 
 // Starved says for how long the rig did not get to run since the recording
-// began; blank: it always did. What a handset failed then may be the rig's fault.
-// What it did right is not, and quiet is only counted while the rig ran.
+// began; blank: it always did, as in virtual time. What a handset failed then may
+// be the rig's fault. What it did right is not, and quiet is only counted while the
+// rig ran.
 func (l *Lane) Starved() string { return l.pulse.trouble() }
 
 // Troubles lists what is wrong with the rig or the lab, so that nothing may be

@@ -25,6 +25,7 @@ import (
 	"ip88rig/rig/pki"
 	"ip88rig/rig/publish"
 	"ip88rig/rig/tftpd"
+	"ip88rig/rig/vtime"
 	"ip88rig/rig/wire"
 )
 
@@ -51,80 +52,78 @@ func serve(t *testing.T, l *rig.Lane) {
 
 // That many handsets on one wire do not disturb each other.
 func TestManyRigsAndHandsetsShareOneSwitch(t *testing.T) {
-	b, err := bench.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sw := wire.NewSwitch()
-	a := authorities(t)
-	dir := t.TempDir()
-	var lanes []*rig.Lane
-	for _, h := range b.Handsets {
-		l, err := rig.Open(t.Context(), rig.Config{
-			Bench: b, Handset: h, Seed: 1, Authorities: a,
-			Port: sw.Access("rig of "+h.Name, 7), Phone: sw.Access(h.Name, 7),
-		})
+	vtime.Test(t, func(t *testing.T) {
+		b, err := bench.Embedded()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
-			if err := l.Close(); err != nil {
+		sw := wire.NewTimedSwitch()
+		a := authorities(t)
+		dir := t.TempDir()
+		var lanes []*rig.Lane
+		for _, h := range b.Handsets {
+			l := open(t, rig.Config{
+				Bench: b, Handset: h, Seed: 1, Authorities: a,
+				Port: sw.Access("rig of "+h.Name, 7), Phone: sw.Access(h.Name, 7),
+			})
+			if err := l.OpenRecording(filepath.Join(dir, h.Name)); err != nil {
+				t.Fatal(err)
+			}
+			serve(t, l)
+			lanes = append(lanes, l)
+		}
+		windows := make([]*timeline.Window, len(lanes))
+		for i, l := range lanes {
+			windows[i] = poweredAgain(t, l, 1)
+		}
+		for i, l := range lanes {
+			e, err := windows[i].Await(t.Context(), timeline.FactRegistered())
+			if err != nil {
+				t.Fatalf("%s: %v", l.Handset.Name, err)
+			}
+			if e.Src.Addr() != l.Addrs.Handset {
+				t.Errorf("%s registered from %s, its lane gives it %s", l.Handset.Name, e.Src.Addr(), l.Addrs.Handset)
+			}
+			l.Settle(t.Context())
+			if troubles := l.Troubles(); len(troubles) > 0 {
+				t.Errorf("%s: %q", l.Handset.Name, troubles)
+			}
+			if err := l.CloseRecording(filepath.Join(dir, l.Handset.Name, "between")); err != nil {
 				t.Error(err)
 			}
-		}()
-		if err := l.OpenRecording(filepath.Join(dir, h.Name)); err != nil {
-			t.Fatal(err)
-		}
-		serve(t, l)
-		lanes = append(lanes, l)
-	}
-	windows := make([]*timeline.Window, len(lanes))
-	for i, l := range lanes {
-		windows[i] = l.Verb("power", 1, nil).Within(30 * time.Second)
-		if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, l := range lanes {
-		e, err := windows[i].Await(t.Context(), timeline.FactRegistered())
-		if err != nil {
-			t.Fatalf("%s: %v", l.Handset.Name, err)
-		}
-		if e.Src.Addr() != l.Addrs.Handset {
-			t.Errorf("%s registered from %s, its lane gives it %s", l.Handset.Name, e.Src.Addr(), l.Addrs.Handset)
-		}
-		l.Settle(t.Context())
-		if troubles := l.Troubles(); len(troubles) > 0 {
-			t.Errorf("%s: %q", l.Handset.Name, troubles)
-		}
-		if err := l.CloseRecording(filepath.Join(dir, l.Handset.Name, "between")); err != nil {
-			t.Error(err)
-		}
-		mine := map[string]bool{string(l.Handset.Active()): true, string(l.Addrs.ServerMAC): true}
-		frames := 0
-		err = capture.Read(filepath.Join(dir, l.Handset.Name, capture.CaptureFile), func(iface, n int, _ time.Time, data []byte, _ []string) error {
-			if iface != capture.Cable {
+			mine := map[string]bool{string(l.Handset.Active()): true, string(l.Addrs.ServerMAC): true}
+			frames := 0
+			err = capture.Read(filepath.Join(dir, l.Handset.Name, capture.CaptureFile), func(iface, n int, _ time.Time, data []byte, _ []string) error {
+				if iface != capture.Cable {
+					return nil
+				}
+				frames++
+				if src := data[6:12]; !mine[string(src)] {
+					t.Errorf("%s: frame %d comes from %s", l.Handset.Name, n, net.HardwareAddr(src))
+				}
 				return nil
+			})
+			if err != nil || frames < 20 {
+				t.Errorf("%s: %d frames, %v", l.Handset.Name, frames, err)
 			}
-			frames++
-			if src := data[6:12]; !mine[string(src)] {
-				t.Errorf("%s: frame %d comes from %s", l.Handset.Name, n, net.HardwareAddr(src))
-			}
-			return nil
-		})
-		if err != nil || frames < 20 {
-			t.Errorf("%s: %d frames, %v", l.Handset.Name, frames, err)
 		}
-	}
+	})
 }
 
-func lane(t *testing.T) *rig.Lane {
+// inMemory is what opens a lane of the embedded bench's first handset.
+func inMemory(t *testing.T) rig.Config {
 	t.Helper()
 	b, err := bench.Embedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := rig.Open(t.Context(), rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t)})
+	return rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t)}
+}
+
+// open opens a lane for as long as the test runs.
+func open(t *testing.T, c rig.Config) *rig.Lane {
+	t.Helper()
+	l, err := rig.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,56 +135,62 @@ func lane(t *testing.T) *rig.Lane {
 	return l
 }
 
+func lane(t *testing.T) *rig.Lane {
+	t.Helper()
+	return open(t, inMemory(t))
+}
+
 // A fault is put in force where a service can do it, fires on the wire, and is
 // told.
 func TestAFaultFiresAndIsTold(t *testing.T) {
-	l := lane(t)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	serve(t, l)
-	if err := l.Inject(fault.On(l.Handset.Model.GlobalFile()).Do(tftpd.Fail{Code: 0, Text: "on purpose"}).Once()); err != nil {
-		t.Fatal(err)
-	}
-	w := l.Verb("power", 1, nil).Within(30 * time.Second)
-	if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Await(t.Context(), timeline.FactRegistered()); err != nil {
-		t.Fatal(err)
-	}
-	if got := l.Faults.Ledger(); len(got) != 1 || got[0].Fired != 1 {
-		t.Errorf("ledger %+v", got)
-	}
-	text := timeline.Text(l.Recorder.Timeline().Events())
-	for _, want := range []string{"fault", "on purpose"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is missing in\n%s", want, text)
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := l.Inject(fault.On("*").Do(unknown{})); err == nil {
-		t.Error("a fault that no service can do was accepted")
-	}
+		serve(t, l)
+		if err := l.Inject(fault.On(l.Handset.Model.GlobalFile()).Do(tftpd.Fail{Code: 0, Text: "on purpose"}).Once()); err != nil {
+			t.Fatal(err)
+		}
+		w := poweredAgain(t, l, 1)
+		if _, err := w.Await(t.Context(), timeline.FactRegistered()); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Faults.Ledger(); len(got) != 1 || got[0].Fired != 1 {
+			t.Errorf("ledger %+v", got)
+		}
+		text := timeline.Text(l.Recorder.Timeline().Events())
+		for _, want := range []string{"fault", "on purpose"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is missing in\n%s", want, text)
+			}
+		}
+		if err := l.Inject(fault.On("*").Do(unknown{})); err == nil {
+			t.Error("a fault that no service can do was accepted")
+		}
+	})
 }
 
 // A fault that a service was told and could not do is a trouble of the lane; what
 // a service met and did not expect is none.
 func TestAFaultThatCouldNotBeDoneIsATrouble(t *testing.T) {
-	l := lane(t)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	odd := timeline.Event{By: "tftpd", Kind: timeline.ServiceOddity, Reason: "no socket to go astray"}
-	l.Recorder.Record(odd)
-	if got := l.Troubles(); len(got) > 0 {
-		t.Errorf("an oddity is a trouble: %q", got)
-	}
-	odd.Fields = map[string]string{timeline.FaultUndone: "sends it from another port"}
-	l.Recorder.Record(odd)
-	want := []string{"tftpd was told a fault, and could not: sends it from another port: no socket to go astray"}
-	if got := l.Troubles(); !slices.Equal(got, want) {
-		t.Errorf("troubles %q, want %q", got, want)
-	}
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		odd := timeline.Event{By: "tftpd", Kind: timeline.ServiceOddity, Reason: "no socket to go astray"}
+		l.Recorder.Record(odd)
+		if got := l.Troubles(); len(got) > 0 {
+			t.Errorf("an oddity is a trouble: %q", got)
+		}
+		odd.Fields = map[string]string{timeline.FaultUndone: "sends it from another port"}
+		l.Recorder.Record(odd)
+		want := []string{"tftpd was told a fault, and could not: sends it from another port: no socket to go astray"}
+		if got := l.Troubles(); !slices.Equal(got, want) {
+			t.Errorf("troubles %q, want %q", got, want)
+		}
+	})
 }
 
 type unknown struct{}
@@ -194,29 +199,31 @@ func (unknown) String() string { return "does what nobody can" }
 
 // What is wrong with the rig itself is told, so that nothing is judged from it.
 func TestTheRigTellsOfItsOwnTroubles(t *testing.T) {
-	l := lane(t)
-	dir := t.TempDir()
-	if err := l.OpenRecording(dir); err != nil {
-		t.Fatal(err)
-	}
-	l.Settle(t.Context())
-	if got := l.Troubles(); len(got) > 0 {
-		t.Fatalf("a quiet lane has troubles: %q", got)
-	}
-	l.Recorder.Record(timeline.Event{
-		At: time.Now().Add(2 * time.Second), By: "tftpd", Kind: timeline.Served, File: "a", Complete: true, Src: l.AddrPort(2001), Dst: l.AddrPort(69),
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		dir := t.TempDir()
+		if err := l.OpenRecording(dir); err != nil {
+			t.Fatal(err)
+		}
+		l.Settle(t.Context())
+		if got := l.Troubles(); len(got) > 0 {
+			t.Fatalf("a quiet lane has troubles: %q", got)
+		}
+		l.Recorder.Record(timeline.Event{
+			At: time.Now().Add(2 * time.Second), By: "tftpd", Kind: timeline.Served, File: "a", Complete: true, Src: l.AddrPort(2001), Dst: l.AddrPort(69),
+		})
+		l.Settle(t.Context())
+		if got := strings.Join(l.Troubles(), " "); !strings.Contains(got, "witnesses disagree") {
+			t.Errorf("an invented transfer gave %q", got)
+		}
+		l.Recorder.Record(timeline.Event{By: "wire", Kind: timeline.Stranger, SrcMAC: "00:00:5e:00:53:99", Reason: "a DHCP server"})
+		if got := strings.Join(l.Troubles(), " "); !strings.Contains(got, "a DHCP server") {
+			t.Errorf("a stranger gave %q", got)
+		}
+		if err := l.OpenRecording(dir); err == nil {
+			t.Error("a second recording went into the folder of the first")
+		}
 	})
-	l.Settle(t.Context())
-	if got := strings.Join(l.Troubles(), " "); !strings.Contains(got, "witnesses disagree") {
-		t.Errorf("an invented transfer gave %q", got)
-	}
-	l.Recorder.Record(timeline.Event{By: "wire", Kind: timeline.Stranger, SrcMAC: "00:00:5e:00:53:99", Reason: "a DHCP server"})
-	if got := strings.Join(l.Troubles(), " "); !strings.Contains(got, "a DHCP server") {
-		t.Errorf("a stranger gave %q", got)
-	}
-	if err := l.OpenRecording(dir); err == nil {
-		t.Error("a second recording went into the folder of the first")
-	}
 }
 
 // loud sends everything to everybody.
@@ -282,69 +289,56 @@ func TestAForeignDHCPServerIsATroubleUnlessItIsExpected(t *testing.T) {
 		{"the bench file expects it, the handset takes its offer", false, true, taken, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b, err := bench.Embedded()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if test.expected {
-				b.Wire.ExpectDHCP = []net.HardwareAddr{{0, 0, 0x5e, 0, 0x53, 0x66}}
-			}
-			sw := wire.NewSwitch()
-			l, err := rig.Open(t.Context(), rig.Config{
-				Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: sw.Access("rig", 7), Phone: sw.Access("handset", 7),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := l.Close(); err != nil {
-					t.Error(err)
+			vtime.Test(t, func(t *testing.T) {
+				c := inMemory(t)
+				if test.expected {
+					c.Bench.Wire.ExpectDHCP = []net.HardwareAddr{{0, 0, 0x5e, 0, 0x53, 0x66}}
 				}
-			})
-			dir := t.TempDir()
-			if err := l.OpenRecording(filepath.Join(dir, "quiet")); err != nil {
-				t.Fatal(err)
-			}
-			l.Settle(t.Context())
-			if got := l.Troubles(); len(got) > 0 {
-				t.Errorf("before the server appears: %q", got)
-			}
-			if !test.everybody {
-				// The handset takes the only offer it gets.
-				if err := l.Inject(fault.On("OFFER").In("dhcpd").Do(dhcpd.Drop{})); err != nil {
+				sw := wire.NewTimedSwitch()
+				c.Port, c.Phone = sw.Access("rig", 7), sw.Access("handset", 7)
+				l := open(t, c)
+				dir := t.TempDir()
+				if err := l.OpenRecording(filepath.Join(dir, "quiet")); err != nil {
 					t.Fatal(err)
-				}
-			}
-			rogue(t, sw, l, test.everybody)
-			specs := []string{"first", "second"}
-			if !test.everybody {
-				specs = specs[:1] // a REQUEST with the lease it has names no server
-			}
-			for _, spec := range specs {
-				if err := l.OpenRecording(filepath.Join(dir, spec)); err != nil {
-					t.Fatal(err)
-				}
-				w := l.Verb("power", 1, nil).Within(30 * time.Second)
-				if err := control.Cycle(t.Context(), l.Power, 5*time.Millisecond); err != nil {
-					t.Fatal(err)
-				}
-				e, err := w.Await(t.Context(), test.seen)
-				if err != nil {
-					t.Fatal(err)
-				}
-				from := test.from
-				if from == "" {
-					from = l.Handset.Active().String()
-				}
-				if e.By != timeline.Wire || e.SrcMAC != from {
-					t.Errorf("%s: recorded as %+v", spec, e)
 				}
 				l.Settle(t.Context())
-				got := strings.Join(l.Troubles(), "; ")
-				if !strings.Contains(got, test.trouble) || test.trouble == "" && got != "" {
-					t.Errorf("%s: troubles %q, want %q", spec, got, test.trouble)
+				if got := l.Troubles(); len(got) > 0 {
+					t.Errorf("before the server appears: %q", got)
 				}
-			}
+				if !test.everybody {
+					// The handset takes the only offer it gets.
+					if err := l.Inject(fault.On("OFFER").In("dhcpd").Do(dhcpd.Drop{})); err != nil {
+						t.Fatal(err)
+					}
+				}
+				rogue(t, sw, l, test.everybody)
+				specs := []string{"first", "second"}
+				if !test.everybody {
+					specs = specs[:1] // a REQUEST with the lease it has names no server
+				}
+				for _, spec := range specs {
+					if err := l.OpenRecording(filepath.Join(dir, spec)); err != nil {
+						t.Fatal(err)
+					}
+					w := poweredAgain(t, l, 1)
+					e, err := w.Await(t.Context(), test.seen)
+					if err != nil {
+						t.Fatal(err)
+					}
+					from := test.from
+					if from == "" {
+						from = l.Handset.Active().String()
+					}
+					if e.By != timeline.Wire || e.SrcMAC != from {
+						t.Errorf("%s: recorded as %+v", spec, e)
+					}
+					l.Settle(t.Context())
+					got := strings.Join(l.Troubles(), "; ")
+					if !strings.Contains(got, test.trouble) || test.trouble == "" && got != "" {
+						t.Errorf("%s: troubles %q, want %q", spec, got, test.trouble)
+					}
+				}
+			})
 		})
 	}
 }
@@ -393,7 +387,7 @@ func TestAClosingLaneLeavesTheHandsetWithPower(t *testing.T) {
 	}
 	cycle := func(t *testing.T, l *rig.Lane) {
 		t.Helper()
-		if err := control.Cycle(t.Context(), l.Power, time.Millisecond); err != nil {
+		if err := control.Cycle(t.Context(), l.Power, l.Handset.Patience.Off); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -418,53 +412,53 @@ func TestAClosingLaneLeavesTheHandsetWithPower(t *testing.T) {
 				continue
 			}
 			t.Run(test.name+", by "+kind, func(t *testing.T) {
-				file := filepath.Join(t.TempDir(), "log")
-				b, err := bench.Embedded()
-				if err != nil {
-					t.Fatal(err)
-				}
-				h, person := b.Handsets[0], &plugs{fail: test.fail}
-				h.Power = bench.Power{Kind: kind, On: fmt.Sprintf(log+test.on, "power-on", file), Off: fmt.Sprintf(log, "power-off", file)}
-				ctx, cancel := context.WithCancel(t.Context())
-				l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities(t), Operator: person})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := l.OpenRecording(t.TempDir()); err != nil {
-					t.Fatal(err)
-				}
-				test.before(t, l)
-				cancel() // interrupted
-				if err := l.Close(); test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
-					t.Errorf("got %v, want %q", err, test.err)
-				}
-				did := person.did
-				if kind == "command" {
-					text, err := os.ReadFile(file)
-					if err != nil && test.want != nil {
+				vtime.Test(t, func(t *testing.T) {
+					file := filepath.Join(t.TempDir(), "log")
+					b, err := bench.Embedded()
+					if err != nil {
 						t.Fatal(err)
 					}
-					did = strings.Fields(string(text))
-				}
-				if !slices.Equal(did, test.want) {
-					t.Errorf("did %q, want %q", did, test.want)
-				}
-				told := 0
-				for _, e := range l.Recorder.Timeline().Events() {
-					if e.Kind == timeline.PowerOn {
-						told++
+					h, person := b.Handsets[0], &plugs{fail: test.fail}
+					h.Power = bench.Power{Kind: kind, On: fmt.Sprintf(log+test.on, "power-on", file), Off: fmt.Sprintf(log, "power-off", file)}
+					ctx, cancel := context.WithCancel(t.Context())
+					l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities(t), Operator: person})
+					if err != nil {
+						t.Fatal(err)
 					}
-				}
-				if want := min(1, len(test.want)); told != want {
-					t.Errorf("the journal tells of %d times power on, want %d", told, want)
-				}
+					if err := l.OpenRecording(t.TempDir()); err != nil {
+						t.Fatal(err)
+					}
+					test.before(t, l)
+					cancel() // interrupted
+					if err := l.Close(); test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+						t.Errorf("got %v, want %q", err, test.err)
+					}
+					did := person.did
+					if kind == "command" {
+						text, err := os.ReadFile(file)
+						if err != nil && test.want != nil {
+							t.Fatal(err)
+						}
+						did = strings.Fields(string(text))
+					}
+					if !slices.Equal(did, test.want) {
+						t.Errorf("did %q, want %q", did, test.want)
+					}
+					told := 0
+					for _, e := range l.Recorder.Timeline().Events() {
+						if e.Kind == timeline.PowerOn {
+							told++
+						}
+					}
+					if want := min(1, len(test.want)); told != want {
+						t.Errorf("the journal tells of %d times power on, want %d", told, want)
+					}
+				})
 			})
 		}
 	}
 }
 
-// What a scenario sets before it acts stands in the journal, without secrets;
-// a digest tells other arguments.
 // heard tells whoever reads a port when the reader is told to end.
 type heard struct {
 	wire.Port
@@ -482,149 +476,155 @@ func (p heard) Receive(ctx context.Context) (wire.Frame, error) {
 // A host that ends with the lane's context may close the sockets of services
 // that have not heard of the end yet: "use of closed network connection".
 func TestTheHostOutlivesItsServices(t *testing.T) {
-	b, err := bench.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sw := wire.NewSwitch()
-	port := heard{sw.Access("rig", 1), make(chan (<-chan struct{}), 1)}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: port, Phone: sw.Access("handset", 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	ends := <-port.ends
-	cancel()
-	select {
-	case <-ends:
-		t.Error("the host ends with the context, and so maybe before its services")
-	default:
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	<-ends
-	if troubles := l.Troubles(); len(troubles) > 0 {
-		t.Errorf("troubles %q", troubles)
-	}
+	vtime.Test(t, func(t *testing.T) {
+		b, err := bench.Embedded()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sw := wire.NewTimedSwitch()
+		port := heard{sw.Access("rig", 1), make(chan (<-chan struct{}), 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		l, err := rig.Open(ctx, rig.Config{Bench: b, Handset: b.Handsets[0], Seed: 1, Authorities: authorities(t), Port: port, Phone: sw.Access("handset", 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		ends := <-port.ends
+		cancel()
+		select {
+		case <-ends:
+			t.Error("the host ends with the context, and so maybe before its services")
+		default:
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		<-ends
+		if troubles := l.Troubles(); len(troubles) > 0 {
+			t.Errorf("troubles %q", troubles)
+		}
+	})
 }
 
-func TestGivensStandInTheJournal(t *testing.T) {
-	l := lane(t)
-	dir := t.TempDir()
-	if err := l.OpenRecording(dir); err != nil {
+// given is the one event that tells of what is set.
+func given(t *testing.T, l *rig.Lane, set func() error) timeline.Event {
+	t.Helper()
+	before := l.Recorder.Timeline().Len()
+	if err := set(); err != nil {
 		t.Fatal(err)
 	}
-	const secret = "s3cr3t-word"
-	offer := rig.Offer{TFTP: true, SNTP: true, URL: "https://me:" + secret + "@prov.example/", URLOption: 161, Lease: time.Minute}
-	shorter := offer
-	shorter.Lease = time.Second
-	digests := map[string]string{}
-	for _, test := range []struct {
-		name        string
-		set, differ func() error
-		want        string
-	}{
-		{
-			"offer", func() error { return l.Offer(offer) }, func() error { return l.Offer(shorter) },
-			"given offer: TFTP server, SNTP server, option 161 https://me:xxxxx@prov.example/, lease 1m0s",
-		},
-		{"an empty offer", func() error { return l.Offer(rig.Offer{}) }, nil, "given offer: an address alone"},
-		{
-			"present", func() error { return l.Present(pki.Good) }, func() error { return l.Present(pki.UnknownAuthority) },
-			"given present: certificate: good",
-		},
-		{
-			"present from", func() error { return l.PresentFrom(pki.C) }, func() error { return l.PresentFrom(pki.P) },
-			"given present: certificate of authority " + pki.C,
-		},
-		{
-			"challenge", func() error { l.Challenge(rig.DigestQOP, "me", secret); return nil },
-			func() error { l.Challenge(rig.DigestQOP, "me", secret+"2"); return nil }, "given challenge: Digest with qop as me",
-		},
-		{
-			"challenge first only", func() error { l.ChallengeFirstOnly(rig.Basic, "me", secret); return nil },
-			func() error { l.ChallengeFirstOnly(rig.Digest, "me", secret); return nil }, "given challenge first only: Basic as me",
-		},
-		{
-			"challenge SIP", func() error { l.ChallengeSIP("2001", secret); return nil },
-			func() error { l.ChallengeSIP("2001", ""); return nil }, "given challenge SIP: Digest as 2001",
-		},
-		{"reset", func() error { l.Reset(); return nil }, nil, "given reset: no authentication, the right time, a good certificate"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			told := func(set func() error) timeline.Event {
-				before := l.Recorder.Timeline().Len()
-				if err := set(); err != nil {
-					t.Fatal(err)
-				}
-				var given []timeline.Event
-				for _, e := range l.Recorder.Timeline().Events()[before:] {
-					if e.Kind == timeline.Given && e.By == "scenario" {
-						given = append(given, e)
-					}
-				}
-				if len(given) != 1 {
-					t.Fatalf("told %d times: %+v", len(given), given)
-				}
-				return given[0]
-			}
-			e := told(test.set)
+	told := slices.DeleteFunc(slices.Clone(l.Recorder.Timeline().Events()[before:]), func(e timeline.Event) bool {
+		return e.Kind != timeline.Given || e.By != "scenario"
+	})
+	if len(told) != 1 {
+		t.Fatalf("told %d times: %+v", len(told), told)
+	}
+	return told[0]
+}
+
+// What a scenario sets before it acts stands in the journal, without secrets;
+// a digest tells other arguments.
+func TestGivensStandInTheJournal(t *testing.T) {
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		dir := t.TempDir()
+		if err := l.OpenRecording(dir); err != nil {
+			t.Fatal(err)
+		}
+		const secret = "s3cr3t-word"
+		offer := rig.Offer{TFTP: true, SNTP: true, URL: "https://me:" + secret + "@prov.example/", URLOption: 161, Lease: time.Minute}
+		shorter := offer
+		shorter.Lease = time.Second
+		digests := map[string]string{}
+		for _, test := range []struct {
+			name        string
+			set, differ func() error
+			want        string
+		}{
+			{
+				"offer", func() error { return l.Offer(offer) }, func() error { return l.Offer(shorter) },
+				"given offer: TFTP server, SNTP server, option 161 https://me:xxxxx@prov.example/, lease 1m0s",
+			},
+			{"an empty offer", func() error { return l.Offer(rig.Offer{}) }, nil, "given offer: an address alone"},
+			{
+				"present", func() error { return l.Present(pki.Good) }, func() error { return l.Present(pki.UnknownAuthority) },
+				"given present: certificate: good",
+			},
+			{
+				"present from", func() error { return l.PresentFrom(pki.C) }, func() error { return l.PresentFrom(pki.P) },
+				"given present: certificate of authority " + pki.C,
+			},
+			{
+				"challenge", func() error { l.Challenge(rig.DigestQOP, "me", secret); return nil },
+				func() error { l.Challenge(rig.DigestQOP, "me", secret+"2"); return nil }, "given challenge: Digest with qop as me",
+			},
+			{
+				"challenge first only", func() error { l.ChallengeFirstOnly(rig.Basic, "me", secret); return nil },
+				func() error { l.ChallengeFirstOnly(rig.Digest, "me", secret); return nil }, "given challenge first only: Basic as me",
+			},
+			{
+				"challenge SIP", func() error { l.ChallengeSIP("2001", secret); return nil },
+				func() error { l.ChallengeSIP("2001", ""); return nil }, "given challenge SIP: Digest as 2001",
+			},
+			{"reset", func() error { l.Reset(); return nil }, nil, "given reset: no authentication, the right time, a good certificate"},
+		} {
+			e := given(t, l, test.set)
 			if got := timeline.Words(e); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
+				t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 			}
 			if other, ok := digests[e.SHA256]; ok || len(e.SHA256) != 64 {
-				t.Errorf("digest %q is that of %q too", e.SHA256, other)
+				t.Errorf("%s: digest %q is that of %q too", test.name, e.SHA256, other)
 			}
 			digests[e.SHA256] = test.name
-			if again := told(test.set); again.SHA256 != e.SHA256 {
-				t.Errorf("the same again has digest %s, had %s", again.SHA256, e.SHA256)
+			if again := given(t, l, test.set); again.SHA256 != e.SHA256 {
+				t.Errorf("%s: the same again has digest %s, had %s", test.name, again.SHA256, e.SHA256)
 			}
-			if test.differ != nil && told(test.differ).SHA256 == e.SHA256 {
-				t.Error("other arguments have the same digest")
+			if test.differ != nil && given(t, l, test.differ).SHA256 == e.SHA256 {
+				t.Errorf("%s: other arguments have the same digest", test.name)
 			}
-		})
-	}
-	journal, err := os.ReadFile(filepath.Join(dir, capture.JournalFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(journal), secret) {
-		t.Error("the journal holds the password")
-	}
+		}
+		journal, err := os.ReadFile(filepath.Join(dir, capture.JournalFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(journal), secret) {
+			t.Error("the journal holds the password")
+		}
+	})
 }
 
 // Name, place and arguments of a verb are in its digest.
 func TestTheDigestOfAVerbTellsItFromOthers(t *testing.T) {
-	l := lane(t)
-	if err := l.OpenRecording(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]int{}
-	for i, v := range []struct {
-		name   string
-		number int
-		args   any
-	}{
-		{"power cycle", 1, nil},
-		{"power cycle", 2, nil},
-		{"call", 1, nil},
-		{"power cycle", 1, "x"},
-		{"power cycle", 1, ""},
-	} {
-		var got []string
-		for range 2 {
-			l.Verb(v.name, v.number, v.args)
-			events := slices.DeleteFunc(slices.Clone(l.Recorder.Timeline().Events()), func(e timeline.Event) bool { return e.Kind != timeline.Verb })
-			got = append(got, events[len(events)-1].SHA256)
+	vtime.Test(t, func(t *testing.T) {
+		l := lane(t)
+		if err := l.OpenRecording(t.TempDir()); err != nil {
+			t.Fatal(err)
 		}
-		if before, ok := seen[got[0]]; ok || got[0] == "" || got[0] != got[1] {
-			t.Errorf("verb %d has digests %q, verb %d too: %t", i, got, before, ok)
+		seen := map[string]int{}
+		for i, v := range []struct {
+			name   string
+			number int
+			args   any
+		}{
+			{"power cycle", 1, nil},
+			{"power cycle", 2, nil},
+			{"call", 1, nil},
+			{"power cycle", 1, "x"},
+			{"power cycle", 1, ""},
+		} {
+			var got []string
+			for range 2 {
+				l.Verb(v.name, v.number, v.args)
+				events := slices.DeleteFunc(slices.Clone(l.Recorder.Timeline().Events()), func(e timeline.Event) bool { return e.Kind != timeline.Verb })
+				got = append(got, events[len(events)-1].SHA256)
+			}
+			if before, ok := seen[got[0]]; ok || got[0] == "" || got[0] != got[1] {
+				t.Errorf("verb %d has digests %q, verb %d too: %t", i, got, before, ok)
+			}
+			seen[got[0]] = i
 		}
-		seen[got[0]] = i
-	}
+	})
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // pulse notices that the rig did not get to run: then a handset that was left
-// without an answer is not to blame. It beats with the recorder's clock.
+// without an answer is not to blame. It beats with the recorder's clock. A nil one
+// is that of a lane in virtual time, which stands still with its rig.
 type pulse struct {
 	every time.Duration
 	// bound is by how much a beat may be late.
@@ -47,6 +48,9 @@ func (p *pulse) beat(now time.Time) {
 
 // forget begins to count anew.
 func (p *pulse) forget() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.late = 0
@@ -54,6 +58,9 @@ func (p *pulse) forget() {
 
 // trouble says for how long the rig stood still since forget; empty: it did not.
 func (p *pulse) trouble() string {
+	if p == nil {
+		return ""
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.late == 0 {

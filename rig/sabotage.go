@@ -66,7 +66,8 @@ const (
 	ClockStepped Sabotage = "clock-stepped"
 	// StrangeServer: another DHCP server answers on the wire.
 	StrangeServer Sabotage = "strange-dhcp-server"
-	// Starved: other work keeps the rig from the processor.
+	// Starved: other work keeps the rig from the processor. There is none in virtual
+	// time, which waits for the rig.
 	Starved Sabotage = "starved"
 	// FaultsUnheard: no service is asked for the faults that are declared.
 	FaultsUnheard Sabotage = "faults-unheard"
@@ -141,13 +142,17 @@ type saboteur struct {
 	wait    sync.WaitGroup
 }
 
-// check refuses a sabotage that is none, or on a handset that is one.
-func (s *saboteur) check(simulated bool) error {
+// check refuses a sabotage that is none, on a handset that is one, and one that
+// virtual time knows nothing of.
+func (s *saboteur) check(simulated, instant bool) error {
 	if _, err := ParseSabotage(string(s.is)); err != nil {
 		return err
 	}
 	if s.is != "" && !simulated {
 		return fmt.Errorf("sabotage %s: only rigs of simulated handsets are broken on purpose", s.is)
+	}
+	if s.is == Starved && instant {
+		return fmt.Errorf("sabotage %s: on a wire in memory time is virtual and waits for the rig, which so cannot be starved", s.is)
 	}
 	return nil
 }
@@ -600,7 +605,7 @@ func (s *saboteur) between(l *Lane) {
 	l.sw.SetPower(false)
 	l.sw.SetPower(true)
 	tl := l.Recorder.Timeline()
-	limit := time.After(2 * time.Second)
+	limit := time.After(l.Handset.Patience.Boot)
 	for {
 		changed := tl.Changed()
 		if _, seen := l.RebootedBetween(); seen {

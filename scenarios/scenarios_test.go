@@ -64,33 +64,15 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var specs []report.Spec
-	var o scenarios.Options
-	inVirtualTime(func() {
-		lane, err := rig.Open(context.Background(), rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		o = scenarios.Options{
-			Lane: lane, Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Whole: whole, Golden: record,
-			Rerun: "go test ./scenarios -args -handset " + h.Name + " -filter '%s'",
-			Done:  func(s report.Spec) { specs = append(specs, s) },
-		}
-		if err := scenarios.Configure(o); err != nil {
-			t.Error(err)
-			return
-		}
-		RegisterFailHandler(Fail)
-		RunSpecs(&ginkgoTest{}, "ip88rig on "+h.Name, scenarios.Arguments(o, filepath.Join(dir, "ginkgo.json"))...)
-		if err := lane.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if t.Failed() {
-		return
+	o := scenarios.Options{
+		Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Whole: whole, Golden: record,
+		Rerun: "go test ./scenarios -args -handset " + h.Name + " -filter '%s'",
 	}
-	r := report.Run{Bench: b.Name, Seed: *seed, Handsets: []report.Handset{{Name: h.Name, Model: h.Model.String(), Link: string(h.Link), Simulated: true, Specs: specs}}}
+	result, err := runSuite(inVirtualTime, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set}, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report.Run{Bench: b.Name, Seed: *seed, Handsets: []report.Handset{result}}
 	if err := r.Write(dir); err != nil {
 		t.Error(err)
 	}
@@ -98,7 +80,7 @@ func TestScenarios(t *testing.T) {
 		t.Error(err)
 	}
 	told := map[string]bool{}
-	for _, s := range r.Handsets[0].Specs {
+	for _, s := range result.Specs {
 		told[s.ID] = true
 	}
 	for _, d := range scenarios.Declarations(o) {
@@ -111,17 +93,39 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// ginkgoTest hears of a red suite, which the report tells of.
-type ginkgoTest struct{}
+// runSuite opens a lane, runs the suite on it, and closes it, as run has it.
+func runSuite(run func(func()), c rig.Config, o *scenarios.Options) (report.Handset, error) {
+	h := report.Handset{Name: c.Handset.Name, Model: c.Handset.Model.String(), Link: string(c.Handset.Link), Simulated: true}
+	o.Done = func(s report.Spec) { h.Specs = append(h.Specs, s) }
+	o.Ended = func(left string) { h.Left = left }
+	var err error
+	run(func() {
+		if o.Lane, err = rig.Open(context.Background(), c); err != nil {
+			return
+		}
+		if err = scenarios.Configure(*o); err != nil {
+			return
+		}
+		RegisterFailHandler(Fail)
+		RunSpecs(&verdictsElsewhere{}, "ip88rig on "+h.Name, scenarios.Arguments(*o, filepath.Join(o.Folder, "ginkgo.json"))...)
+		err = o.Lane.Close()
+	})
+	return h, err
+}
 
-func (*ginkgoTest) Fail() {}
+// verdictsElsewhere is a test that does not mind a red suite: the report tells.
+type verdictsElsewhere struct{}
+
+func (*verdictsElsewhere) Fail() {}
 
 // inVirtualTime runs f in a bubble of its own. Ginkgo leaves goroutines behind, so
-// the bubble is left as it is: what it holds ends with the process.
+// the bubble is left as it is, and time in it stands still: what it holds ends with
+// the process.
 func inVirtualTime(f func()) {
 	// The goroutine that hears signals must not be made inside.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR2)
 	over, never := make(chan struct{}), make(chan struct{})
+	// Ends with the process.
 	go vtime.Run(vtime.Start(*seed), func() {
 		f()
 		close(over)

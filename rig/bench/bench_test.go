@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"ip88rig/fixtures"
 	"ip88rig/rig/bench"
@@ -31,8 +30,8 @@ func TestTheEmbeddedBenchHasEachModelWiredAndWiFi(t *testing.T) {
 		if !b.Subnet.Contains(a.Handset) || a.Prefix.Bits() != b.Subnet.Bits() || a.Beside.Masked() != a.Prefix.Masked() {
 			t.Errorf("%s is outside %s", a.Prefix, b.Subnet)
 		}
-		if h.Patience.Boot <= 0 || h.Patience.Settle >= time.Second {
-			t.Errorf("%s: patience %+v is not that of a simulated handset", h.Name, h.Patience)
+		if h.Patience != model.DefaultPatience() || h.Factor != 1 {
+			t.Errorf("%s: patience %+v and factor %v are not those of a real handset", h.Name, h.Patience, h.Factor)
 		}
 	}
 	if len(seen) != 6 || len(b.Handsets) != 6 {

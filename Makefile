@@ -8,6 +8,13 @@ SHELL := bash
 
 export CGO_ENABLED := 0
 
+# Virtual time is known to work with these versions of Go (rig/host/durable_go*.go).
+# Where the installed Go is another, one that is known is fetched.
+KNOWN_GO := go1.26% go1.27%
+ifeq ($(filter $(KNOWN_GO),$(shell go env GOVERSION)),)
+export GOTOOLCHAIN := go1.27.4
+endif
+
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 

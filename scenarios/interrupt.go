@@ -53,11 +53,4 @@ func (e endable) Err() error { return e.inner.Err() }
 func (e endable) Value(key any) any { return e.inner.Value(key) }
 
 // toEnd tells whether somebody wants the run to end.
-func (o Options) toEnd() bool {
-	select {
-	case <-o.Interrupted: // nil: never
-		return true
-	default:
-		return false
-	}
-}
+func (o Options) toEnd() bool { return o.Ending != nil && o.Ending() }

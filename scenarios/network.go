@@ -170,14 +170,17 @@ func (p *Phone) timeFaults() []stress {
 }
 
 // toldAfterwards is an answer that comes when the handset has long given up and is
-// at work: on a real one after all the time that its boot may take, and on a
-// simulated one, whose boot is short, twice as late as quiet must last to be
-// believed.
+// at work: an hour late where waiting costs nothing, on a real one after all the time
+// that its boot may take, and on one whose boot is shortened twice as late as quiet
+// must last to be believed.
 func (p *Phone) toldAfterwards(ctx SpecContext) {
 	GinkgoHelper()
 	fresh := p.SetLine()
 	late := p.Patience.Boot + p.Patience.Settle
-	if p.lane.Handset.Simulated {
+	switch {
+	case p.waitsForNothing():
+		late = time.Hour
+	case p.lane.Handset.Simulated:
 		late = min(p.scaled(time.Hour), 2*p.Patience.Settle)
 	}
 	p.Inject(fault.On("SNTP").In("sntpd").Do(sntpd.Delay{By: late}))

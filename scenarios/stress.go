@@ -11,6 +11,7 @@ import (
 	. "ip88rig/capture/match"
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
+	"ip88rig/rig/vtime"
 )
 
 // stress is one thing that goes wrong on purpose, and what must come of it
@@ -140,6 +141,9 @@ func (p *Phone) scaled(d time.Duration) time.Duration {
 	}
 	return d
 }
+
+// waitsForNothing tells whether hours pass in no time: in virtual time.
+func (p *Phone) waitsForNothing() bool { return vtime.Virtual() }
 
 // Calm ends all faults. One that never fired makes the spec inconclusive: it
 // did not test what its name says.

@@ -68,9 +68,10 @@ type Options struct {
 	Rerun string
 	// Begun is called when the suite has begun; nil: nobody waits for that.
 	Begun func()
-	// Interrupted is closed when the run is to end; it is for a lane in virtual time,
-	// whose Ginkgo hears no signals. Nil: Ginkgo does.
+	// Interrupted is closed when the run is to end, and Ending says so at once: they
+	// are for a lane in virtual time, whose Ginkgo hears no signals. Nil: Ginkgo does.
 	Interrupted <-chan struct{}
+	Ending      func() bool
 	// Started, Waiting and Done tell of progress; nil is silence.
 	Started func(spec report.Spec)
 	Waiting func(text string)
@@ -128,8 +129,7 @@ func (o Options) whole(text string) bool {
 	return o.Whole != "" && err == nil && whole
 }
 
-// order is the seed of the order of specs. Each handset has its own: lanes side by
-// side do not all come to what takes the machine most at the same time.
+// order is the seed of the order of specs. Each handset has its own.
 func (o Options) order() int64 {
 	sum := fnv.New32a()
 	_, _ = fmt.Fprintf(sum, "%d/%s", o.Seed, o.Lane.Handset.Name)
@@ -291,7 +291,7 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 		}
 		for _, over := range s.transports(session.Lane.Handset) {
 			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
-			It(s.text(over), labels, SpecPriority(s.turn()), func(ctx SpecContext) {
+			It(s.text(over), labels, SpecPriority(s.place(session.order(), over)), func(ctx SpecContext) {
 				ctx, stop := interruptible(ctx, session.Interrupted)
 				defer stop()
 				phone := session.begin(ctx, s, over)
@@ -299,6 +299,16 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 			})
 		}
 	})
+}
+
+// place is the priority of the spec over a transport: larger runs earlier. Among those
+// of one turn it is by chance, from the seed and the spec's name alone, so that a new
+// spec leaves the order of the others as it is.
+func (s *story) place(seed int64, over timeline.Transport) int {
+	const chances = 1 << 20
+	sum := fnv.New32a()
+	_, _ = fmt.Fprintf(sum, "%d/%s", seed, s.id(over))
+	return s.turn()*chances + int(sum.Sum32()%chances)
 }
 
 // turn is the story's priority: larger runs earlier. Who stands on a row comes

@@ -22,14 +22,18 @@ import (
 // work. Nothing of gVisor is copied or changed. What is reached here is not
 // exported; go.mod pins gVisor, and durable_go*.go the version of Go.
 
-// GoVersion is the newest version of Go in which a Host runs in virtual time.
-const GoVersion = "1.26"
+// GoVersions are the versions of Go in which a Host runs in virtual time, and a
+// toolchain of the newest.
+const (
+	GoVersions = "1.26 or 1.27"
+	toolchain  = "go1.27.4"
+)
 
 // VirtualTime says why a Host cannot run in virtual time with this version of Go
 // and of gVisor; nil: it can.
 func VirtualTime() error {
 	if durable == 0 {
-		return fmt.Errorf("virtual time needs Go %s, and this was built with %s: take that toolchain (GOTOOLCHAIN=go%s.8)", GoVersion, runtime.Version(), GoVersion)
+		return fmt.Errorf("a wire in memory needs virtual time, which needs Go %s, and this was built with %s: build it with GOTOOLCHAIN=%s, as make does", GoVersions, runtime.Version(), toolchain)
 	}
 	return nil
 }

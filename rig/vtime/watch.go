@@ -26,6 +26,9 @@ type Pulse struct {
 // End asks those inside to end. It is called from outside.
 func (p *Pulse) End() { p.ended.Store(true) }
 
+// Ended tells whether somebody outside has called End.
+func (p *Pulse) Ended() bool { return p.ended.Load() }
+
 // Beat runs inside until ctx ends; once somebody outside has called End it calls
 // end, with at most 5 s of virtual time in between.
 func (p *Pulse) Beat(ctx context.Context, end func()) {
@@ -37,7 +40,7 @@ func (p *Pulse) Beat(ctx context.Context, end func()) {
 			return
 		case <-t.C:
 			p.beats.Add(1)
-			if p.ended.Load() {
+			if p.Ended() {
 				end()
 			}
 		}

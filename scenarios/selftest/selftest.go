@@ -1,7 +1,7 @@
 // Package selftest says what each defect of a simulated handset must do to the
-// suite: the rows that it fails, and the rows that it may block because they
-// stand on what is broken. Any other failure, and a declared row that passes,
-// is an error: either a scenario cannot fail, or it blames the wrong thing.
+// suite: the rows that it fails, and the rows that it blocks because they stand on
+// what is broken. Any other failure, and a declared row that passes, is an error:
+// either a scenario cannot fail, or it blames the wrong thing.
 package selftest
 
 import (
@@ -14,27 +14,21 @@ import (
 	"ip88rig/scenarios"
 )
 
-// Expectation is what one defect must do.
+// Expectation is what one defect does to the suite, exactly: a run in virtual time
+// is the same each time.
 type Expectation struct {
 	Defect defect.Name
-	// Fails are the rows that at least one judgement fails.
-	Fails []string
-	// Drifts are the observed rows that differ from the golden record.
-	Drifts []string
-	// Blocks are rows that may be blocked, in part or whole; "*" is any.
-	Blocks []string
-	// May are rows that may fail or drift too: what they see depends on what an
-	// earlier spec left in the handset. They may be inconclusive for a reboot that
-	// came behind the spec, late.
-	May []string
-	// Only, if any, are the declared rows that were tried: the others are not
-	// asked for.
-	Only []string
-	// Few: both ends of the sweeps of its rows show it, or other specs do. At each
-	// further value such a handset stays away until the rig gives it up.
-	Few bool
 	// WiFi: the defect shows on a handset with a WiFi module only.
 	WiFi bool
+	// Fails are the rows that a judgement fails, Drifts those that differ from the
+	// golden record.
+	Fails, Drifts []string
+	// Blocks are the rows that are blocked somewhere and failed nowhere, Unjudged
+	// those that are inconclusive somewhere.
+	Blocks, Unjudged []string
+	// Only, if any, are the declared rows that were tried: the others are not
+	// asked for, and need not be blocked.
+	Only []string
 }
 
 // Expected returns the expectation of one defect.
@@ -80,53 +74,46 @@ func (e Expectation) Rows() []string {
 	return slices.Concat(e.Fails, e.Drifts)
 }
 
+// Found is what a run found of the defect, in the form of an expectation.
+func (e Expectation) Found(h report.Handset) Expectation {
+	rows := map[report.Verdict][]string{}
+	for _, s := range h.Specs {
+		for _, j := range s.Judgements {
+			rows[j.Verdict] = append(rows[j.Verdict], j.Row)
+		}
+	}
+	sorted := func(v report.Verdict) []string {
+		slices.Sort(rows[v])
+		return slices.Compact(rows[v])
+	}
+	out := Expectation{Defect: e.Defect, WiFi: e.WiFi, Fails: sorted(report.Fail), Drifts: sorted(report.Drift), Unjudged: sorted(report.Inconclusive)}
+	out.Blocks = slices.DeleteFunc(sorted(report.Blocked), func(row string) bool { return slices.Contains(out.Fails, row) })
+	return out
+}
+
 // Compare holds what a run found against the expectation. The result is empty
 // when they agree.
 func (e Expectation) Compare(h report.Handset) []string {
 	var wrong []string
-	failed, blocked, drifted := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, s := range h.Specs {
-		for _, j := range s.Judgements {
-			switch j.Verdict {
-			case report.Fail:
-				failed[j.Row] = true
-			case report.Blocked:
-				blocked[j.Row] = true
-			case report.Inconclusive:
-				if slices.Contains(e.May, j.Row) && strings.HasPrefix(j.Reason, "inconclusive: "+scenarios.RebootedAfter) {
-					continue
-				}
-				wrong = append(wrong, fmt.Sprintf("%s is inconclusive in %q: %s", j.Row, s.Name, j.Reason))
-			case report.Drift:
-				drifted[j.Row] = true
-			case report.Pass, report.Skip, report.Known:
+	found := e.Found(h)
+	for _, c := range []struct {
+		declared, found []string
+		missing, more   string
+	}{
+		{e.Fails, found.Fails, "was to fail and did not", "failed and is not declared"},
+		{e.Drifts, found.Drifts, "was to drift and did not", "drifted and is not declared"},
+		{e.Blocks, found.Blocks, "was to be blocked and was not", "was blocked and is not declared"},
+		{e.Unjudged, found.Unjudged, "was to be inconclusive and was not", "is inconclusive and is not declared"},
+	} {
+		for _, row := range c.declared {
+			if !slices.Contains(c.found, row) && (len(e.Only) == 0 || slices.Contains(e.Only, row)) {
+				wrong = append(wrong, row+" "+c.missing)
 			}
 		}
-	}
-	tried := func(row string) bool { return len(e.Only) == 0 || slices.Contains(e.Only, row) }
-	for _, row := range e.Drifts {
-		if tried(row) && !drifted[row] {
-			wrong = append(wrong, row+" was to drift and did not")
-		}
-	}
-	for row := range drifted {
-		if !slices.Contains(e.Drifts, row) && !slices.Contains(e.May, row) {
-			wrong = append(wrong, row+" drifted and is not declared")
-		}
-	}
-	for _, row := range e.Fails {
-		if tried(row) && !failed[row] {
-			wrong = append(wrong, row+" was to fail and did not")
-		}
-	}
-	for row := range failed {
-		if !slices.Contains(e.Fails, row) && !slices.Contains(e.May, row) {
-			wrong = append(wrong, row+" failed and is not declared")
-		}
-	}
-	for row := range blocked {
-		if !failed[row] && !slices.Contains(e.Blocks, row) && !slices.Contains(e.Blocks, "*") {
-			wrong = append(wrong, row+" was blocked and is not declared")
+		for _, row := range c.found {
+			if !slices.Contains(c.declared, row) {
+				wrong = append(wrong, row+" "+c.more)
+			}
 		}
 	}
 	if h.Died != "" {

@@ -19,17 +19,16 @@ import (
 	"ip88rig/rig/virtual/defect"
 )
 
-// Where the code of defects stands, and what they are expected to do.
+// Where the code of defects stands.
 const (
-	virtualFolder  = "rig/virtual"
-	defectFolder   = "rig/virtual/defect"
-	expectationsGo = "scenarios/selftest/expect.go"
+	virtualFolder = "rig/virtual"
+	defectFolder  = "rig/virtual/defect"
 )
 
 // changedDefects are the defects whose code or expectation differs between a git
 // revision and the working tree: those named within three lines of a change
-// below rig/virtual, tests aside, and those on a changed line of the list of
-// expectations.
+// below rig/virtual, tests aside, and those whose lines in the table of expectations
+// are others.
 func changedDefects(ctx context.Context, revision string) (map[defect.Name]bool, error) {
 	root, err := git(ctx, ".", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -43,21 +42,47 @@ func changedDefects(ctx context.Context, revision string) (map[defect.Name]bool,
 	if err != nil {
 		return nil, err
 	}
-	expected, err := git(ctx, root, "diff", "-U0", "--no-color", "--no-ext-diff", revision, "--", expectationsGo)
-	if err != nil {
-		return nil, err
-	}
 	constants, err := defectConstants(filepath.Join(root, defectFolder))
 	if err != nil {
 		return nil, err
 	}
 	names := map[defect.Name]bool{}
-	for _, constant := range namedIn(code + expected) {
+	for _, constant := range namedIn(code) {
 		if name, ok := constants[constant]; ok {
 			names[name] = true
 		}
 	}
+	was, err := git(ctx, root, "show", revision+":"+declarations)
+	if err != nil {
+		return names, nil //nolint:nilerr // there was no table yet
+	}
+	is, err := os.ReadFile(filepath.Join(root, declarations)) //nolint:gosec // the project's own file
+	if err != nil {
+		return nil, fmt.Errorf("expectations: %w", err)
+	}
+	before := declaredIn(was)
+	for name, lines := range declaredIn(string(is)) {
+		if before[name] != lines {
+			names[name] = true
+		}
+	}
 	return names, nil
+}
+
+// declaredIn are the lines of each defect in a table of expectations, which may be
+// one of long ago.
+func declaredIn(table string) map[defect.Name]string {
+	out := map[defect.Name]string{}
+	var name defect.Name
+	for line := range strings.Lines(table) {
+		if words := strings.Fields(line); len(words) > 0 && words[0][0] != '#' {
+			if line[0] != ' ' {
+				name = defect.Name(words[0])
+			}
+			out[name] += line
+		}
+	}
+	return out
 }
 
 // namedIn lists the constants of package defect that stand in the hunks of a

@@ -41,7 +41,7 @@ func checkout(t *testing.T) {
 	store(t, defectFolder+"/defect.go", "package defect\n\ntype Name string\n\nconst (\n\tOne Name = \"skips-own-file\"\n\tTwo Name = \"newer-only\"\n\tThree Name = \"late-key\"\n)\n")
 	store(t, virtualFolder+"/a.go", "package virtual\n\n// 1\n// 2\n// 3\n// 4\nvar _ = has(defect.One)\n// 5\n// 6\n// 7\n// 8\n// 9\n// 10\n// 11\nvar _ = has(defect.Two)\n")
 	store(t, virtualFolder+"/a_test.go", "package virtual\n\nvar _ = defect.Two\n")
-	store(t, expectationsGo, "package selftest\n\nvar _ = defect.One\nvar _ = defect.Two\nvar _ = defect.Three\n")
+	store(t, declarations, "# a table\n\nskips-own-file\n  fails    ORD-02\n\nnewer-only\n  fails    FWU-03\n\nlate-key\n  drifts   CFG-10\n")
 	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=n", "-c", "user.email=n@example.com", "commit", "-q", "-m", "all"}} {
 		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
@@ -82,7 +82,8 @@ func TestTheDefectsThatAChangeTouchesAreFound(t *testing.T) {
 		{"taken away", virtualFolder + "/a.go", "var _ = has(defect.Two)\n", "", []string{"newer-only"}},
 		{"far from both", virtualFolder + "/a.go", "// 8", "// eight", nil},
 		{"in a test", virtualFolder + "/a_test.go", "defect.Two", "defect.One", nil},
-		{"one expectation between two", expectationsGo, "var _ = defect.Two", "var _ = defect.Two // fails less", []string{"newer-only"}},
+		{"one expectation between two", declarations, "  fails    FWU-03\n", "  fails    FWU-03 FWU-04\n", []string{"newer-only"}},
+		{"a comment of the table", declarations, "# a table", "# the table", nil},
 		{"elsewhere", "README.md", "", "defect.One", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -119,7 +119,7 @@ func killedLane(t *testing.T, path string) {
 	lab := write(t, "lab.yaml", "wire: {memory: true}\nhandsets:\n  - name: desk\n    model: IP8830\n    simulated: true\n    mac: 00:00:5e:00:53:30\n"+
 		"    power: {kind: command, on: 'echo on >> "+did+"', off: 'echo off >> "+did+"; exec sleep 3'}\n")
 	p := start(t, bare, path, "run", "--bench", lab, "--out", out)
-	p.out.await(t, "about")
+	p.out.await(t, "in virtual time")
 	state := func() string {
 		data, err := os.ReadFile(did)
 		lines := strings.Fields(string(data))
@@ -167,9 +167,12 @@ func TestThePlanCountsWhatHandsDo(t *testing.T) {
 		{"hands and power", byHand, "about 9m50s; a person must act about 7 times"},
 		{"a script", simulated, "about 0s"},
 	} {
-		if got := planText(tt.handset, plan); !strings.HasSuffix(got, tt.want) {
+		if got := planText(bench.Bench{}, tt.handset, plan); !strings.HasSuffix(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+	if got := planText(bench.Bench{Wire: bench.Wire{Memory: true}}, simulated, plan); !strings.HasSuffix(got, "in virtual time") {
+		t.Errorf("in memory: %q", got)
 	}
 }
 

@@ -43,6 +43,9 @@ type laneCmd struct {
 
 	GoldenRecords string
 	Deviations    string
+
+	// StallLimit is how long virtual time may stand still, in real time.
+	StallLimit time.Duration `default:"1m"`
 }
 
 // goTest stands in for *testing.T where there is none.
@@ -53,6 +56,10 @@ func (t *goTest) Fail() { t.failed = true }
 // Run runs the suite on the lane's handset. Verdicts go up the pipe: the exit
 // code says only whether the lane itself came through.
 func (c *laneCmd) Run() error {
+	for _, pipe := range []int{3, 4} {
+		// A power command that leaves a process behind must not keep them open.
+		syscall.CloseOnExec(pipe)
+	}
 	l := pipe.NewLane(os.NewFile(3, "up"), os.NewFile(4, "down"))
 	b, err := loadBenchWith(c.Bench, c.GoldenRecords, c.Deviations)
 	if err == nil && b.Wire.Memory {
@@ -75,9 +82,6 @@ func (c *laneCmd) Run() error {
 	}
 	return nil
 }
-
-// stallLimit is how long virtual time may stand still.
-const stallLimit = time.Minute
 
 // inVirtualTime runs the lane in a bubble of its own and ends the process. What
 // comes from outside, signals and the parent's word, only sets what is looked at
@@ -102,7 +106,7 @@ func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
 		}
 		pulse.End()
 	}()
-	go vtime.Watchdog{Pulse: pulse, Limit: stallLimit, Excused: l.Asking, Stalled: func(goroutines string) {
+	go vtime.Watchdog{Pulse: pulse, Limit: c.StallLimit, Excused: l.Asking, Stalled: func(goroutines string) {
 		fmt.Fprintln(os.Stderr, goroutines)
 		why, _, _ := strings.Cut(goroutines, "\n")
 		l.Send(pipe.Up{Died: why + "; its lane.log lists all goroutines"})
@@ -114,7 +118,7 @@ func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
 		go pulse.Beat(context.Background(), interrupt)
 		// Ginkgo has asked for signals at a channel that is inside: whoever sends there
 		// dies. From its first spec on they come here again.
-		if err := c.run(context.WithoutCancel(ctx), l, b, hooks{begun: listen, interrupted: ctx.Done()}); err != nil {
+		if err := c.run(context.WithoutCancel(ctx), l, b, hooks{begun: listen, interrupted: ctx.Done(), ending: pulse.Ended}); err != nil {
 			l.Send(pipe.Up{Died: err.Error()})
 			os.Exit(report.ExitInconclusive)
 		}
@@ -126,8 +130,9 @@ func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
 type hooks struct {
 	// begun is called once the suite has begun.
 	begun func()
-	// interrupted is closed when somebody wants it to end.
+	// interrupted is closed when somebody wants it to end, and ending says so at once.
 	interrupted <-chan struct{}
+	ending      func() bool
 }
 
 func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks) error {
@@ -166,7 +171,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
 		Ended:   func(left string) { l.Send(pipe.Up{Left: left, Home: left == ""}) },
-		Begun:   on.begun, Interrupted: on.interrupted,
+		Begun:   on.begun, Interrupted: on.interrupted, Ending: on.ending,
 	}
 	for _, risk := range c.AllowRisk {
 		o.AllowLockout = o.AllowLockout || risk == "lockout"

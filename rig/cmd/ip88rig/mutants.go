@@ -28,13 +28,14 @@ type mutantsCmd struct {
 	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
+	Declare  bool     `help:"Write what each defect did into scenarios/selftest/expectations.txt, below this folder. Read the diff before you commit it."`
 	Parallel int      `help:"How many defects at once; 0: one for each CPU." default:"0"`
 }
 
 // Help is what "ip88rig mutants --help" shows beside the flags.
 func (*mutantsCmd) Help() string {
-	return `Each defect must fail or drift the rows it declares, may block the rows it
-declares, and touches no other. Exit code 1 otherwise. The models take turns. A
+	return `Each defect must fail, drift and block just the rows that it declares. Exit code 1
+otherwise. The models take turns. A
 whole run also lists the specs that no defect turned red.
 
 Examples:
@@ -65,6 +66,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := timeIsVirtual(ctx, b); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(c.Out); err != nil {
 		return fmt.Errorf("mutants: %w", err)
 	}
@@ -73,6 +77,9 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 		return err
 	}
 	started, own := time.Now(), c.Own || c.Changed != ""
+	if own && c.Declare {
+		return usage("--declare needs the whole suite: leave --own and --changed out")
+	}
 	found := map[defect.Name]report.Handset{}
 	var wrong []string
 	var mu sync.Mutex
@@ -101,9 +108,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 				e = e.Own()
 				run.Filter = ownRows(e)
 			}
-			if !e.Few {
-				run.Whole = ownRows(e)
-			}
+			run.Whole = ownRows(e)
 			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
 			got := p.lane(ctx, h)
 			if ctx.Err() != nil {
@@ -134,6 +139,11 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	for _, row := range selftest.Unproven() {
 		wrong = append(wrong, row+": no defect turns it red")
 	}
+	if c.Declare {
+		if err := declare(found); err != nil {
+			return err
+		}
+	}
 	if c.Shard == "1/1" && len(c.Only) == 0 && !own {
 		if green := unmoved(found); len(green) > 0 {
 			term.print(fmt.Sprintf("specs that no defect turned red:\n  %s\n\n", strings.Join(green, "\n  ")))
@@ -142,6 +152,30 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	term.print(fmt.Sprintf("%d defects in %s, %d not as declared\n", len(list), time.Since(started).Round(time.Second), len(wrong)))
 	if len(wrong) > 0 {
 		return exitError{report.ExitFailed, errors.New(strings.Join(wrong, ", "))}
+	}
+	return nil
+}
+
+// declarations is where the expectations stand, in a checkout.
+const declarations = "scenarios/selftest/expectations.txt"
+
+// declare takes what was found into the table of expectations.
+func declare(found map[defect.Name]report.Handset) error {
+	text, err := os.ReadFile(declarations)
+	if err != nil {
+		return usage("--declare: %v; run it in the project's own folder", err)
+	}
+	list, err := selftest.Parse(string(text))
+	if err != nil {
+		return usage("--declare: %v", err)
+	}
+	for i, e := range list {
+		if h, ok := found[e.Defect]; ok && h.Died == "" {
+			list[i] = e.Found(h)
+		}
+	}
+	if err := os.WriteFile(declarations, []byte(selftest.Format(list)), 0o644); err != nil { //nolint:gosec // a file of the checkout
+		return fmt.Errorf("--declare: %w", err)
 	}
 	return nil
 }

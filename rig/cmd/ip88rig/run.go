@@ -23,6 +23,7 @@ import (
 	"ip88rig/rig/bench"
 	"ip88rig/rig/control"
 	"ip88rig/rig/golden"
+	"ip88rig/rig/host"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
@@ -143,6 +144,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if c.Seed == 0 {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
 	}
+	if err := timeIsVirtual(ctx, b); err != nil {
+		return err
+	}
 	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: os.Stdin}}
 	if err := c.preflight(ctx, p.terminal, b, handsets); err != nil {
 		return err
@@ -197,6 +201,20 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if code := run.ExitCode(); code != 0 {
 		return exitError{code: code}
+	}
+	return nil
+}
+
+// timeIsVirtual says why nothing can run on a bench whose wire is in memory: there is
+// no other way to run there.
+func timeIsVirtual(ctx context.Context, b bench.Bench) error {
+	if !b.Wire.Memory {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := host.CheckVirtualTime(ctx); err != nil {
+		return exitError{report.ExitUsage, err}
 	}
 	return nil
 }
@@ -478,7 +496,7 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 	h, result := l.handset, l.result
 	switch {
 	case u.Plan != nil:
-		l.say(h, "%s", planText(h, *u.Plan))
+		l.say(h, "%s", planText(l.bench, h, *u.Plan))
 	case u.Started != nil && !h.Simulated:
 		l.say(h, "begins   %s", u.Started.Name)
 	case u.Waiting != "" && !h.Simulated:
@@ -511,11 +529,19 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 
 // progress is the line of a spec that is over: its verdict, and what for.
 func progress(s report.Spec) string {
-	line := fmt.Sprintf("%-12s %6.2fs  %s", s.Verdict, s.Took.Seconds(), s.Name)
+	line := fmt.Sprintf("%-12s %9s  %s", s.Verdict, took(s.Took), s.Name)
 	if reason, _, _ := strings.Cut(s.Reason, "\n"); reason != "" {
 		line += ": " + reason
 	}
 	return line
+}
+
+// took is how long a spec took, which in virtual time may be hours.
+func took(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.2fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
 }
 
 // withdraw takes the question back that the person has not answered.
@@ -555,7 +581,7 @@ func (p *parent) say(h bench.Handset, format string, args ...any) {
 const action = time.Minute
 
 // planText says how long it will take and how often a person must act.
-func planText(h bench.Handset, plan pipe.Plan) string {
+func planText(b bench.Bench, h bench.Handset, plan pipe.Plan) string {
 	pt := h.Patience
 	each := pt.Off + pt.Boot/3
 	settle := pt.Settle
@@ -576,7 +602,11 @@ func planText(h bench.Handset, plan pipe.Plan) string {
 		about += time.Duration(hands) * min(action, pt.Operator)
 		who = fmt.Sprintf("; a person must act about %d times", hands)
 	}
-	return fmt.Sprintf("%d specs (%d skipped), about %s%s", plan.Specs, plan.Skipped, about.Round(time.Second), who)
+	when := "about " + about.Round(time.Second).String()
+	if b.Wire.Memory {
+		when = "in virtual time"
+	}
+	return fmt.Sprintf("%d specs (%d skipped), %s%s", plan.Specs, plan.Skipped, when, who)
 }
 
 func (p *parent) rerun(h bench.Handset) string {

@@ -170,6 +170,7 @@ func TestServePublishesAFolderAndItsChanges(t *testing.T) {
 
 func TestServeSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 	lab := write(t, "lab.yaml", labBench)
+	peer := write(t, "peer.yaml", "wire: {interface: lab0, peer: lab1}\nhandsets: [{name: sim, model: IP8830, simulated: true, mac: '00:00:5e:00:53:30'}]\n")
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +195,7 @@ func TestServeSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		{"a factor above 1000", serveCmd{Factor: new(1001.0)}, "--factor 1001 is not from 1 to 1000"},
 		{"a factor that is no number", serveCmd{Factor: new(math.NaN())}, "--factor NaN is not from 1 to 1000"},
 		{"a factor of a real handset", serveCmd{Bench: lab, Handset: "desk", Factor: new(2.0)}, "--factor: desk is a real handset"},
-		{"a factor of the bench file's", serveCmd{Bench: lab, Handset: "sim", Factor: new(2.0)}, "factor: of sim in the bench file"},
+		{"a factor of the bench file's", serveCmd{Bench: peer, Factor: new(2.0)}, "factor: of sim in the bench file"},
 		{"a factor while it only listens", serveCmd{Interface: "eth1", Factor: new(2.0)}, "--interface only listens"},
 		{"an empty folder", serveCmd{Folder: t.TempDir()}, "is empty"},
 		{"a forward that is none", serveCmd{Forward: []string{"8880"}}, "--forward"},

@@ -139,7 +139,7 @@ func TestWhatNeedNotFireIsNotMissed(t *testing.T) {
 // A handset may keep to RFC 2131 and do neither of what that only
 // recommends: the cases of DHC-02 must not count on them.
 func TestCasesOfDHCPDoNotCountOnWhatIsOnlyRecommended(t *testing.T) {
-	p := &Phone{lane: &rig.Lane{Config: rig.Config{Handset: bench.Handset{Simulated: true, Factor: 30}}}}
+	p := &Phone{lane: &rig.Lane{Config: rig.Config{Handset: bench.Handset{Simulated: true}}}}
 	for _, s := range p.dhcpFaults() {
 		for _, r := range s.rules {
 			text := r.String()

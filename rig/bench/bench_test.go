@@ -31,7 +31,7 @@ func TestTheEmbeddedBenchHasEachModelWiredAndWiFi(t *testing.T) {
 			t.Errorf("%s is outside %s", a.Prefix, b.Subnet)
 		}
 		if h.Patience != model.DefaultPatience() || h.Factor != 1 {
-			t.Errorf("%s: patience %+v and factor %v are not those of a real handset", h.Name, h.Patience, h.Factor)
+			t.Errorf("%s: factor %v, patience %+v; want a real handset's timings", h.Name, h.Factor, h.Patience)
 		}
 	}
 	if len(seen) != 6 || len(b.Handsets) != 6 {
@@ -98,6 +98,8 @@ func TestEveryMistakeIsNamedWithItsPlace(t *testing.T) {
 		"module without WiFi":     {"", "    module: b4:0e:dc:00:11:29\n", "link: wifi is not said"},
 		"module on a cable":       {"", "    link: wired\n    module: b4:0e:dc:00:11:29\n", "a wired handset has no module"},
 		"factor of a real phone":  {"", "    factor: 10\n", "cannot be sped up"},
+		"factor in memory":        {good, strings.NewReplacer("interface: eth1, vlan: 88", "memory: true").Replace(good) + "    simulated: true\n    factor: 10\n", "lab.yaml:8:13: handsets[0].factor: the wire is in memory, where time is virtual and waits cost nothing"},
+		"factor out of range":     {"", "    factor: 1001\n", "lab.yaml:7:13: handsets[0].factor: 1001 is not from 1 to 1000"},
 		"passphrase stays wrong":  {"handsets:", "access-point: {passphrase-wrong: 'true'}\nhandsets:", "lab.yaml:3:34: access-point.passphrase-wrong: needs passphrase-right"},
 		"passphrase never wrong":  {"", "    link: wifi\n    module: b4:0e:dc:00:11:29\n    access-point: {passphrase-right: 'true'}\n", "handsets[0].access-point.passphrase-right: needs passphrase-wrong"},
 		"access point on a cable": {"", "    access-point: {roam: 'true'}\n", "lab.yaml:7:19: handsets[0].access-point: a handset without link: wifi is at no access point"},

@@ -27,8 +27,8 @@ import (
 var Epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant of testing/synctest
 
 // Run runs f in virtual time that begins at start, which is Epoch or later. It
-// returns when f and every goroutine that f started have ended. A panic of f
-// ends the process.
+// returns when f and every goroutine that f started have ended; once f has, time
+// passes no more, and who sleeps then is a panic. A panic of f ends the process.
 func Run(start time.Time, f func()) {
 	synctest.Test(new(testing.T), func(*testing.T) {
 		begin(start)

@@ -2,6 +2,7 @@ package vtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -53,6 +54,8 @@ type Watchdog struct {
 	// Limit is how long it may stand still in real time, less the time in which the
 	// process waited for a CPU.
 	Limit time.Duration
+	// Every is how often it looks; 0: once a second.
+	Every time.Duration
 	// Excused tells that time stands still for a reason, such as a question that a
 	// person has yet to answer; nil: there is none.
 	Excused func() bool
@@ -60,9 +63,9 @@ type Watchdog struct {
 	Stalled func(goroutines string)
 }
 
-// Watch looks once a second until ctx ends, or time has stood still.
+// Watch looks until ctx ends, or time has stood still.
 func (w Watchdog) Watch(ctx context.Context) {
-	t := time.NewTicker(time.Second)
+	t := time.NewTicker(cmp.Or(w.Every, time.Second))
 	defer t.Stop()
 	var still, waited time.Duration
 	beats, last, before := w.Pulse.beats.Load(), time.Now(), queued()
@@ -74,7 +77,7 @@ func (w Watchdog) Watch(ctx context.Context) {
 		}
 		now, queue := time.Now(), queued()
 		still += now.Sub(last)
-		waited += max(queue-before, 0)
+		waited += min(max(queue-before, 0), now.Sub(last)) // several threads may wait at once
 		last, before = now, queue
 		if b := w.Pulse.beats.Load(); b != beats || w.Excused != nil && w.Excused() {
 			beats, still, waited = b, 0, 0

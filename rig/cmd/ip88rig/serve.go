@@ -38,6 +38,7 @@ type serveCmd struct {
 	Forward   []string `help:"Reach a port of the handset from here: 127.0.0.1:8880=NAME:80 (or an address)." sep:"none"`
 	Interface string   `help:"Only listen on this interface, and show the phones that speak there; answers nobody."`
 	VLAN      uint16   `name:"vlan" help:"With --interface: the 802.1Q tag to listen on; 0 hears tagged and untagged frames."`
+	Factor    *float64 `help:"How many times as fast as a real one a simulated handset on a wire in memory is, from 1 to 1000 (default 20)."`
 	Out       string   `help:"Folder for the evidence." default:"out" type:"path"`
 	Seed      int64    `help:"Seed of what is random." default:"1"`
 
@@ -55,6 +56,7 @@ the lines to enter them with.
 
 Examples:
   ip88rig serve                                          watch the simulated ip8830 boot
+  ip88rig serve --factor 1                               at a real phone's pace
   ip88rig serve --interface eth1                         which phones are there?
   ip88rig serve --bench lab.yaml --handset desk          beside a phone
   ip88rig serve --bench lab.yaml --handset desk --folder ./files
@@ -73,7 +75,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		}
 		return c.serve(ctx, t)
 	}
-	if c.Bench != "" || c.Handset != "" || c.Folder != "" || c.URL != "" || len(c.Forward) > 0 {
+	if c.Bench != "" || c.Handset != "" || c.Folder != "" || c.URL != "" || len(c.Forward) > 0 || c.Factor != nil {
 		return usage("--interface only listens: it goes with --vlan alone; to serve a phone enter it in a bench file")
 	}
 	if c.VLAN > 4094 {
@@ -148,6 +150,32 @@ func (c *serveCmd) pick(b bench.Bench) (bench.Handset, error) {
 	return hs[0], nil
 }
 
+// defaultFactor is how many times as fast as a real one a simulated handset is that
+// somebody watches: slow enough to be read along.
+const defaultFactor = 20
+
+// paced is a handset with the pace that it is served at: somebody watches, so time
+// is real on a wire in memory, too.
+func (c *serveCmd) paced(b bench.Bench, h bench.Handset) (bench.Handset, error) {
+	factor := float64(defaultFactor)
+	if c.Factor != nil {
+		factor = *c.Factor
+	}
+	switch {
+	case b.Wire.Memory && factor >= 1 && factor <= 1000:
+		h.Factor, h.Patience = factor, h.Patience.Scale(factor)
+		return h, nil
+	case b.Wire.Memory:
+		return h, usage("--factor %v is not from 1 to 1000", factor)
+	case c.Factor == nil:
+		return h, nil
+	case h.Simulated:
+		return h, usage("--factor is for a wire in memory: here factor: of %s in the bench file says it", h.Name)
+	default:
+		return h, usage("--factor: %s is a real handset, which cannot be sped up", h.Name)
+	}
+}
+
 // serve brings a lane up and follows it.
 func (c *serveCmd) serve(ctx context.Context, t *terminal) (err error) {
 	b, err := loadBench(c.Bench)
@@ -156,6 +184,9 @@ func (c *serveCmd) serve(ctx context.Context, t *terminal) (err error) {
 	}
 	h, err := c.pick(b)
 	if err != nil {
+		return err
+	}
+	if h, err = c.paced(b, h); err != nil {
 		return err
 	}
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,10 +26,13 @@ import (
 )
 
 // serving runs serve on the embedded bench until the returned function is called,
-// which returns what it says.
+// which returns what it says. Without a factor the handset is as quick as can be.
 func serving(t *testing.T, c *serveCmd) (out *screen, stop func() error) {
 	t.Helper()
 	out = newScreen()
+	if c.Factor == nil {
+		c.Factor = new(1000.0)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
@@ -102,6 +106,27 @@ func TestServeShowsASimulatedHandsetBoot(t *testing.T) {
 	}
 }
 
+func TestServeSetsThePaceOnAWireInMemory(t *testing.T) {
+	b, err := bench.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		given  *float64
+		factor float64
+		boot   time.Duration
+	}{{nil, 20, 12 * time.Second}, {new(1.0), 1, 4 * time.Minute}, {new(1000.0), 1000, 8 * time.Second}} {
+		h, err := (&serveCmd{Factor: tt.given}).paced(b, b.Handsets[0])
+		if err != nil || h.Factor != tt.factor || h.Patience.Boot != tt.boot {
+			t.Errorf("got factor %v, patience %v, %v, want %v, %v", h.Factor, h.Patience.Boot, err, tt.factor, tt.boot)
+		}
+	}
+	b.Wire.Memory = false
+	if h, err := (&serveCmd{}).paced(b, bench.Handset{Factor: 7}); err != nil || h.Factor != 7 {
+		t.Errorf("on an interface: factor %v, %v, want the bench file's 7", h.Factor, err)
+	}
+}
+
 func TestServeSendsOption160(t *testing.T) {
 	b, err := bench.Embedded()
 	if err != nil {
@@ -145,6 +170,7 @@ func TestServePublishesAFolderAndItsChanges(t *testing.T) {
 
 func TestServeSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 	lab := write(t, "lab.yaml", labBench)
+	peer := write(t, "peer.yaml", "wire: {interface: lab0, peer: lab1}\nhandsets: [{name: sim, model: IP8830, simulated: true, mac: '00:00:5e:00:53:30'}]\n")
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +191,12 @@ func TestServeSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		{"no URL", serveCmd{URL: "prov.example.net"}, "--url"},
 		{"a URL of another scheme", serveCmd{URL: "tftp://192.0.2.1/"}, "--url"},
 		{"no such folder", serveCmd{Folder: "/nosuch"}, "/nosuch"},
+		{"a factor below 1", serveCmd{Factor: new(0.5)}, "--factor 0.5 is not from 1 to 1000"},
+		{"a factor above 1000", serveCmd{Factor: new(1001.0)}, "--factor 1001 is not from 1 to 1000"},
+		{"a factor that is no number", serveCmd{Factor: new(math.NaN())}, "--factor NaN is not from 1 to 1000"},
+		{"a factor of a real handset", serveCmd{Bench: lab, Handset: "desk", Factor: new(2.0)}, "--factor: desk is a real handset"},
+		{"a factor of the bench file's", serveCmd{Bench: peer, Factor: new(2.0)}, "factor: of sim in the bench file"},
+		{"a factor while it only listens", serveCmd{Interface: "eth1", Factor: new(2.0)}, "--interface only listens"},
 		{"an empty folder", serveCmd{Folder: t.TempDir()}, "is empty"},
 		{"a forward that is none", serveCmd{Forward: []string{"8880"}}, "--forward"},
 		{"a port that is taken", serveCmd{Forward: []string{taken.Addr().String() + "=ip8830:80"}}, "--forward: listen"},

@@ -152,7 +152,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	if err != nil {
 		return err
 	}
-	authorities, err := rig.LoadAuthorities(c.State)
+	authorities, err := loadAuthorities(b, c.State)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ func Fill(r *Recorder, name string) {
 	case CaptureFile:
 		r.rec.pcap.buf.Reset(full)
 	case JournalFile:
-		r.rec.journal = full
+		r.rec.journal.file = full
 	case KeysFile:
-		r.rec.keys = full
+		r.rec.keys.file = full
 	}
 }

@@ -35,7 +35,7 @@ const (
 // stopped. Everything before that was read.
 var ErrTruncated = errors.New("cut off within a block or line")
 
-// pcapng writes one capture: block by block, each in one write.
+// pcapng writes one capture: whole blocks in each write.
 type pcapng struct {
 	file *os.File
 	buf  *bufio.Writer
@@ -43,6 +43,8 @@ type pcapng struct {
 	// header is where the first packet block begins, whole where the last
 	// complete one ends.
 	header, whole int64
+	// gather is how much may wait to be written, in bytes; 0: nothing.
+	gather int
 }
 
 func createPcapng(path string, create func(path string) (*os.File, error)) (*pcapng, error) {
@@ -100,6 +102,9 @@ func iface(name string, link layers.LinkType) pcapgo.NgInterface {
 // flush hands what was written to the operating system. There is no fsync: a
 // killed process loses nothing by that, only a machine without power does.
 func (w *pcapng) flush() error {
+	if w.buf.Buffered() == 0 {
+		return nil
+	}
 	n := int64(w.buf.Buffered())
 	if err := w.ng.Flush(); err != nil {
 		return err
@@ -125,6 +130,9 @@ func (w *pcapng) frame(number int, outbound bool, at time.Time, data []byte, com
 	}, data, options)
 	if err != nil {
 		return err
+	}
+	if w.buf.Buffered() <= w.gather {
+		return nil
 	}
 	return w.flush()
 }

@@ -4,7 +4,9 @@
 // same timeline of the two files alone.
 //
 // A folder holds capture.pcapng, journal.jsonl and keys.log. They are written
-// as it happens: after kill -9 everything up to the last frame is readable. The
+// as it happens: after kill -9 everything up to the last frame is readable; in
+// virtual time, where hours take seconds, everything up to the last verb or
+// judgement, and of what came after that all but the last 32 KiB of a file. The
 // capture holds passwords and keys in the frames; events never do.
 package capture
 
@@ -60,7 +62,8 @@ type Options struct {
 	// watermark stays that far behind the clock.
 	Settle time.Duration
 	// Instant says that time is virtual: a frame is recorded at the instant of its
-	// stamp, and the watermark follows Now by itself.
+	// stamp, and the watermark follows Now by itself. Writing is gathered: see the
+	// package.
 	Instant bool
 	// Create makes the file of a capture, which must not be there; nil does it.
 	Create func(path string) (*os.File, error)
@@ -87,8 +90,8 @@ type Recorder struct {
 type recording struct {
 	dir     string
 	pcap    *pcapng
-	journal *os.File
-	keys    *os.File
+	journal *gathered
+	keys    *gathered
 	keyed   bool
 	frames  int
 	lost    int // frames that came after an error
@@ -137,7 +140,11 @@ func (r *Recorder) Open(dir string) error {
 	if r == nil {
 		return nil
 	}
-	next, err := create(dir, r.opts.Create)
+	gather := 0
+	if r.opts.Instant {
+		gather = gatherLimit
+	}
+	next, err := create(dir, gather, r.opts.Create)
 	if err != nil {
 		return fmt.Errorf("recording in %s: %w", dir, err)
 	}
@@ -148,7 +155,7 @@ func (r *Recorder) Open(dir string) error {
 	}
 
 	r.mu.Lock()
-	old, oldErr := r.rec, r.err
+	old := r.rec
 	tl := r.tl
 	if old != nil || tl == nil {
 		cfg := timeline.Config{HandsetMACs: r.opts.MACs, ServerMACs: r.opts.ServerMACs}
@@ -158,6 +165,7 @@ func (r *Recorder) Open(dir string) error {
 		tl = timeline.New(cfg)
 	}
 	r.endEntry()
+	oldErr := r.err
 	first := timeline.Event{By: by, Kind: timeline.CarriedState}
 	if r.tl != nil {
 		first = r.tl.Carry()
@@ -183,7 +191,19 @@ func (r *Recorder) Open(dir string) error {
 	return nil
 }
 
-func create(dir string, file func(path string) (*os.File, error)) (rec *recording, err error) {
+// gatherLimit is how much is gathered in virtual time before it is written, in
+// bytes.
+const gatherLimit = 32 << 10
+
+// gathered is a file to which is written what has come together.
+type gathered struct {
+	file *os.File
+	// limit is how much may wait, in bytes; 0: nothing.
+	limit int
+	buf   []byte
+}
+
+func create(dir string, gather int, file func(path string) (*os.File, error)) (rec *recording, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -197,11 +217,47 @@ func create(dir string, file func(path string) (*os.File, error)) (rec *recordin
 	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile), file); err != nil {
 		return rec, err
 	}
-	if rec.journal, err = os.OpenFile(filepath.Join(dir, JournalFile), flags, 0o600); err != nil { //nolint:gosec // G304: the lane names its folder
-		return rec, err
+	rec.pcap.gather = gather
+	for name, to := range map[string]**gathered{JournalFile: &rec.journal, KeysFile: &rec.keys} {
+		f, err := os.OpenFile(filepath.Join(dir, name), flags, 0o600) //nolint:gosec // G304: the lane names its folder
+		if err != nil {
+			return rec, err
+		}
+		*to = &gathered{file: f, limit: gather}
 	}
-	rec.keys, err = os.OpenFile(filepath.Join(dir, KeysFile), flags, 0o600) //nolint:gosec // G304: the lane names its folder
-	return rec, err
+	return rec, nil
+}
+
+// Write implements io.Writer.
+func (g *gathered) Write(b []byte) (int, error) {
+	g.buf = append(g.buf, b...)
+	if len(g.buf) <= g.limit {
+		return len(b), nil
+	}
+	return len(b), g.flush()
+}
+
+func (g *gathered) flush() error {
+	if len(g.buf) == 0 {
+		return nil
+	}
+	_, err := g.file.Write(g.buf)
+	g.buf = g.buf[:0]
+	return err
+}
+
+// flush writes what was gathered; the lock is held.
+func (r *Recorder) flush() {
+	if r.err == nil {
+		if err := r.rec.pcap.flush(); err != nil {
+			r.fail(fmt.Errorf("up to frame %d: %w", r.rec.frames, err))
+		}
+	}
+	for _, g := range []*gathered{r.rec.keys, r.rec.journal} {
+		if err := g.flush(); err != nil {
+			r.fail(fmt.Errorf("%s: %w", filepath.Base(g.file.Name()), err))
+		}
+	}
 }
 
 func (rec *recording) close() error {
@@ -209,9 +265,9 @@ func (rec *recording) close() error {
 	if rec.pcap != nil {
 		errs = append(errs, rec.pcap.file.Close())
 	}
-	for _, f := range []*os.File{rec.journal, rec.keys} {
-		if f != nil {
-			errs = append(errs, f.Close())
+	for _, g := range []*gathered{rec.journal, rec.keys} {
+		if g != nil {
+			errs = append(errs, g.file.Close())
 		}
 	}
 	return errors.Join(errs...)
@@ -239,12 +295,14 @@ func (r *Recorder) endEntry() {
 	if r.rec == nil {
 		return
 	}
+	r.flush()
 	end := timeline.Event{By: by, Kind: timeline.Note, Message: "end of recording", Fields: map[string]string{closedField: "true"}}
 	if r.err != nil {
 		// The entry that said so may not have reached the disk.
 		end.Kind, end.Number, end.Reason = timeline.FramesLost, r.rec.lost, r.err.Error()
 	}
 	r.write(end)
+	r.flush()
 }
 
 // Close ends the recording: the TLS secrets of keys.log are put in front of
@@ -394,6 +452,9 @@ func (r *Recorder) write(e timeline.Event) {
 	if _, err := r.rec.journal.Write(line); err != nil {
 		r.fail(err)
 	}
+	if e.Kind == timeline.Verb || e.Kind == timeline.Judgement {
+		r.flush()
+	}
 }
 
 // fail keeps the first error and says that the recording is no longer whole;
@@ -444,14 +505,18 @@ func (r *Recorder) Frames() int {
 	return r.rec.frames
 }
 
-// Err returns the first error of writing the recording at hand or, after Close,
-// the last one. From then on no frame is recorded.
+// Err writes what was gathered, and returns the first error of writing the
+// recording at hand or, after Close, the last one. From then on no frame is
+// recorded.
 func (r *Recorder) Err() error {
 	if r == nil {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.rec != nil {
+		r.flush()
+	}
 	return r.err
 }
 

@@ -730,3 +730,64 @@ func TestTimeInWhichNobodyRanIsNoQuiet(t *testing.T) {
 		t.Errorf("it ends at %v, want 1s", got)
 	}
 }
+
+// In virtual time what comes together is written at each step of a scenario.
+func TestGathered(t *testing.T) {
+	p := frames(t, "tftp.pcapng")[2]
+	opts := options()
+	opts.Instant = true
+	r, dir := open(t, opts)
+	r.Frame(capture.Cable, false, p.at, p.data)
+	written := func() int {
+		tl, err := capture.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(slices.DeleteFunc(slices.Clone(tl.Events()), func(e timeline.Event) bool { return e.By != timeline.Wire }))
+	}
+	r.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: "one"})
+	if n := written(); n != 1 {
+		t.Errorf("%d events of the wire are written at a verb, want 1", n)
+	}
+	r.Frame(capture.Cable, false, p.at, p.data)
+	r.Record(timeline.Event{By: "scenario", Kind: timeline.Judgement})
+	if n := written(); n != 2 {
+		t.Errorf("%d events of the wire are written at a judgement, want 2", n)
+	}
+	for range 1000 {
+		r.Frame(capture.Cable, false, p.at, p.data)
+	}
+	if n := written(); n < 500 || n == 1002 {
+		t.Errorf("%d of 1002 events of the wire are written meanwhile", n)
+	}
+	closed(t, r)
+	if n := written(); n != 1002 {
+		t.Errorf("%d events of the wire are written in the end, want 1002", n)
+	}
+}
+
+func TestDiskFullWhileGathering(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("needs /dev/full")
+	}
+	p := frames(t, "tftp.pcapng")[2]
+	opts := options()
+	opts.Instant = true
+	r, dir := open(t, opts)
+	capture.Fill(r, capture.CaptureFile)
+	r.Frame(capture.Cable, false, p.at, p.data)
+	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Err is %v", err)
+	}
+	if err := r.Close(); err == nil {
+		t.Error("Close knows of no error")
+	}
+	tl, err := capture.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := tl.Events()
+	if e := events[len(events)-1]; e.Kind != timeline.FramesLost {
+		t.Errorf("the recording ends with %+v", e)
+	}
+}

@@ -73,12 +73,31 @@ type Config struct {
 }
 
 // Authorities are what certificates on a bench are signed by.
-type Authorities struct{ A, B, C, P *pki.Authority }
+type Authorities struct {
+	A, B, C, P *pki.Authority
+	// Keys are where those of the leaves come from.
+	Keys pki.Keys
+}
 
 // LoadAuthorities reads the bench's authorities from its state folder and makes
 // those that are missing; C is minted anew for each run.
-func LoadAuthorities(dir string) (Authorities, error) {
-	var a Authorities
+func LoadAuthorities(dir string) (Authorities, error) { return loadAuthorities(dir, nil) }
+
+// MemoryAuthorities is LoadAuthorities for a wire in memory: what its certificates
+// protect goes nowhere, and each key is made once for all runs that keep their
+// state in dir.
+func MemoryAuthorities(dir string) (Authorities, error) {
+	keys := pki.KeptKeys(dir)
+	a, err := loadAuthorities(dir, keys)
+	if err == nil {
+		// Made before all lanes ask for it at once.
+		_, err = keys(pki.RSA2048, pki.LeafKey)
+	}
+	return a, err
+}
+
+func loadAuthorities(dir string, keys pki.Keys) (Authorities, error) {
+	a := Authorities{Keys: keys}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return a, fmt.Errorf("state folder: %w", err)
 	}
@@ -89,7 +108,7 @@ func LoadAuthorities(dir string) (Authorities, error) {
 		}
 		*to = got
 	}
-	c, err := pki.NewAuthority(pki.C, pki.Options{Seed: fmt.Sprint(time.Now().UnixNano())})
+	c, err := pki.NewAuthority(pki.C, pki.Options{Seed: fmt.Sprint(time.Now().UnixNano()), Keys: keys})
 	if err != nil {
 		return a, fmt.Errorf("authority C: %w", err)
 	}
@@ -257,7 +276,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 	}
 	l := &Lane{
 		Config: cfg, instant: vtime.Virtual(), Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: saboteur{is: cfg.Sabotage},
-		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name)), serving: map[string]faulty{},
+		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name), cfg.Authorities.Keys), serving: map[string]faulty{},
 		images: map[string]firmware.Version{},
 	}
 	ctx, l.cancel = context.WithCancel(ctx)

@@ -35,7 +35,7 @@ var certificates = sync.OnceValues(func() (map[pki.Flaw]*pki.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	mint, leaves := pki.NewMint("s"), map[pki.Flaw]*pki.Leaf{}
+	mint, leaves := pki.NewMint("s", nil), map[pki.Flaw]*pki.Leaf{}
 	for _, f := range pki.Flaws() {
 		leaves[f], err = mint.Variant(pki.Server{
 			Names: []string{"localhost"}, IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, At: time.Now(), Known: known, Unknown: unknown,

@@ -327,7 +327,7 @@ func (m *Mint) bake(r *recipe, id string) (*Leaf, error) {
 	var chain [][]byte
 	for n := range r.between {
 		if m.between == nil {
-			if m.between, err = RSA2048.generate(); err != nil {
+			if m.between, err = m.source.get(RSA2048, "intermediate"); err != nil {
 				return nil, err
 			}
 		}
@@ -411,7 +411,7 @@ func (m *Mint) ownRoot(r *recipe, id string) (*Authority, error) {
 
 func (m *Mint) rootKey() (crypto.Signer, error) {
 	if m.root == nil {
-		key, err := RSA2048.generate()
+		key, err := m.source.get(RSA2048, "root")
 		if err != nil {
 			return nil, err
 		}

@@ -32,7 +32,7 @@ var minted = sync.OnceValues(func() (Server, error) {
 	}, errors.Join(err1, err2)
 })
 
-var mint = sync.OnceValue(func() *Mint { return NewMint("s") })
+var mint = sync.OnceValue(func() *Mint { return NewMint("s", nil) })
 
 func catalogueServer(t *testing.T) (Server, *Mint) {
 	t.Helper()

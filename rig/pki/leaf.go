@@ -132,7 +132,8 @@ func (l *Leaf) KeyPEM() ([]byte, error) {
 // key pair: making RSA keys is slow, and so two leaves differ in nothing but
 // what was asked for. It is safe for concurrent use.
 type Mint struct {
-	seed string
+	seed   string
+	source Keys
 
 	mu     sync.Mutex
 	keys   map[KeyKind]crypto.Signer
@@ -143,9 +144,10 @@ type Mint struct {
 	between, root crypto.Signer
 }
 
-// NewMint returns a mint whose serials and wrong names derive from seed.
-func NewMint(seed string) *Mint {
-	return &Mint{seed: seed, keys: map[KeyKind]crypto.Signer{}, leaves: map[string]*x509.Certificate{}, catalogue: map[string]*Leaf{}}
+// NewMint returns a mint whose serials and wrong names derive from seed, and whose
+// keys come from a source.
+func NewMint(seed string, source Keys) *Mint {
+	return &Mint{seed: seed, source: source, keys: map[KeyKind]crypto.Signer{}, leaves: map[string]*x509.Certificate{}, catalogue: map[string]*Leaf{}}
 }
 
 // Leaf mints what r asks for, or returns the leaf minted for the same request
@@ -208,7 +210,7 @@ func (m *Mint) key(kind KeyKind) (crypto.Signer, error) {
 	if key := m.keys[kind]; key != nil {
 		return key, nil
 	}
-	key, err := kind.generate()
+	key, err := m.source.get(kind, LeafKey)
 	if err != nil {
 		return nil, err
 	}

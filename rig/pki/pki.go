@@ -97,8 +97,9 @@ type Authority struct {
 type Options struct {
 	// Seed is what the number in the subject and the serial derive from.
 	Seed string
-	// Key is the kind of its key.
-	Key KeyKind
+	// Key is the kind of its key, Keys where that comes from.
+	Key  KeyKind
+	Keys Keys
 	// Signature is how it signs itself; zero: SHA-256 with the key's kind.
 	Signature x509.SignatureAlgorithm
 	// NotBefore and NotAfter bound its validity; zero: the years 2000 to 2037,
@@ -118,7 +119,7 @@ func NewAuthority(name string, opts Options) (*Authority, error) {
 	if opts.NotAfter.IsZero() {
 		opts.NotAfter = time.Date(2037, time.December, 31, 23, 59, 59, 0, time.UTC)
 	}
-	key, err := opts.Key.generate()
+	key, err := opts.Keys.get(opts.Key, "authority "+name)
 	if err != nil {
 		return nil, fmt.Errorf("authority %s: key: %w", name, err)
 	}

@@ -2,6 +2,8 @@ package pki
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -138,7 +140,7 @@ func openSSL(t *testing.T) bool {
 }
 
 func TestASingleFlawIsTheOnlyReasonToRefuse(t *testing.T) {
-	s, m := server(t), NewMint("s")
+	s, m := server(t), NewMint("s", nil)
 	mend := map[Flaw]func(*Request){
 		UnknownAuthority: func(r *Request) { r.Authority = s.Known },
 		WrongName:        func(r *Request) { r.Names, r.IPs = s.Names, s.IPs },
@@ -173,7 +175,7 @@ func TestASingleFlawIsTheOnlyReasonToRefuse(t *testing.T) {
 }
 
 func TestEachCheckSeesOnlyItsOwnFlaw(t *testing.T) {
-	s, m := server(t), NewMint("s")
+	s, m := server(t), NewMint("s", nil)
 	for by, verify := range verifiers(t) {
 		for _, flaw := range Flaws() {
 			leaf, err := m.Variant(s, flaw)
@@ -194,7 +196,7 @@ func TestEachCheckSeesOnlyItsOwnFlaw(t *testing.T) {
 }
 
 func TestVariantsSayWhatIsWrong(t *testing.T) {
-	s, m := server(t), NewMint("s")
+	s, m := server(t), NewMint("s", nil)
 	serials := map[string]Flaw{}
 	for _, flaw := range Flaws() {
 		leaf, err := m.Variant(s, flaw)
@@ -222,7 +224,7 @@ func TestVariantsSayWhatIsWrong(t *testing.T) {
 }
 
 func TestTheSameRequestGivesTheSameLeaf(t *testing.T) {
-	s, m := server(t), NewMint("s")
+	s, m := server(t), NewMint("s", nil)
 	one, err := m.Variant(s, Good)
 	if err != nil {
 		t.Fatal(err)
@@ -234,14 +236,14 @@ func TestTheSameRequestGivesTheSameLeaf(t *testing.T) {
 	if !bytes.Equal(one.ExportDER(), two.ExportDER()) {
 		t.Error("two different leaves under one serial")
 	}
-	other, err := NewMint("other").Variant(s, Good)
+	other, err := NewMint("other", nil).Variant(s, Good)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if other.Cert().SerialNumber.Cmp(one.Cert().SerialNumber) == 0 {
 		t.Error("the serial does not derive from the seed")
 	}
-	again, err := NewMint("s").Variant(s, Good)
+	again, err := NewMint("s", nil).Variant(s, Good)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +253,7 @@ func TestTheSameRequestGivesTheSameLeaf(t *testing.T) {
 }
 
 func TestRequestsThatCannotBeMetAreRefused(t *testing.T) {
-	s, m := server(t), NewMint("s")
+	s, m := server(t), NewMint("s", nil)
 	for name, c := range map[string]struct {
 		spoil func(*Server)
 		flaw  Flaw
@@ -285,7 +287,7 @@ func TestRequestsThatCannotBeMetAreRefused(t *testing.T) {
 func TestOtherKeysAndSignatures(t *testing.T) {
 	known, unknown := authority(t, A, Options{Key: ECDSAP256}), authority(t, B, Options{Key: RSA1024, Signature: x509.SHA1WithRSA})
 	s := Server{IPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, At: at, Known: known, Unknown: unknown, Key: ECDSAP256}
-	m := NewMint("s")
+	m := NewMint("s", nil)
 	leaf, err := m.Variant(s, Good)
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +320,7 @@ func goVerifyOnlyIP(s Server, leaf *Leaf) error {
 
 func TestAHandshakeWorksWithALeaf(t *testing.T) {
 	s := server(t)
-	leaf, err := NewMint("s").Variant(s, Good)
+	leaf, err := NewMint("s", nil).Variant(s, Good)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +352,7 @@ func TestAnAuthorityPersists(t *testing.T) {
 	if !bytes.Equal(made.ExportDER(), again.ExportDER()) {
 		t.Error("the second run has another authority")
 	}
-	leaf, err := NewMint("s").Leaf(Request{Authority: again, Names: []string{"a.example"}, NotBefore: at, NotAfter: at.Add(time.Hour)})
+	leaf, err := NewMint("s", nil).Leaf(Request{Authority: again, Names: []string{"a.example"}, NotBefore: at, NotAfter: at.Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +424,7 @@ func TestADamagedFileIsRefusedAndKept(t *testing.T) {
 		return data
 	}
 	whole, other := file(a), file(b)
-	leaf, err := NewMint("s").Leaf(Request{Authority: a, Names: []string{"a.example"}, NotBefore: at, NotAfter: at.Add(time.Hour)})
+	leaf, err := NewMint("s", nil).Leaf(Request{Authority: a, Names: []string{"a.example"}, NotBefore: at, NotAfter: at.Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -515,4 +517,31 @@ func FuzzAuthorityFile(f *testing.F) {
 			t.Errorf("authority %v and error %v", got, err)
 		}
 	})
+}
+
+func TestKeptKeysAreMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	same := func(a, b crypto.Signer) bool {
+		return a.(*rsa.PrivateKey).Equal(b) //nolint:forcetypeassert // RSA was asked for
+	}
+	get := func(use string) crypto.Signer {
+		key, err := KeptKeys(dir)(RSA1024, use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	leaf := get(LeafKey)
+	if !same(leaf, get(LeafKey)) {
+		t.Error("the second process has another key")
+	}
+	if same(leaf, get("root")) {
+		t.Error("two uses share a key")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "leaf-RSA-1024.key"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := KeptKeys(dir)(RSA1024, LeafKey); err == nil || !strings.Contains(err.Error(), "leaf-RSA-1024.key") {
+		t.Errorf("a damaged key: %v", err)
+	}
 }

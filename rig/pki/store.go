@@ -76,24 +76,8 @@ func (a *Authority) Save(dir string) error {
 		return fmt.Errorf("authority %s: key: %w", a.name, err)
 	}
 	data := append(a.ExportPEM(), pem.EncodeToMemory(&pem.Block{Type: typePrivateKey, Bytes: key})...)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := keep(dir, a.name+".pem", data); err != nil {
 		return fmt.Errorf("authority %s: %w", a.name, err)
-	}
-	path := filepath.Join(dir, a.name+".pem")
-	temp, err := write(dir, a.name, data, 0o600)
-	if err != nil {
-		return fmt.Errorf("authority %s: %w", a.name, err)
-	}
-	defer func() { _ = os.Remove(temp) }()
-	// A link, unlike a rename, does not replace what is there.
-	if err := os.Link(temp, path); err != nil {
-		if _, there := os.Stat(path); there == nil || errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("authority %s: %s: %w", a.name, path, fs.ErrExist)
-		}
-		// Some shared folders know no links.
-		if err := os.Rename(temp, path); err != nil {
-			return fmt.Errorf("authority %s: %w", a.name, err)
-		}
 	}
 	return a.saveCopy(dir)
 }

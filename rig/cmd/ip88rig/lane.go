@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -83,12 +84,23 @@ func (c *laneCmd) Run() error {
 	return nil
 }
 
+// A lane holds little, and each collection looks through 10 MB of tables that the
+// decoders have: it is collected rarely, as long as that keeps it below 70 MB.
+const (
+	collectAt   = 400      // percent
+	memoryLimit = 32 << 20 // bytes, without those of the program itself
+)
+
 // inVirtualTime runs the lane in a bubble of its own and ends the process. What
 // comes from outside, signals and the parent's word, only sets what is looked at
 // inside now and then.
 func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1) // there are as many lanes, and one thread is quicker than two
+	}
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(collectAt)
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	pulse := &vtime.Pulse{}
 	// Made before the bubble: so is the goroutine that hears signals.
@@ -152,7 +164,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	if err != nil {
 		return err
 	}
-	authorities, err := rig.LoadAuthorities(c.State)
+	authorities, err := loadAuthorities(b, c.State)
 	if err != nil {
 		return err
 	}

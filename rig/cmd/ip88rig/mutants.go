@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"ip88rig/rig"
 	"ip88rig/rig/bench"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
@@ -73,7 +72,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("mutants: %w", err)
 	}
 	state := filepath.Join(c.Out, "state")
-	if _, err := rig.LoadAuthorities(state); err != nil {
+	if _, err := loadAuthorities(b, state); err != nil {
 		return err
 	}
 	started, own := time.Now(), c.Own || c.Changed != ""

@@ -81,6 +81,15 @@ func loadBench(path string) (bench.Bench, error) {
 	return b, nil
 }
 
+// loadAuthorities are the bench's own, whose keys somebody may hold against the
+// rig on an interface only.
+func loadAuthorities(b bench.Bench, state string) (rig.Authorities, error) {
+	if b.Wire.Memory {
+		return rig.MemoryAuthorities(state)
+	}
+	return rig.LoadAuthorities(state)
+}
+
 // chosen returns the handsets that are named, all for none.
 func chosen(b bench.Bench, names []string) ([]bench.Handset, error) {
 	if len(names) == 0 {
@@ -162,7 +171,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("run folder: %w", err)
 	}
 	p.state = b.StateDir(c.Out)
-	if _, err := rig.LoadAuthorities(p.state); err != nil {
+	if _, err := loadAuthorities(b, p.state); err != nil {
 		return err
 	}
 	kept := readState(p.state)

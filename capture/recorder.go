@@ -11,6 +11,7 @@
 package capture
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +87,9 @@ type Recorder struct {
 	err error
 	// mark is the last watermark.
 	mark time.Time
+	// gathered are entries of one instant, which is when.
+	gathered []timeline.Event
+	when     time.Time
 }
 
 // recording is one folder.
@@ -155,6 +161,7 @@ func (r *Recorder) Open(dir string) error {
 	}
 
 	r.mu.Lock()
+	r.settle(time.Time{})
 	old := r.rec
 	tl := r.tl
 	if old != nil || tl == nil {
@@ -318,6 +325,7 @@ func (r *Recorder) Close() error {
 		r.mu.Unlock()
 		return nil
 	}
+	r.settle(time.Time{})
 	r.endEntry()
 	r.rec = nil
 	before := r.err
@@ -341,6 +349,7 @@ func (r *Recorder) Frame(iface int, outbound bool, at time.Time, data []byte, co
 	if rec == nil {
 		return 0
 	}
+	r.settle(time.Now())
 	if r.err != nil {
 		rec.lost++
 		return 0
@@ -380,10 +389,62 @@ func (r *Recorder) Record(e timeline.Event) {
 	if r.rec == nil {
 		return
 	}
+	r.settle(time.Now())
+	r.write(r.caused(e))
+}
+
+// caused fills in the frame that an entry answers; the lock is held.
+func (r *Recorder) caused(e timeline.Event) timeline.Event {
 	if e.Frame == 0 && e.Src.IsValid() {
 		e.Frame = r.rec.flows.last(e.Src, e.Dst)
 	}
-	r.write(e)
+	return e
+}
+
+// Gather is Record for those who speak side by side, as services do. In virtual
+// time an instant ends when everybody waits, and who of them spoke first in it
+// hangs on the scheduler. So the entries of one instant are written once it is
+// over, by service and flow, and those of one flow as they came.
+func (r *Recorder) Gather(e timeline.Event) {
+	if r == nil || !r.opts.Instant {
+		r.Record(e)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rec == nil {
+		return
+	}
+	now := time.Now()
+	r.settle(now)
+	if e.At.IsZero() {
+		e.At = r.opts.Now()
+	}
+	if len(r.gathered) == 0 {
+		r.when = now
+		// Ends once the entries are written.
+		time.AfterFunc(time.Nanosecond, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.settle(time.Now())
+		})
+	}
+	r.gathered = append(r.gathered, r.caused(e))
+}
+
+// settle writes what was gathered at an instant that is over; the lock is held.
+func (r *Recorder) settle(now time.Time) {
+	if len(r.gathered) == 0 || r.when.Equal(now) {
+		return
+	}
+	all := r.gathered
+	r.gathered = nil
+	slices.SortStableFunc(all, func(a, b timeline.Event) int {
+		return cmp.Or(strings.Compare(a.By, b.By), a.Src.Compare(b.Src), a.Dst.Compare(b.Dst))
+	})
+	for _, e := range all {
+		r.write(e)
+	}
 }
 
 // noted tells the entries that stand in the capture too, as comments on Notes:

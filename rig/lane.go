@@ -407,7 +407,7 @@ func (l *Lane) seed(what string) uint64 {
 
 // serve binds every port, then starts everything.
 func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
-	record := l.spoil.record(l.Recorder.Record)
+	record := l.spoil.record(l.Recorder.Gather)
 	run := func(name string, s faulty, serve func(context.Context) error) {
 		l.serving[name] = s
 		// Ends with ctx.
@@ -506,7 +506,7 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 		return nil, err
 	}
 	cfg := httpd.Config{
-		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Record), Faults: l.Faults, Now: l.now,
+		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
 		KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
 		Auth: func(string) httpd.Auth {
 			l.mu.Lock()

@@ -299,7 +299,7 @@ func (l *Lane) openSIP() error {
 		return err
 	}
 	l.sip, err = sipd.New(sipd.Config{
-		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Record), Faults: l.Faults, Now: l.now,
+		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
 		Challenge: func() bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -22,8 +22,11 @@ type Config struct {
 	// ServerMACs are the rig's own addresses on the same wire.
 	ServerMACs []string
 	// Now is the clock of a lane in virtual time, where an event is here at the very
-	// instant of its stamp: the watermark follows the clock by itself, and who waits
-	// for the end of a window is woken then. Nil: Advance moves the watermark.
+	// instant of its stamp, or right behind it: the watermark follows the clock by
+	// itself, and who waits for the end of a window is woken then. Who waits for an
+	// event is woken soon after it, at an instant at which nothing else is done, so
+	// that what he sees then hangs on no scheduler. Nil: Advance moves the watermark,
+	// and events wake at once.
 	Now func() time.Time
 }
 
@@ -87,8 +90,19 @@ func (t *Timeline) Advance(now time.Time) {
 	}
 }
 
-// wake tells the waiters; the lock is held.
+// wake tells the waiters, in virtual time a little later; the lock is held.
 func (t *Timeline) wake() {
+	switch {
+	case t.changed == nil:
+	case t.now == nil:
+		t.tell()
+	default:
+		t.wakeBehind(t.now())
+	}
+}
+
+// tell wakes the waiters; the lock is held.
+func (t *Timeline) tell() {
 	if t.changed != nil {
 		close(t.changed)
 		t.changed = nil
@@ -111,22 +125,41 @@ func (t *Timeline) follow() {
 func (t *Timeline) WakeAt(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now == nil || !t.next.IsZero() && !at.Before(t.next) {
+	if t.now != nil {
+		t.wakeBehind(at)
+	}
+}
+
+// quiet is the instant in each turn of so many nanoseconds at which who waits is
+// woken: on a switch in memory frames arrive at the first ones of a turn, and what
+// hosts send leaves right behind. A millisecond is a number of whole turns, so
+// timers that begin at one of these do not end at another.
+const (
+	turn  = 64
+	quiet = 32
+)
+
+// wakeBehind wakes the waiters at the first quiet instant by which the watermark
+// has passed a time; the lock is held.
+func (t *Timeline) wakeBehind(at time.Time) {
+	// One nanosecond brings the watermark to the time, the second past it.
+	at = at.Add(2)
+	at = at.Add(time.Duration((quiet - at.UnixNano()%turn + turn) % turn))
+	if !t.next.IsZero() && !at.Before(t.next) {
 		return
 	}
 	if t.alarm != nil {
 		t.alarm.Stop()
 	}
 	t.next = at
-	// Ends once it has woken them. One nanosecond brings the watermark to the time,
-	// the second past it.
-	t.alarm = time.AfterFunc(at.Sub(t.now())+2*time.Nanosecond, func() {
+	// Ends once it has woken them.
+	t.alarm = time.AfterFunc(at.Sub(t.now()), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.next.Equal(at) {
 			t.next = time.Time{}
 		}
-		t.wake()
+		t.tell()
 	})
 }
 

@@ -29,8 +29,9 @@ import (
 // TestEvidence makes a full run of a wired and a WiFi handset and puts what it
 // leaves before tshark, and before a second process that judges it again.
 // $IP88RIG_RUN names folders of runs to take instead, as in a search path.
-func TestEvidence(t *testing.T) { //nolint:tparallel // beside other tests; its parts come one after another
-	t.Parallel()
+//
+// Not beside other tests: a run in memory computes, as tshark does.
+func TestEvidence(t *testing.T) {
 	need(t, "tshark", "editcap")
 	bin := command(t)
 	runs := filepath.SplitList(os.Getenv("IP88RIG_RUN"))

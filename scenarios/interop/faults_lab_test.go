@@ -104,19 +104,7 @@ func publishedFiles() []publish.File {
 // handset's address, which otherwise DHCP must bring.
 func newFaultLab(t *testing.T, addressed bool) *faultLab {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ip88-faults-") //nolint:usetesting // the evidence of a failure stays
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("evidence: %s", dir)
-			return
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := folder(t)
 	fixtures, err := filepath.Abs("../../fixtures/interop")
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +30,6 @@ import (
 func TestFaultsAreSeenByForeignEyes(t *testing.T) {
 	t.Parallel()
 	need(t, "bash", "ip", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "chronyd", "dig", "sipp", "sipsak", "tshark")
-	var wg sync.WaitGroup
-	// Lanes wait more than they work: all at once, also on two cores.
 	for _, family := range []struct {
 		name      string
 		addressed bool
@@ -48,16 +45,14 @@ func TestFaultsAreSeenByForeignEyes(t *testing.T) {
 		{"SIP", true, sipWitnesses()},
 		{"wire", true, wireWitnesses()},
 	} {
-		wg.Go(func() { // ends with its tests
-			t.Run(family.name, func(t *testing.T) {
-				f := newFaultLab(t, family.addressed)
-				for _, w := range family.witnesses {
-					t.Run(w.name, func(t *testing.T) { f.try(t, w) })
-				}
-			})
+		t.Run(family.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFaultLab(t, family.addressed)
+			for _, w := range family.witnesses {
+				t.Run(w.name, func(t *testing.T) { f.try(t, w) })
+			}
 		})
 	}
-	wg.Wait()
 }
 
 func udhcpc(more string) string {

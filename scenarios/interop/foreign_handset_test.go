@@ -5,7 +5,6 @@ package interop
 import (
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"ip88rig/rig/report"
@@ -19,14 +18,11 @@ func TestForeignHandset(t *testing.T) {
 	t.Parallel()
 	need(t, "bash", "ip", "setsid", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "sipp", "xxd", "iconv", "tshark")
 	bin := command(t)
-	var wg sync.WaitGroup
-	// Handset and rig wait more than they work: several at once, also on two cores.
-	slots := make(chan struct{}, 6)
+	// So many at once as there are processors: go test's own bound, for all tests.
 	parallel := func(name string, test func(t *testing.T)) {
-		slots <- struct{}{}
-		wg.Go(func() { // ends with its test
-			defer func() { <-slots }()
-			t.Run(name, test)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
 		})
 	}
 	for _, h := range healthy() {
@@ -52,7 +48,6 @@ func TestForeignHandset(t *testing.T) {
 			showsJust(t, l.run(a.filter), verdicts{fail: a.fails})
 		})
 	}
-	wg.Wait()
 }
 
 // wired is the handset of bench.yaml.

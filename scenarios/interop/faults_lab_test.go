@@ -231,7 +231,7 @@ func (f *faultLab) try(t *testing.T, w witness) {
 // run runs a witness's program to its end.
 func (f *faultLab) run(t *testing.T, work string, w witness) (said string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := f.cable.Peer(ctx, "bash", "-c", w.run)
 	var out bytes.Buffer

@@ -79,6 +79,14 @@ func runApart() (int, error) {
 	return 0, nil
 }
 
+// inWhole leaves a test out of the short part.
+func inWhole(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the whole: make interop without -test.short")
+	}
+}
+
 // folder makes a folder whose path is short, as those of sockets must be. That of
 // a test that failed stays as evidence, in out/interop.
 func folder(t *testing.T) string {

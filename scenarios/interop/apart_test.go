@@ -81,8 +81,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			}
 			if c.end != nil {
 				// Itself, the shell, the tests, and what those started.
-				if n := len(marked(t, ending+"="+c.how)); n < 4 {
-					t.Errorf("%d processes are there, want 4", n)
+				until(func() bool { return len(marked(t, ending+"="+c.how)) >= 4 })
+				if list := marked(t, ending+"="+c.how); len(list) < 4 {
+					t.Errorf("%d processes are there, want 4: %q", len(list), list)
 				}
 				if err := c.end(cmd.Process.Pid); err != nil {
 					t.Error(err)

@@ -50,7 +50,7 @@ func TestEvidence(t *testing.T) {
 	}
 	t.Run("a failure is judged again as one", func(t *testing.T) { judgeDefective(t, bin) })
 	t.Run("a lane that was killed leaves all it recorded", func(t *testing.T) { killed(t, bin) })
-	t.Run("an interrupted run leaves all it recorded", func(t *testing.T) { interrupted(t, bin) })
+	t.Run("an interrupted run leaves all it recorded", func(t *testing.T) { inWhole(t); interrupted(t, bin) })
 }
 
 // compared are the rows whose recordings are held against tshark's reading: all

@@ -89,8 +89,7 @@ func fullRun(t *testing.T, bin string) string {
 // tshark runs it on a capture; it must be content with the file.
 func tshark(ctx context.Context, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
-	// Nobody waits for what it reads; a handset in the next test is not to be late.
-	cmd := exec.CommandContext(ctx, "nice", append([]string{"tshark"}, args...)...)
+	cmd := exec.CommandContext(ctx, "tshark", args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("tshark: %w: %s", err, &stderr)

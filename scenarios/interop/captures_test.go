@@ -13,11 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,9 +27,8 @@ import (
 // TestEvidence makes a full run of a wired and a WiFi handset and puts what it
 // leaves before tshark, and before a second process that judges it again.
 // $IP88RIG_RUN names folders of runs to take instead, as in a search path.
-//
-// Not beside other tests: a run in memory computes, as tshark does.
-func TestEvidence(t *testing.T) {
+func TestEvidence(t *testing.T) { //nolint:tparallel // beside other tests; its parts come one after another
+	t.Parallel()
 	need(t, "tshark", "editcap")
 	bin := command(t)
 	runs := filepath.SplitList(os.Getenv("IP88RIG_RUN"))
@@ -70,7 +67,7 @@ func fullRun(t *testing.T, bin string) string {
 	if testing.Short() {
 		filter = inShort
 	}
-	cmd := exec.CommandContext(t.Context(), bin, "run", "--handset", "ip8830,ip8820-wifi", "--out", out, "--seed", "1", "--quiet", "--filter", filter)
+	cmd := exec.CommandContext(t.Context(), bin, "run", "--handset", "ip8830,ip8820-wifi", "--out", out, "--seed", "1", "--quiet", "--lanes", "1", "--filter", filter)
 	began := time.Now()
 	text, err := cmd.CombinedOutput()
 	switch code := exitCode(t, err); code {
@@ -404,7 +401,7 @@ func compare(ctx context.Context, dir string, more ...string) (t, o listing, pro
 	return t, o, problems
 }
 
-// compareRun compares every recording of a run, several at once.
+// compareRun compares every recording of a run.
 func compareRun(t *testing.T, dir string) {
 	t.Helper()
 	began := time.Now()
@@ -416,26 +413,7 @@ func compareRun(t *testing.T, dir string) {
 	if len(folders) == 0 {
 		t.Fatalf("no capture below %s", dir)
 	}
-	var mu sync.Mutex
 	totals := map[string][2]int{}
-	work := make(chan string)
-	var tasks sync.WaitGroup
-	for range runtime.NumCPU() {
-		tasks.Go(func() { // ends when work is closed
-			for folder := range work {
-				their, our, problems := compare(t.Context(), folder)
-				mu.Lock()
-				for _, p := range problems {
-					t.Errorf("%s: %v", strings.TrimPrefix(folder, dir), p)
-				}
-				for _, family := range families() {
-					n := totals[family]
-					totals[family] = [2]int{n[0] + len(their[family]), n[1] + len(our[family])}
-				}
-				mu.Unlock()
-			}
-		})
-	}
 	same := map[[sha256.Size]byte]bool{} // what tshark was given
 	for _, folder := range folders {
 		content, err := os.ReadFile(filepath.Join(folder, capture.CaptureFile))
@@ -453,10 +431,15 @@ func compareRun(t *testing.T, dir string) {
 			continue
 		}
 		same[sum] = true
-		work <- folder
+		their, our, problems := compare(t.Context(), folder)
+		for _, p := range problems {
+			t.Errorf("%s: %v", strings.TrimPrefix(folder, dir), p)
+		}
+		for _, family := range families() {
+			n := totals[family]
+			totals[family] = [2]int{n[0] + len(their[family]), n[1] + len(our[family])}
+		}
 	}
-	close(work)
-	tasks.Wait()
 	for _, family := range families() {
 		n := totals[family]
 		t.Logf("%-14s  tshark lists %d, we list %d", family, n[0], n[1])

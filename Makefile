@@ -68,7 +68,7 @@ interop: ## try the rig with foreign programs in network namespaces (Linux, root
 	go test -c -tags interop -o bin/interop.test ./scenarios/interop
 	# No go between make and the tests: terminated, it would leave them and a folder.
 	cd scenarios/interop
-	exec ../../bin/interop.test -test.timeout 1h $(ARGS)
+	exec ../../bin/interop.test -test.timeout 3h $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each parser in turn, three minutes in all (FUZZTIME=30s is for each)

@@ -20,8 +20,8 @@ import (
 const ending = "IP88RIG_ENDING"
 
 // TestNothingIsLeftBehind ends tests in every way there is that have a process in
-// a network namespace, a folder, and nothing that cleans up. Not beside other
-// tests: what there is is compared.
+// a network namespace, a folder, and nothing that cleans up. It compares what there
+// is before and after, so not beside other tests.
 func TestNothingIsLeftBehind(t *testing.T) {
 	if how := os.Getenv(ending); how != "" {
 		leave(t, how)

@@ -57,8 +57,8 @@ func runApart() (int, error) {
 	// it takes in those whose parents have ended. It must not become the tests.
 	cmd := exec.CommandContext(ctx, "bash", append([]string{"-euc", `
 		mount --make-rprivate /
-		mount -t proc proc /proc
-		mount -t tmpfs tmpfs /run # and so /run/netns
+		mount -t proc none /proc
+		mount -t tmpfs none /run # and so /run/netns
 		mkdir /run/tmp
 		export TMPDIR=/run/tmp ` + apart + `=yes
 		"$0" "$@" || exit

@@ -70,9 +70,12 @@ $(GOLANGCI_LINT):
 	mv bin/tools/golangci-lint $@
 
 .PHONY: interop
-interop: ## try the rig with foreign programs in network namespaces (Linux, root; installs their packages)
+interop: ## try the rig with foreign programs in network namespaces (Linux, root; installs their packages; ARGS=-test.short is a part)
 	@.ci/packages fixtures/interop/packages.txt
-	go test -tags interop -count=1 -timeout 20m $(ARGS) ./scenarios/interop/...
+	go test -c -tags interop -o bin/interop.test ./scenarios/interop
+	# No go between make and the tests: terminated, it would leave them and a folder.
+	cd scenarios/interop
+	exec ../../bin/interop.test -test.timeout 3h $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each parser in turn, three minutes in all (FUZZTIME=30s is for each)

@@ -104,19 +104,7 @@ func publishedFiles() []publish.File {
 // handset's address, which otherwise DHCP must bring.
 func newFaultLab(t *testing.T, addressed bool) *faultLab {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ip88-faults-") //nolint:usetesting // the evidence of a failure stays
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("evidence: %s", dir)
-			return
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := folder(t)
 	fixtures, err := filepath.Abs("../../fixtures/interop")
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +231,7 @@ func (f *faultLab) try(t *testing.T, w witness) {
 // run runs a witness's program to its end.
 func (f *faultLab) run(t *testing.T, work string, w witness) (said string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := f.cable.Peer(ctx, "bash", "-c", w.run)
 	var out bytes.Buffer

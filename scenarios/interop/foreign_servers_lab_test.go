@@ -79,15 +79,7 @@ func (p *plug) set(on bool) {
 
 func newServers(t *testing.T) *servers {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ip88-servers-") //nolint:usetesting // sockets: their paths must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := folder(t)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -158,9 +150,7 @@ func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 // run runs a program beside the handset to its end.
 func (s *servers) run(t *testing.T, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	out, err := s.cable.Peer(ctx, args...).CombinedOutput()
+	out, err := s.cable.Peer(t.Context(), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
 	}
@@ -199,7 +189,7 @@ func (s *servers) until(t *testing.T, m mark, name string, words ...string) stri
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(time.Minute)
+	limit := time.After(patience)
 	for {
 		text := s.since(t, m, name)
 		missing := ""
@@ -223,22 +213,8 @@ func (s *servers) until(t *testing.T, m mark, name string, words ...string) stri
 // write what it did after the handset went on.
 func (s *servers) lines(t *testing.T, m mark, name string, n int) string {
 	t.Helper()
-	s.soon(func() bool { return strings.Count(s.since(t, m, name), "\n") >= n })
+	until(func() bool { return strings.Count(s.since(t, m, name), "\n") >= n })
 	return s.since(t, m, name)
-}
-
-// soon waits until something is so, and for some seconds at most.
-func (*servers) soon(so func() bool) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(5 * time.Second)
-	for !so() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			return
-		}
-	}
 }
 
 // rest lets time pass in which nothing should happen.
@@ -439,14 +415,10 @@ func (s *servers) begin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const factor = 20
-	// lighttpd lets whoever has a wrong password wait for a second.
-	facts, err := model.Default(model.IP8830).Override(model.HTTPTimeout, "60s", "2025-01-01", "three seconds, divided")
-	if err != nil {
-		t.Fatal(err)
-	}
+	// It waits as long as a real one before it does anything again: however late
+	// the servers are, they see one request each.
 	s.handset, err = virtual.New(virtual.Config{
-		Model: model.IP8830, Facts: facts, MAC: mac, Port: s.cable.Open(t, wire.PacketOptions{}), Supply: s.supply, Factor: factor, Flash: memory,
+		Model: model.IP8830, MAC: mac, Port: s.cable.Open(t, wire.PacketOptions{}), Supply: s.supply, Flash: memory,
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
@@ -476,7 +448,10 @@ func (s *servers) tcpdump(t *testing.T) func(*testing.T) []heard {
 	s.until(t, mark{}, "tcpdump", "listening on")
 	return func(t *testing.T) []heard {
 		t.Helper()
-		rest(200 * time.Millisecond) // what the kernel still holds for it
+		// What the kernel still holds for it comes before this.
+		s.run(t, "bash", "-c", "echo the end >/dev/udp/"+phoneAddr+"/9")
+		s.logs["wire"] = path
+		s.until(t, mark{}, "wire", "the end")
 		stop()
 		return listen(t, path)
 	}

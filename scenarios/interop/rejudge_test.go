@@ -367,7 +367,7 @@ func (b *broken) open() string {
 // killed stops a lane with SIGKILL in the middle of a recording.
 func killed(t *testing.T, bin string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	b := begin(ctx, t, bin, 1, 3)
 	lane := b.lanes(1)[0]
@@ -426,7 +426,7 @@ func killed(t *testing.T, bin string) {
 // interrupted sends SIGINT to a run, as Ctrl-C does.
 func interrupted(t *testing.T, bin string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	b := begin(ctx, t, bin, 2, 3)
 	lanes := b.lanes(2)

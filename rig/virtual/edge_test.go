@@ -208,14 +208,14 @@ func TestNewRefuses(t *testing.T) {
 }
 
 // TestIndependence holds that the handset shares nothing with the rig but the
-// wire, the host and the facts.
+// wire, the host, the facts, and virtual time, which the host runs in.
 func TestIndependence(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := []string{"ip88rig/rig/wire", "ip88rig/rig/host", "ip88rig/rig/model"}
+	allowed := []string{"ip88rig/rig/wire", "ip88rig/rig/host", "ip88rig/rig/model", "ip88rig/rig/vtime"}
 	for dep := range strings.Lines(string(out)) {
 		dep = strings.TrimSpace(dep)
 		if strings.HasPrefix(dep, "ip88rig/") && !strings.HasPrefix(dep, "ip88rig/rig/virtual") && !slices.Contains(allowed, dep) {

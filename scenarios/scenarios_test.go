@@ -53,19 +53,16 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	only, whole := *filter, "more than 65,535 blocks"
+	whole := "more than 65,535 blocks"
 	if testing.Short() {
-		whole = ""
-		if only == "" {
-			only = "over tftp" // what differs over HTTP is the transport's own tests'
-		}
+		whole = "" // too much for the race detector
 	}
 	authorities, err := rig.LoadAuthorities(filepath.Join(dir, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := scenarios.Options{
-		Folder: filepath.Join(dir, h.Name), Filter: only, Seed: *seed, OperatorMax: -1, Points: *points, Whole: whole, Golden: record,
+		Folder: filepath.Join(dir, h.Name), Filter: *filter, Seed: *seed, OperatorMax: -1, Points: *points, Whole: whole, Golden: record,
 		Rerun: "go test ./scenarios -args -handset " + h.Name + " -filter '%s'",
 	}
 	result, err := runSuite(context.WithoutCancel(t.Context()), inVirtualTime, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set}, &o)

@@ -61,7 +61,7 @@ func TestUnderSabotage(t *testing.T) {
 		h.Factor = 200
 		h.Patience = h.Patience.Scale(h.Factor)
 	}
-	got, err := runSuite(run, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities, Defects: set, Sabotage: how}, &scenarios.Options{
+	got, err := runSuite(context.WithoutCancel(t.Context()), run, rig.Config{Bench: b, Handset: h, Seed: 1, Authorities: authorities, Defects: set, Sabotage: how}, &scenarios.Options{
 		Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: 1, OperatorMax: -1, Points: *points, Deviations: known, Golden: record,
 	})
 	if err != nil {

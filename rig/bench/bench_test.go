@@ -31,7 +31,7 @@ func TestTheEmbeddedBenchHasEachModelWiredAndWiFi(t *testing.T) {
 			t.Errorf("%s is outside %s", a.Prefix, b.Subnet)
 		}
 		if h.Patience != model.DefaultPatience() || h.Factor != 1 {
-			t.Errorf("%s: factor %v, patience %+v; want a real handset's timings", h.Name, h.Factor, h.Patience)
+			t.Errorf("%s: patience %+v and factor %v are not those of a real handset", h.Name, h.Patience, h.Factor)
 		}
 	}
 	if len(seen) != 6 || len(b.Handsets) != 6 {

@@ -51,14 +51,17 @@ func waitDurably(s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	var processors, wg, closed reflect.Value
-	for name, to := range map[string]*reflect.Value{"processors": &processors, "wg": &wg, "closed": &closed} {
+	var processors, wg, mu, closed reflect.Value
+	for name, to := range map[string]*reflect.Value{"processors": &processors, "wg": &wg, "mu": &mu, "closed": &closed} {
 		if *to, err = field(dispatcher, name); err != nil {
 			return err
 		}
 	}
 	if processors.Kind() != reflect.Slice {
 		return errGVisor
+	}
+	if mu, err = field(mu, "mu"); err != nil {
+		return err
 	}
 	group, err := at[sync.WaitGroup](wg)
 	if err != nil {
@@ -68,6 +71,9 @@ func waitDurably(s *stack.Stack) error {
 	for i := range processors.Len() {
 		p, err := newProcessor(processors.Index(i))
 		if err != nil {
+			return err
+		}
+		if p.mu, err = at[gsync.Mutex](mu); err != nil {
 			return err
 		}
 		if p.closed, err = at[bool](closed); err != nil {
@@ -115,7 +121,9 @@ type processor struct {
 	sleeper  *sleep.Sleeper
 	close    *sleep.Waker
 	work     *sleep.Waker
-	closed   *bool // by the dispatcher
+	// mu guards closed, which the dispatcher sets.
+	mu     *gsync.Mutex
+	closed *bool
 }
 
 func newProcessor(v reflect.Value) (*processor, error) {
@@ -145,7 +153,7 @@ func newProcessor(v reflect.Value) (*processor, error) {
 
 // run waits for work and has gVisor's own loop do it, until the stack is closed.
 func (p *processor) run() {
-	for !*p.closed {
+	for !p.over() {
 		p.sleeper.AddWaker(p.work)
 		p.sleeper.AddWaker(p.close)
 		p.wait()
@@ -154,6 +162,12 @@ func (p *processor) run() {
 		done.Add(1)
 		processorStart(p.self, &done)
 	}
+}
+
+func (p *processor) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.closed
 }
 
 // wait does what sleep.Sleeper does before it takes a waker.

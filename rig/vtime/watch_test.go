@@ -35,7 +35,7 @@ func held(t *testing.T, p *vtime.Pulse, on <-chan time.Time) (end func()) {
 	go func() {
 		defer close(left)
 		vtime.Run(vtime.Start(1), func() {
-			ctx, cancel := context.WithCancel(context.Background())
+			ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 			defer cancel()
 			go p.Beat(ctx, func() {}) // ends with ctx
 			standsStillUntil(over, on)

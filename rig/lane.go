@@ -505,6 +505,12 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown := func(c *tls.Certificate) *tls.Certificate {
+		if l.instant && c != nil {
+			return pki.Steady(c)
+		}
+		return c
+	}
 	cfg := httpd.Config{
 		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
 		KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
@@ -519,9 +525,13 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 			l.mu.Lock()
 			c, label := l.cert, l.label
 			l.mu.Unlock()
-			return l.spoil.certificate(c, label, l.other)
+			c, label, err := l.spoil.certificate(c, label, l.other)
+			return shown(c), label, err
 		}
-		cfg.Other = l.other
+		cfg.Other = func(label string) (*tls.Certificate, error) {
+			c, err := l.other(label)
+			return shown(c), err
+		}
 	}
 	return httpd.New(cfg)
 }

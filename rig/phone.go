@@ -277,7 +277,11 @@ func (l *Lane) Do(ctx context.Context, r control.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Handset.Patience.Operator)
 	defer cancel()
-	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: r.Words()})
+	recorded := r
+	if r.File != "" {
+		recorded.File = filepath.Base(r.File) // it lies beside the recording, wherever that is
+	}
+	l.Recorder.Record(timeline.Event{By: "operator", Kind: timeline.OperatorAsked, Message: string(r.Verb), Reason: recorded.Words()})
 	r.Text = r.Words()
 	err := l.hands.Do(ctx, r)
 	if looker, ok := l.hands.(control.Looker); ok && err == nil && r.ReadBack != "" {

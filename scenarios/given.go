@@ -344,7 +344,7 @@ func (p *Phone) copying(what string, text []byte) (control.Request, error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return control.Request{}, fmt.Errorf("the file to be copied to the handset: %w", err)
 	}
-	r := control.Request{Verb: control.UploadAuthority, PEM: text, Text: "copy " + what + " to the handset with its Web Manager, from " + file}
+	r := control.Request{Verb: control.UploadAuthority, PEM: text, File: file, Text: "copy " + what + " to the handset with its Web Manager"}
 	if block, _ := pem.Decode(text); block != nil {
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
 			r.ReadBack = fmt.Sprintf("its Web Manager lists %q", c.Subject.CommonName)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"ip88rig/rig/bench"
@@ -139,9 +141,7 @@ func (k *known) differs() string {
 	case k.guest != "":
 		return "it holds " + k.guest
 	case len(k.dirty) > 0:
-		for name := range k.dirty {
-			return "it may hold another " + name
-		}
+		return "it may hold another " + slices.Min(slices.Collect(maps.Keys(k.dirty)))
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -904,10 +905,12 @@ func (p *Phone) Store(ctx context.Context, settings map[model.Field]string) {
 	GinkgoHelper()
 	was := p.served.offer
 	p.OfferOver(timeline.TFTP)
-	for f, v := range settings {
+	for _, f := range slices.SortedFunc(maps.Keys(settings), func(a, b model.Field) int {
+		return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Name, b.Name))
+	}) {
 		// Once only, so that it does not stand on CFG-02.
 		p.served.files[Global].Remove(f.Section, f.Name)
-		p.Set(Own, f, v)
+		p.Set(Own, f, settings[f])
 	}
 	user := p.SetUser()
 	boot := p.PowerCycle(ctx).Within(p.Patience.Upgrade)

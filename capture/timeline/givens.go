@@ -184,7 +184,7 @@ func (g *givens) fold(e *Event) {
 // close ends what began with power: what is not answered by now was not to be,
 // and what a fault has done is no lapse.
 func (g *givens) close(now time.Time) {
-	for key := range g.asked {
+	for _, key := range slices.Sorted(maps.Keys(g.asked)) {
 		g.overdue(key, now)
 	}
 	clear(g.asked)

@@ -55,8 +55,9 @@ type Request struct {
 	Verb    Verb
 	// Text tells a person what to do.
 	Text string
-	// PEM is the authority to upload.
-	PEM []byte
+	// PEM is the authority to upload, File where it lies.
+	PEM  []byte
+	File string
 	// MAC is that of the module to install.
 	MAC net.HardwareAddr
 	// Security is the mode that access point and WiFi module are to be set to; blank:
@@ -69,12 +70,16 @@ type Request struct {
 	ReadBack string
 }
 
-// Words are the text for a person, with what is to be looked at.
+// Words are the text for a person, with the file and with what is to be looked at.
 func (r Request) Words() string {
-	if r.ReadBack == "" {
-		return r.Text
+	text := r.Text
+	if r.File != "" {
+		text += ", from " + r.File
 	}
-	return r.Text + "; then look again: press Enter only if " + r.ReadBack + ", otherwise type what is shown"
+	if r.ReadBack == "" {
+		return text
+	}
+	return text + "; then look again: press Enter only if " + r.ReadBack + ", otherwise type what is shown"
 }
 
 // Operator does what only hands can do, and returns when it is done.

@@ -120,16 +120,20 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 
 	random := newRandom(seed, mac)
+	options := stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+		HandleLocal:        true,
+		RandSource:         random,
+		SecureRNG:          random,
+	}
+	if vtime.Virtual() {
+		beLate(&options)
+	}
 	h := &Host{
-		mac:  mac,
-		link: newLink(cfg.Port, mac, mtu),
-		stack: stack.New(stack.Options{
-			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
-			HandleLocal:        true,
-			RandSource:         random,
-			SecureRNG:          random,
-		}),
+		mac:     mac,
+		link:    newLink(cfg.Port, mac, mtu),
+		stack:   stack.New(options),
 		stopped: make(chan struct{}),
 		done:    make(chan struct{}),
 	}

@@ -194,11 +194,10 @@ func sign(template, parent *x509.Certificate, key, parentKey crypto.Signer) (*x5
 	return x509.ParseCertificate(der)
 }
 
-// serial is positive and 127 bits long at most (RFC 5280, 4.1.2.2).
+// serial is positive and 127 bits long (RFC 5280, 4.1.2.2).
 func serial(parts ...string) *big.Int {
 	sum := derive(append([]string{"serial"}, parts...)...)
-	sum[0] &= 0x7f
-	sum[15] |= 1 // never zero
+	sum[0] = sum[0]&0x7f | 0x40
 	return new(big.Int).SetBytes(sum[:16])
 }
 

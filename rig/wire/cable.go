@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -42,8 +44,9 @@ func (c *cable) due(now time.Time, length int) time.Time {
 }
 
 // InOrder returns the port with an order among the frames that are sent at one
-// instant: by what they are, and within one flow as they were sent. Two goroutines
-// of a host that send at one instant so give the same sequence of frames each time.
+// instant: by what they are, TCP segments of one flow by their place in its stream,
+// and what is equal in that as it was sent. Two goroutines of a host that send at
+// one instant so give the same sequence of frames each time.
 // It is for virtual time, in which an instant ends when all goroutines wait; a
 // frame leaves a nanosecond later. Closing it closes the port.
 func InOrder(p Port) Port { return &ordered{Port: p} }
@@ -80,7 +83,9 @@ func (o *ordered) flush() {
 	o.frames = nil
 	o.mu.Unlock()
 	if len(frames) > 1 {
-		slices.SortStableFunc(frames, func(a, b Frame) int { return bytes.Compare(flow(a.Data), flow(b.Data)) })
+		slices.SortStableFunc(frames, func(a, b Frame) int {
+			return cmp.Or(bytes.Compare(flow(a.Data), flow(b.Data)), inStream(a.Data, b.Data))
+		})
 	}
 	for _, f := range frames {
 		if err := o.Port.Send(f); err != nil {
@@ -107,4 +112,16 @@ func flow(data []byte) []byte {
 		key = append(key, data[end-4:end]...)
 	}
 	return key
+}
+
+// inStream compares two frames of one flow: TCP segments by sequence number, with
+// what only acknowledges before what brings data. Of other protocols all are equal.
+func inStream(a, b []byte) int {
+	const ip, protoTCP = headerLen, 6
+	tcp := ip + 20 // one flow, so it is IPv4 as flow tells; gVisor sends no IP options
+	if len(a) < tcp+8 || len(b) < tcp+8 || a[ip] != 0x45 || b[ip] != 0x45 || a[ip+9] != protoTCP {
+		return 0
+	}
+	before := int32(binary.BigEndian.Uint32(a[tcp+4:]) - binary.BigEndian.Uint32(b[tcp+4:])) //nolint:gosec // sequence numbers wrap around (RFC 9293, 3.4)
+	return cmp.Or(cmp.Compare(before, 0), cmp.Compare(len(a), len(b)))
 }

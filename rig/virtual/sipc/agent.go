@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +96,7 @@ type Agent struct {
 
 	// The rest belongs to Run's goroutine.
 	now        time.Time
-	alarms     map[*alarm]struct{}
+	alarms     []*alarm // in the order in which they were set
 	clients    map[string]*clientTx
 	servers    map[string]*serverTx
 	reg        registration
@@ -162,7 +163,6 @@ func New(cfg Config) (*Agent, error) {
 		stopped:  make(chan struct{}),
 		first:    make(chan struct{}),
 		idle:     make(chan struct{}),
-		alarms:   map[*alarm]struct{}{},
 		clients:  map[string]*clientTx{},
 		servers:  map[string]*serverTx{},
 	}
@@ -312,16 +312,18 @@ func (a *Agent) read(ctx context.Context, packets chan<- packet) error {
 // after sets an alarm.
 func (a *Agent) after(d time.Duration, do func()) *alarm {
 	al := &alarm{a.now.Add(d), do}
-	a.alarms[al] = struct{}{}
+	a.alarms = append(a.alarms, al)
 	return al
 }
 
-func (a *Agent) cancel(al *alarm) { delete(a.alarms, al) }
+func (a *Agent) cancel(al *alarm) {
+	a.alarms = slices.DeleteFunc(a.alarms, func(other *alarm) bool { return other == al })
+}
 
 func (a *Agent) untilAlarm() time.Duration {
 	const long = time.Hour
 	next := time.Now().Add(long)
-	for al := range a.alarms {
+	for _, al := range a.alarms {
 		if al.at.Before(next) {
 			next = al.at
 		}
@@ -333,7 +335,7 @@ func (a *Agent) untilAlarm() time.Duration {
 func (a *Agent) ring() {
 	for {
 		var due *alarm
-		for al := range a.alarms {
+		for _, al := range a.alarms {
 			if !al.at.After(a.now) && (due == nil || al.at.Before(due.at)) {
 				due = al
 			}
@@ -341,7 +343,7 @@ func (a *Agent) ring() {
 		if due == nil {
 			return
 		}
-		delete(a.alarms, due)
+		a.cancel(due)
 		due.do()
 	}
 }

@@ -1,6 +1,7 @@
 package sipc
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -63,13 +64,17 @@ func (a *Agent) forgetOld() {
 			delete(a.servers, key)
 		}
 	}
-	for key, tx := range a.servers { // still too many: any but the call's
-		if len(a.servers) < maxServerTx {
-			return
+	for len(a.servers) >= maxServerTx { // still too many: the oldest but the call's
+		oldest := ""
+		for key, tx := range a.servers {
+			if a.call != nil && a.call.tx == tx {
+				continue
+			}
+			if old := a.servers[oldest]; old == nil || cmp.Or(tx.until.Compare(old.until), strings.Compare(key, oldest)) < 0 {
+				oldest = key
+			}
 		}
-		if a.call == nil || a.call.tx != tx {
-			delete(a.servers, key)
-		}
+		delete(a.servers, oldest)
 	}
 }
 

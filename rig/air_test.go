@@ -273,7 +273,7 @@ func TestACableBesideTheModuleHasAnAddressOfItsOwn(t *testing.T) {
 		if _, err := again.Await(t.Context(), timeline.FactRegistered()); err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range again.View().Events {
+		for e := range again.View().Events.All() {
 			if e.SrcMAC == l.Handset.MAC.String() {
 				t.Errorf("without the cable: %s from %s", e.Kind, e.SrcMAC)
 			}

@@ -929,8 +929,7 @@ func (l *Lane) Verb(name string, number int, args any) *timeline.Window {
 	l.verbs++
 	l.Recorder.Record(timeline.Event{By: "scenario", Kind: timeline.Verb, Message: name, Number: number, SHA256: digest(name, number, args)})
 	tl := l.Recorder.Timeline()
-	events := tl.Events()
-	for _, e := range slices.Backward(events) {
+	for e := range tl.Log().Backward() {
 		if e.Kind == timeline.Verb && e.Number == number {
 			return tl.Since(e.Seq)
 		}
@@ -999,7 +998,7 @@ func (l *Lane) OpenRecording(dir string) error {
 // folder below between, without a gap. What faults did to the bench is undone.
 func (l *Lane) CloseRecording(between string) error {
 	l.mend()
-	l.text = timeline.Text(l.Recorder.Timeline().Events())
+	l.text = timeline.Text(l.Recorder.Timeline().Log())
 	err := os.WriteFile(filepath.Join(l.folder, "timeline.txt"), []byte(l.text), 0o644) //nolint:gosec // evidence is for everybody on the lab machine
 	l.between++
 	err = errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
@@ -1012,7 +1011,7 @@ func (l *Lane) LastText() string { return l.text }
 
 // RebootedBetween tells of a reboot since the last spec's recording was closed.
 func (l *Lane) RebootedBetween() (string, bool) {
-	for _, e := range l.Recorder.Timeline().Events() {
+	for e := range l.Recorder.Timeline().Log().All() {
 		if e.Kind == timeline.Rebooted {
 			return e.Reason, true
 		}
@@ -1041,7 +1040,7 @@ func (l *Lane) Settle(ctx context.Context) {
 		changed := tl.Changed()
 		if !tl.Watermark().Before(from) {
 			// A service may still be about to write its entry.
-			if l.quarrel = timeline.Disagreements(tl.Events()); len(l.quarrel) == 0 {
+			if l.quarrel = timeline.Disagreements(tl.Log()); len(l.quarrel) == 0 {
 				return
 			}
 		}
@@ -1091,7 +1090,7 @@ func (l *Lane) Troubles() []string {
 	if len(l.quarrel) > 0 {
 		out = append(out, "the witnesses disagree: "+strings.Join(l.quarrel, "; "))
 	}
-	for _, e := range l.Recorder.Timeline().Events() {
+	for e := range l.Recorder.Timeline().Log().All() {
 		switch e.Kind {
 		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
 			out = append(out, strings.TrimSpace(string(e.Kind)+" "+e.SrcMAC+" "+e.Reason))
@@ -1100,7 +1099,7 @@ func (l *Lane) Troubles() []string {
 				out = append(out, fmt.Sprintf("%s was told a fault, and could not: %s: %s", e.By, what, e.Reason))
 			}
 		default:
-			if server, ok := l.strayed(e); ok {
+			if server, ok := l.strayed(*e); ok {
 				out = append(out, fmt.Sprintf("the handset takes the offer of another DHCP server, %s (frame %d)", server, e.Frame))
 			}
 		}

@@ -159,7 +159,7 @@ func TestAFaultFiresAndIsTold(t *testing.T) {
 		if got := l.Faults.Ledger(); len(got) != 1 || got[0].Fired != 1 {
 			t.Errorf("ledger %+v", got)
 		}
-		text := timeline.Text(l.Recorder.Timeline().Events())
+		text := timeline.Text(l.Recorder.Timeline().Log())
 		for _, want := range []string{"fault", "on purpose"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%q is missing in\n%s", want, text)

@@ -58,8 +58,8 @@ func (p *Phone) Quiet(w *timeline.Window) *timeline.Window { return fromNow(w, p
 func fromNow(w *timeline.Window, d time.Duration) *timeline.Window {
 	v := w.View()
 	from := v.Watermark
-	if n := len(v.All); n > 0 && v.All[n-1].At.After(from) {
-		from = v.All[n-1].At // the watermark lags where the rig had to wait for the CPU
+	if n := v.All.Len(); n > 0 && v.All.At(n-1).At.After(from) {
+		from = v.All.At(n - 1).At // the watermark lags where the rig had to wait for the CPU
 	}
 	return w.Within(max(from.Sub(v.Anchor), 0) + d)
 }
@@ -83,8 +83,7 @@ func (p *Phone) quiesce(ctx context.Context, w *timeline.Window, power bool) {
 	for {
 		changed := w.Changed()
 		v := w.View()
-		for i := range v.Events {
-			e := &v.Events[i]
+		for e := range v.Brief.All() {
 			if e.Kind == timeline.Refused || timeline.FactAsked(p.Version().Files...).Is(e) {
 				return
 			}
@@ -148,7 +147,7 @@ func (p *Phone) letInstall(ctx context.Context) {
 	tl := p.lane.Recorder.Timeline()
 	for {
 		changed := tl.Changed()
-		last := p.run.installs(tl.Events())
+		last := p.run.installs(tl.Log())
 		if last.IsZero() || !tl.Watermark().Before(last.Add(p.Patience.Flash)) {
 			p.run.installing = time.Time{}
 			return
@@ -180,8 +179,8 @@ func (p *Phone) ReachTime(ctx context.Context, w *timeline.Window) {
 // it had given up tells it nothing.
 func told(v timeline.View) (told, seen bool) {
 	var asked *timeline.Event
-	for i := range v.All {
-		switch e := &v.All[i]; {
+	for e := range v.All.All() {
+		switch {
 		case e.Kind == timeline.Booted || e.Kind == timeline.Rebooted:
 			told, asked = false, nil
 		case e.Kind == timeline.SNTPRequest && e.By == timeline.Wire:

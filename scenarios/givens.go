@@ -27,7 +27,7 @@ func lapse(all []timeline.Lapse, upto int) *timeline.Lapse {
 // lapses are those of the recording at hand.
 func (r *run) lapses() []timeline.Lapse {
 	if tl := r.Lane.Recorder.Timeline(); tl != nil {
-		return timeline.Lapses(tl.Events(), tl.Watermark())
+		return timeline.Lapses(tl.Log(), tl.Watermark())
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ func (r *run) decide(ctx context.Context) {
 	limit := time.After(2 * time.Second)
 	for {
 		changed := tl.Changed()
-		if !timeline.Undecided(tl.Events(), tl.Watermark()) {
+		if !timeline.Undecided(tl.Log(), tl.Watermark()) {
 			return
 		}
 		tl.WakeAt(tl.Watermark().Add(10 * time.Millisecond))

@@ -128,8 +128,8 @@ var _ = scenario("renews its lease without a reboot, and comes through the end o
 func rebootTells(v timeline.View, global Step) time.Duration {
 	registered := false
 	var ended time.Time
-	for i := range v.Events {
-		switch e := &v.Events[i]; {
+	for e := range v.Events.All() {
+		switch {
 		case e.Kind == timeline.Registered:
 			registered = true
 		case registered && ended.IsZero() && e.Kind == timeline.DHCPDiscover:
@@ -202,8 +202,8 @@ func (p *Phone) toldAfterwards(ctx SpecContext) {
 // toldWhenUp tells whether the time was told behind the first registration.
 func toldWhenUp(v timeline.View) bool {
 	up := false
-	for i := range v.Events {
-		switch e := &v.Events[i]; {
+	for e := range v.Events.All() {
+		switch {
 		case e.Kind == timeline.Registered:
 			up = true
 		case up && e.Kind == timeline.SNTPResponse && e.By == timeline.Wire:

@@ -23,7 +23,8 @@ func written(events ...timeline.Event) timeline.View {
 	for i := range events {
 		events[i].Seq, events[i].At = i+1, start.Add(time.Duration(i+1)*time.Second)
 	}
-	return timeline.View{All: events, Events: events, Brief: events, Anchored: true, Anchor: start, Bound: time.Minute}
+	log := timeline.LogOf(events...)
+	return timeline.View{All: log, Events: log, Brief: log, Anchored: true, Anchor: start, Bound: time.Minute}
 }
 
 func TestToldBeforeItsHandshake(t *testing.T) {
@@ -100,7 +101,7 @@ func TestAnewRegistrationAtTheEndOfALeaseIsNoReboot(t *testing.T) {
 	} {
 		v := written(c.events...)
 		bound := rebootTells(v, global)
-		got := slices.ContainsFunc(v.Events, func(e timeline.Event) bool {
+		got := slices.ContainsFunc(v.Events.List(), func(e timeline.Event) bool {
 			return e.Kind == timeline.Rebooted && !e.At.After(v.Anchor.Add(bound))
 		})
 		if got != c.want {
@@ -109,8 +110,8 @@ func TestAnewRegistrationAtTheEndOfALeaseIsNoReboot(t *testing.T) {
 	}
 	// A DISCOVER while the address is leased is a reboot of the same moment.
 	v := written(registered, discover, rebooted)
-	v.Events[2].At = v.Events[1].At
-	if bound := rebootTells(v, global); v.Events[2].At.After(v.Anchor.Add(bound)) {
+	v.Events.At(2).At = v.Events.At(1).At
+	if bound := rebootTells(v, global); v.Events.At(2).At.After(v.Anchor.Add(bound)) {
 		t.Errorf("at a DISCOVER: not within %v", bound)
 	}
 }

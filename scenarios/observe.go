@@ -78,8 +78,8 @@ func (r *run) observe(row, name string, w *timeline.Window, view timeline.View, 
 	if window, err := json.Marshal(w.Spec()); err == nil {
 		j.Window = window
 	}
-	if n := len(view.Events); n > 0 {
-		j.Frame = view.Events[n-1].Frame
+	if n := view.Events.Len(); n > 0 {
+		j.Frame = view.Events.At(n - 1).Frame
 	}
 	switch diff, known := r.Golden.Compare(row, j.Transport, name, values); {
 	case view.Spoilt != "":

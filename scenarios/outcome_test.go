@@ -199,7 +199,7 @@ func TestAnUpgradeInOneCycleIsUnharmed(t *testing.T) {
 		{"a power cut in the flash write", []timeline.Event{asked, image, off, asked, registered}, false},
 		{"no reboot", []timeline.Event{asked, image, registered}, false},
 	} {
-		if got := inOneCycle(timeline.View{Events: c.events}, timeline.FactAsked(global)); got != c.want {
+		if got := inOneCycle(timeline.View{Events: timeline.LogOf(c.events...)}, timeline.FactAsked(global)); got != c.want {
 			t.Errorf("%s: got %t", c.name, got)
 		}
 	}

@@ -272,7 +272,7 @@ func (p *Phone) do(ctx context.Context, r control.Request) error {
 func (p *Phone) holdsGolden() bool {
 	tl := p.lane.Recorder.Timeline()
 	shown := false
-	for _, e := range slices.Backward(tl.Events()) {
+	for e := range tl.Log().Backward() {
 		switch e.Kind {
 		case timeline.Registered:
 			if shown {
@@ -420,9 +420,9 @@ func (p *Phone) diagnose(v timeline.View) string {
 		return given.Given
 	}
 	asked := func(s match.Step) bool { return match.Ask(s).Judge(v).OK }
-	alive := slices.ContainsFunc(v.Events, func(e timeline.Event) bool { return e.Kind == timeline.Asked })
-	rebooted := 0
-	for _, e := range v.Events {
+	alive, rebooted := false, 0
+	for e := range v.Brief.All() {
+		alive = alive || e.Kind == timeline.Asked
 		if e.Kind == timeline.Rebooted {
 			rebooted++
 		}

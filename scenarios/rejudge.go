@@ -37,19 +37,19 @@ func Rejudge(dir string) ([]Again, error) {
 	return out, err
 }
 
-func rejudge(dir string) ([]Again, []timeline.Event, error) {
+func rejudge(dir string) ([]Again, timeline.Log, error) {
 	tl, err := capture.Load(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, timeline.Log{}, fmt.Errorf("%s: %w", dir, err)
 	}
 	var out []Again
-	events := tl.Events()
-	for _, e := range events {
+	events := tl.Log()
+	for e := range events.All() {
 		if e.Kind != timeline.Judgement {
 			continue
 		}
 		a := Again{Folder: dir, Row: e.Message, Case: e.Fields["case"], Was: report.Verdict(e.Fields["verdict"])}
-		a.Is, a.Why, err = again(tl, e)
+		a.Is, a.Why, err = again(tl, *e)
 		if err != nil {
 			return out, events, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
 		}
@@ -172,11 +172,11 @@ func RejudgeRun(dir string) (Rejudged, error) {
 }
 
 // last is the time of the last event: by then a closed recording is complete.
-func last(events []timeline.Event) time.Time {
-	if len(events) == 0 {
+func last(events timeline.Log) time.Time {
+	if events.Len() == 0 {
 		return time.Time{}
 	}
-	return events[len(events)-1].At
+	return events.At(events.Len() - 1).At
 }
 
 // runOf reads the run.json of a run's folder or of one below it, however far a
@@ -201,7 +201,7 @@ func recorded(s report.Spec) bool {
 // recording is one folder, judged again.
 type recording struct {
 	again     []Again
-	events    []timeline.Event
+	events    timeline.Log
 	watermark time.Time
 	// whole: all of it could be judged again.
 	whole bool
@@ -251,7 +251,7 @@ func (r recording) join(folder string, s report.Spec, interrupted bool) []Again 
 // recording itself tells, or what only the rig could know. It is blank when
 // neither bears out the reason that is given.
 func (r recording) trouble(reason string, interrupted bool) string {
-	for _, e := range r.events {
+	for e := range r.events.All() {
 		switch e.Kind {
 		case timeline.FramesLost, timeline.ClockStepped, timeline.Stranger:
 			return strings.TrimSpace(string(e.Kind) + " " + e.Reason)

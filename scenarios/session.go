@@ -159,10 +159,9 @@ func (r *run) note(what string, w *timeline.Window) {
 
 // installs folds events into what is known of software being taken: when it was
 // last seen, zero once a boot has followed.
-func (r *run) installs(events []timeline.Event) time.Time {
+func (r *run) installs(events timeline.Log) time.Time {
 	last := r.installing
-	for i := range events {
-		e := &events[i]
+	for e := range events.All() {
 		switch e.Kind {
 		case timeline.Booted, timeline.Rebooted, timeline.PowerOff:
 			last = time.Time{}
@@ -177,11 +176,11 @@ func (r *run) installs(events []timeline.Event) time.Time {
 }
 
 // events are those of the recording at hand; none before the first one.
-func (r *run) events() []timeline.Event {
+func (r *run) events() timeline.Log {
 	if tl := r.Lane.Recorder.Timeline(); tl != nil {
-		return tl.Events()
+		return tl.Log()
 	}
-	return nil
+	return timeline.Log{}
 }
 
 // software are the names of all listed files that this lane ever offers.
@@ -255,8 +254,8 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	if window, err := json.Marshal(s.window); err == nil {
 		j.Window = window
 	}
-	if n := len(s.view.Events); n > 0 {
-		j.Frame = s.view.Events[n-1].Frame
+	if n := s.view.Events.Len(); n > 0 {
+		j.Frame = s.view.Events.At(n - 1).Frame
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
 	r.Lane.Judged(j)

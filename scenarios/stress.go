@@ -36,7 +36,7 @@ type stress struct {
 	once string
 	// asked makes another case of it, by what the handset has asked for before in
 	// this recording; nil: it stays as it is.
-	asked func(s stress, before []timeline.Event) stress
+	asked func(s stress, before timeline.Log) stress
 }
 
 func rules(r ...fault.Rule) []fault.Rule { return r }
@@ -121,7 +121,7 @@ func (p *Phone) SetLine() RegisterWith {
 // before that.
 func (p *Phone) held() RegisterWith {
 	line := RegisterWith{User: p.user()}
-	for _, e := range p.run.events() {
+	for e := range p.run.events().All() {
 		if e.Kind == timeline.Registered {
 			expires, err := strconv.Atoi(e.Fields["sip.Expires"])
 			if err != nil {

@@ -325,7 +325,7 @@ func (p *Phone) length(c Config) int64 {
 // unaskedGzip compresses a file for a handset that did not ask for it. For one
 // that does there is no such thing: it is told so of a file that is not.
 func unaskedGzip(on fault.Rule) stress {
-	return stress{name: "gzip, unasked", rules: rules(on.Do(httpd.Compressed{})), asked: func(s stress, before []timeline.Event) stress {
+	return stress{name: "gzip, unasked", rules: rules(on.Do(httpd.Compressed{})), asked: func(s stress, before timeline.Log) stress {
 		if takesGzip(before) {
 			s.name, s.rules = "said to be gzip, and is not", rules(on.Do(httpd.Compressed{HeaderOnly: true}))
 		}
@@ -334,10 +334,13 @@ func unaskedGzip(on fault.Rule) stress {
 }
 
 // takesGzip tells whether the handset has asked a web server for gzip.
-func takesGzip(events []timeline.Event) bool {
-	return slices.ContainsFunc(events, func(e timeline.Event) bool {
-		return e.By == "httpd" && e.Kind == timeline.HTTPRequest && httpd.Takes([]string{e.Fields["http.accept_encoding"]}, "gzip")
-	})
+func takesGzip(events timeline.Log) bool {
+	for e := range events.All() {
+		if e.By == "httpd" && e.Kind == timeline.HTTPRequest && httpd.Takes([]string{e.Fields["http.accept_encoding"]}, "gzip") {
+			return true
+		}
+	}
+	return false
 }
 
 // httpFaults are what a bad server does to HTTP.

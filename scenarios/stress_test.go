@@ -13,7 +13,7 @@ func TestWhoTakesGzipIsNotServedItUnasked(t *testing.T) {
 	for accept, want := range map[string]string{"": unasked, "gzip": told, "deflate, gzip;q=0.5": told, "gzip;q=0": unasked} {
 		ask := timeline.Event{By: "httpd", Kind: timeline.HTTPRequest, Fields: map[string]string{"http.accept_encoding": accept}}
 		s := unaskedGzip(fault.On("a.cfg"))
-		s = s.asked(s, []timeline.Event{{Kind: timeline.PowerOn}, ask, {By: "httpd", Kind: timeline.Served}})
+		s = s.asked(s, timeline.LogOf(timeline.Event{Kind: timeline.PowerOn}, ask, timeline.Event{By: "httpd", Kind: timeline.Served}))
 		effect := httpd.Compressed{HeaderOnly: want == told}
 		if s.name != want || len(s.rules) != 1 || s.rules[0].Effect() != effect {
 			t.Errorf("%q: %s by %v, want %s", accept, s.name, s.rules, want)

@@ -244,8 +244,8 @@ func (p *Phone) runsAtLast(ctx context.Context, w *timeline.Window, m Matcher) (
 // whole window where none is; it ends when that does.
 func (p *Phone) lastBoot(w *timeline.Window) *timeline.Window {
 	v := w.View()
-	for i := range slices.Backward(v.Events) {
-		if e := &v.Events[i]; e.Kind == timeline.PowerOn || e.Kind == timeline.Rebooted {
+	for e := range v.Events.Backward() {
+		if e.Kind == timeline.PowerOn || e.Kind == timeline.Rebooted {
 			return p.lane.Recorder.Timeline().Since(e.Seq).Within(max(v.Anchor.Add(v.Bound).Sub(e.At), time.Nanosecond))
 		}
 	}
@@ -256,8 +256,8 @@ func (p *Phone) lastBoot(w *timeline.Window) *timeline.Window {
 // first cycle: it had begun one once.
 func inOneCycle(v timeline.View, begins timeline.Fact) bool {
 	cycles := 0
-	for i := range v.Events {
-		switch e := &v.Events[i]; {
+	for e := range v.Events.All() {
+		switch {
 		case e.Kind == timeline.PowerOff:
 			return false
 		case e.Kind == timeline.Rebooted:

@@ -40,8 +40,7 @@ func stepOf(steps []Step, file string) int {
 // cycle returns the asks of the window as far as the first boot behind the
 // first of them; ended tells that there was one.
 func cycle(v timeline.View) (asks []*timeline.Event, ended bool) {
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.Asked:
 			asks = append(asks, e)

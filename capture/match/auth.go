@@ -40,8 +40,7 @@ func (m authenticate) judge(v timeline.View) Verdict {
 	vd := Verdict{Problem: "it sent no credentials", Line: 1}
 	counts := map[string]uint64{}
 	last := 0
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		if e.Kind != timeline.HTTPRequest || e.Fields["auth.scheme"] == "" || strings.EqualFold(e.Fields["auth.stale"], "true") {
 			continue
 		}
@@ -110,8 +109,7 @@ func (m offerCredentialsUnasked) sealed()                       {}
 func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"credentials before any 401 of that server"}, Line: 1, Problem: "it did not"}
 	challenged := map[string]bool{}
-	for i := range v.All {
-		e := &v.All[i]
+	for e := range v.All.All() {
 		switch e.Kind {
 		case timeline.Booted, timeline.Rebooted:
 			clear(challenged)

@@ -106,8 +106,7 @@ func (m extend) sealed()                       {}
 func (m extend) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not", presence: true}
 	var held leased
-	for i := range v.All {
-		e := &v.All[i]
+	for e := range v.All.All() {
 		held.fold(v, e)
 		switch {
 		case e.Seq <= v.From || !fromHandset(v, e) || v.Bound > 0 && e.At.After(v.Anchor.Add(v.Bound)):
@@ -185,8 +184,7 @@ func (m registerFromLease) sealed()                       {}
 func (m registerFromLease) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register", presence: true}
 	var held leased
-	for i := range v.All {
-		e := &v.All[i]
+	for e := range v.All.All() {
 		held.fold(v, e)
 		if e.Kind != timeline.Registered || e.Seq <= v.From || !held.told {
 			continue // one that it was given before the recording began is not known

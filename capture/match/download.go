@@ -55,8 +55,7 @@ func fetched(v timeline.View, files []File) Verdict {
 	for i, f := range files {
 		vd.Expected = append(vd.Expected, f.String())
 		seen, problem := "not asked for", f.Name+" was not asked for"
-		for j := range v.Brief {
-			e := &v.Brief[j]
+		for e := range v.Brief.All() {
 			if e.File != f.Name {
 				continue
 			}
@@ -160,8 +159,7 @@ func (m Downloading) judge(v timeline.View) Verdict {
 	vd := fetched(v, m.Files)
 	vd.presence, vd.Final = false, false
 	last, at := v.From, beforeVersion
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		at = m.next(at, e)
 		if e.Kind != timeline.Asked && e.Kind != timeline.Fetched {
 			continue
@@ -252,8 +250,7 @@ func (m giveUpOn) judge(v timeline.View) Verdict {
 		Expected: []string{"asked for " + m.File, "then another request, a registration or a reboot"},
 		Problem:  m.File + " was not asked for", Line: 1,
 	}
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.Fetched && e.File == m.File:
 			vd.OK, vd.Final, vd.Line = false, true, 2

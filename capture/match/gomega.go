@@ -92,9 +92,8 @@ func window(v timeline.View) string {
 	if v.Bound > 0 {
 		s = fmt.Sprintf(" within %v", v.Bound)
 	}
-	if i := v.From - 1; v.Anchored && i >= 0 && i < len(v.All) {
-		e := v.All[i]
-		s += " of " + strings.ReplaceAll(line(&e), "  (", " (")
+	if i := v.From - 1; v.Anchored && i >= 0 && i < v.All.Len() {
+		s += " of " + strings.ReplaceAll(line(v.All.At(i)), "  (", " (")
 	}
 	return s
 }

@@ -23,8 +23,8 @@ func (m sendsFrom) observes()    {}
 
 func (m sendsFrom) Measure(v timeline.View) []Value {
 	module, phone := false, false
-	for i := range v.Events {
-		if e := &v.Events[i]; fromHandset(v, e) {
+	for e := range v.Events.All() {
+		if fromHandset(v, e) {
 			module = module || strings.EqualFold(e.SrcMAC, m.Module)
 			phone = phone || strings.EqualFold(e.SrcMAC, m.Phone)
 		}

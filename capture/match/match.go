@@ -128,8 +128,11 @@ func over(v timeline.View, behind int) bool {
 	if v.Closed {
 		return true
 	}
-	for i := len(v.Brief) - 1; i >= 0 && v.Brief[i].Seq > behind; i-- {
-		if k := v.Brief[i].Kind; k == timeline.Registered || k == timeline.Rebooted {
+	for e := range v.Brief.Backward() {
+		if e.Seq <= behind {
+			return false
+		}
+		if e.Kind == timeline.Registered || e.Kind == timeline.Rebooted {
 			return true
 		}
 	}
@@ -139,10 +142,10 @@ func over(v timeline.View, behind int) bool {
 // all returns the events of the kinds.
 func all(v timeline.View, kinds ...timeline.Kind) []*timeline.Event {
 	var out []*timeline.Event
-	for i := range v.Brief {
+	for e := range v.Brief.All() {
 		for _, k := range kinds {
-			if v.Brief[i].Kind == k {
-				out = append(out, &v.Brief[i])
+			if e.Kind == k {
+				out = append(out, e)
 			}
 		}
 	}

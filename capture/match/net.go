@@ -16,9 +16,9 @@ func fromHandset(v timeline.View, e *timeline.Event) bool {
 // first claims one event of the window.
 func first(v timeline.View, expected, problem string, is func(e *timeline.Event) bool) Verdict {
 	vd := Verdict{Expected: []string{expected}, Line: 1, Problem: problem, presence: true}
-	for i := range v.Brief {
-		if is(&v.Brief[i]) {
-			vd.OK, vd.Final, vd.Seen = true, true, []string{line(&v.Brief[i])}
+	for e := range v.Brief.All() {
+		if is(e) {
+			vd.OK, vd.Final, vd.Seen = true, true, []string{line(e)}
 			return vd
 		}
 	}
@@ -46,8 +46,7 @@ func (m sendOnlyFrom) sealed()                       {}
 func (m sendOnlyFrom) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"from " + m.MAC}, Line: 1, Problem: "it sent nothing from there"}
 	sent, last := false, v.From
-	for i := range v.Events {
-		e := &v.Events[i]
+	for e := range v.Events.All() {
 		switch {
 		case e.Kind == timeline.Asked:
 			last = e.Seq
@@ -127,8 +126,7 @@ func (m askTime) sealed()                       {}
 func (m askTime) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"SNTP request", "SNTP response"}, Line: 1, Problem: "it did not ask", presence: true}
 	asked := map[netip.AddrPort]bool{}
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.SNTPRequest && fromHandset(v, e) && (m.Server == "" || at(m.Server, e.Dst)):
 			if len(asked) == 0 {

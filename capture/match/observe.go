@@ -133,8 +133,7 @@ func (m requests) observes()    {}
 
 func (m requests) Measure(v timeline.View) []Value {
 	var at []time.Time
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		if requested(e) && m.Step.has(e.File) {
 			at = append(at, e.At)
 		}
@@ -180,8 +179,7 @@ func (m trusts) observes()    {}
 
 func (m trusts) Measure(v timeline.View) []Value {
 	verdict, alert := none, none
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.Refused:
 			verdict, alert = "refused", e.Reason
@@ -325,8 +323,7 @@ func (m asksTime) observes()    {}
 func (m asksTime) Measure(v timeline.View) []Value {
 	asked, before, first := "no", none, none
 	var whom []string
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.SNTPRequest && e.By == timeline.Wire:
 			asked = "yes"
@@ -396,8 +393,7 @@ func (m took) observes()    {}
 
 func (m took) Measure(v timeline.View) []Value {
 	from, begun := v.Anchor, len(m.From.Kinds) == 0
-	for i := range v.Events {
-		e := &v.Events[i]
+	for e := range v.Events.All() {
 		switch {
 		case !begun && m.From.Is(e):
 			from, begun = e.At, true
@@ -420,8 +416,7 @@ func (m authenticates) observes()    {}
 
 func (m authenticates) Measure(v timeline.View) []Value {
 	challenged, granted, scheme := 0, 0, none
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		// Over HTTPS only the journal sees them, over HTTP both do.
 		if e.By != timeline.Wire && e.Transport != timeline.HTTPS {
 			continue
@@ -456,8 +451,8 @@ func (m happens) observes()    {}
 
 func (m happens) Measure(v timeline.View) []Value {
 	n := 0
-	for i := range v.Events {
-		if m.Fact.Is(&v.Events[i]) {
+	for e := range v.Events.All() {
+		if m.Fact.Is(e) {
 			n++
 		}
 	}
@@ -477,8 +472,8 @@ func (m does) Asks() string { return "whether: " + m.What }
 func (m does) observes()    {}
 
 func (m does) Measure(v timeline.View) []Value {
-	for i := range v.Events {
-		if m.Fact.Is(&v.Events[i]) {
+	for e := range v.Events.All() {
+		if m.Fact.Is(e) {
 			return []Value{{Name: m.What, Value: "yes"}}
 		}
 	}

@@ -78,8 +78,7 @@ func (m answersAs) observes()    {}
 
 func (m answersAs) Measure(v timeline.View) []Value {
 	var users []string
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		if e.Kind != timeline.HTTPRequest || !requested(e) || !m.Step.has(e.File) {
 			continue
 		}
@@ -108,8 +107,7 @@ func (m displays) observes()    {}
 
 func (m displays) Measure(v timeline.View) []Value {
 	name := none
-	for i := range v.Events {
-		e := &v.Events[i]
+	for e := range v.Events.All() {
 		if e.Kind == timeline.SIPRequest && e.By == timeline.Wire && e.Message == "REGISTER" {
 			name = label(m.Names, e.Fields["sip.from.display.info"])
 		}
@@ -132,8 +130,7 @@ func (m answersWith) observes()    {}
 func (m answersWith) Measure(v timeline.View) []Value {
 	names := map[string]string{"0": "pcmu", "4": "g723", "8": "pcma", "9": "g722", "18": "g729"}
 	var codecs []string
-	for i := range v.Events {
-		e := &v.Events[i]
+	for e := range v.Events.All() {
 		if e.Kind != timeline.SIPResponse || e.Message != "INVITE" || e.Status != 200 || !fromHandset(v, e) {
 			continue
 		}

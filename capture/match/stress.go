@@ -123,9 +123,9 @@ func (m askAtMost) sealed()                       {}
 
 func (m askAtMost) judge(v timeline.View) Verdict {
 	var seen []*timeline.Event
-	for i := range v.Brief {
-		if requested(&v.Brief[i]) && m.Step.has(v.Brief[i].File) {
-			seen = append(seen, &v.Brief[i])
+	for e := range v.Brief.All() {
+		if requested(e) && m.Step.has(e.File) {
+			seen = append(seen, e)
 		}
 	}
 	vd := Verdict{Expected: []string{m.Claim()}, Seen: lines(seen), Line: 1, Problem: "it is not yet known whether it asks again"}
@@ -175,8 +175,7 @@ func (m ackOncePerBlock) judge(v timeline.View) Verdict {
 	}
 	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: m.File + " was not sent"}
 	came := map[block]int{}
-	for i := range v.Events {
-		e := &v.Events[i]
+	for e := range v.Events.All() {
 		if e.By != timeline.Wire && e.Kind != timeline.Fetched || e.File != m.File {
 			continue
 		}

@@ -45,8 +45,7 @@ func (m refuseCertificate) sealed()                       {}
 func (m refuseCertificate) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"refused"}, Line: 1, Problem: "no handshake was seen", presence: true}
 	var refused, complete *timeline.Event
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch e.Kind {
 		case timeline.Refused:
 			if refused == nil && about(m.Certs, e) {
@@ -104,8 +103,7 @@ func (m sendNothingAfterRefusal) sealed()                       {}
 func (m sendNothingAfterRefusal) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"refused", "no handshake completed, no request"}, Line: 1, Problem: "it refused nothing"}
 	var last *timeline.Event
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch {
 		case e.Kind == timeline.Refused:
 			if last == nil {
@@ -155,8 +153,7 @@ func (m acceptCertificate) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"handshake complete", "a request over HTTPS"}, Line: 1, Problem: "no handshake was seen", presence: true}
 	var complete *timeline.Event
 	var others []string
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		switch e.Kind {
 		case timeline.Refused:
 			others = append(others, line(e))

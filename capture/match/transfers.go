@@ -25,8 +25,7 @@ func (m transfers) Measure(v timeline.View) []Value {
 	handed, longest := map[string]int64{}, map[string]int64{}
 	options, parameters := none, none
 	var ends []string
-	for i := range v.Brief {
-		e := &v.Brief[i]
+	for e := range v.Brief.All() {
 		if !slices.Contains(m.Files, e.File) {
 			continue
 		}

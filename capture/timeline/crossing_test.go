@@ -37,7 +37,7 @@ func TestAHandshakeOfTheBootBeforeRefusesNothing(t *testing.T) {
 			}
 		}
 		if refused != tt.want {
-			t.Errorf("%s: %d refusals, want %d\n%s", name, refused, tt.want, timeline.Text(tl.Events()))
+			t.Errorf("%s: %d refusals, want %d\n%s", name, refused, tt.want, timeline.Text(tl.Log()))
 		}
 	}
 }

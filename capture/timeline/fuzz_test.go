@@ -132,8 +132,8 @@ func FuzzFold(f *testing.F) {
 		if got, want := describe(rest.Events()[1:]), describe(whole.Events()[behind:]); got != want {
 			t.Fatalf("from a carried state:\n%s\nwithout interruption:\n%s", got, want)
 		}
-		Text(whole.Events())
-		Ladder(whole.Events())
+		Text(whole.Log())
+		Ladder(whole.Log())
 	})
 }
 

@@ -77,13 +77,13 @@ const (
 // need is no lapse, and nor is what a declared fault did: one of the same
 // service or of the wire, since the power was last cut. Seq orders the result,
 // which is a pure function of the events and of the watermark.
-func Lapses(events []Event, watermark time.Time) []Lapse {
+func Lapses(events Log, watermark time.Time) []Lapse {
 	g := givens{
 		files: map[string]file{}, options: map[int]string{}, names: map[string]string{}, challenged: map[netip.Addr]bool{},
 		servers: map[netip.Addr]bool{}, changed: map[string]int{}, asked: map[string]inquiry{}, faults: map[string]bool{}, hello: map[netip.AddrPort]int{}, began: map[netip.AddrPort]int{},
 	}
-	for i := range events {
-		g.fold(&events[i])
+	for e := range events.All() {
+		g.fold(e)
 	}
 	g.close(watermark)
 	slices.SortStableFunc(g.out, func(a, b Lapse) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -92,7 +92,7 @@ func Lapses(events []Event, watermark time.Time) []Lapse {
 
 // Undecided tells whether something was asked that may yet be answered in time:
 // whether Lapses may have more to say although nothing else happens.
-func Undecided(events []Event, watermark time.Time) bool {
+func Undecided(events Log, watermark time.Time) bool {
 	return len(Lapses(events, watermark.Add(lapseAfter+1))) > len(Lapses(events, watermark))
 }
 

@@ -134,13 +134,13 @@ func TestAGivenThatWasNotBroughtAboutIsALapse(t *testing.T) {
 			// A power cut right behind a question leaves it no time.
 			late := s.at.Add(time.Second)
 			var got []string
-			for _, l := range timeline.Lapses(s.events, late) {
+			for _, l := range timeline.Lapses(timeline.LogOf(s.events...), late) {
 				got = append(got, l.Given)
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if now := timeline.Lapses(s.events, s.at); len(now) > len(c.want) {
+			if now := timeline.Lapses(timeline.LogOf(s.events...), s.at); len(now) > len(c.want) {
 				t.Errorf("before there was time to answer: %v", now)
 			}
 		})

@@ -21,12 +21,12 @@ const (
 // <- towards it) and the words of the field. The blocks of one TFTP transfer
 // are one line. Verbs and judgements stand out. Passwords and keys are not in
 // events, and query strings are left out.
-func Text(events []Event) string {
-	if len(events) == 0 {
+func Text(events Log) string {
+	if events.Len() == 0 {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "from %s\n", events[0].At.UTC().Format("2006-01-02 15:04:05.000000 MST"))
+	fmt.Fprintf(&b, "from %s\n", events.At(0).At.UTC().Format("2006-01-02 15:04:05.000000 MST"))
 	fmt.Fprintf(&b, "%11s %11s      %s\n", "frame", "seconds", "what")
 	for _, r := range rows(events, nil) {
 		fmt.Fprintf(&b, "%11s %11s  %s  %s\n", r.frames, r.at, r.arrow(), r.words)
@@ -37,7 +37,7 @@ func Text(events []Event) string {
 // Ladder is a short form of Text for failure texts: handset on the left, rig on
 // the right, without what only explains itself, and cut in the middle when it
 // is long. It is empty when there is nothing to show.
-func Ladder(events []Event) string {
+func Ladder(events Log) string {
 	all := rows(events, tells)
 	if len(all) == 0 {
 		return ""
@@ -129,20 +129,20 @@ func (r row) rung() string {
 }
 
 // rows makes the lines, of those events that keep wants (nil: of all).
-func rows(events []Event, keep func(*Event) bool) []row {
-	if len(events) == 0 {
+func rows(events Log, keep func(*Event) bool) []row {
+	if events.Len() == 0 {
 		return nil
 	}
-	start := events[0].At
+	start := events.At(0).At
 	own := handsetMACs(events)
-	out := make([]row, 0, min(len(events), 1024))
-	for i := 0; i < len(events); {
-		e := &events[i]
+	out := make([]row, 0, min(events.Len(), 1024))
+	for i := 0; i < events.Len(); {
+		e := events.At(i)
 		if keep != nil && !keep(e) {
 			i++
 			continue
 		}
-		if n, r := blocks(events[i:]); n > 1 {
+		if n, r := blocks(events.From(i)); n > 1 {
 			r.at = since(start, e.At)
 			out = append(out, r)
 			i += n
@@ -156,15 +156,14 @@ func rows(events []Event, keep func(*Event) bool) []row {
 
 // blocks tells how many of the events are blocks and acknowledgements of one
 // transfer in a row, and sums them up.
-func blocks(events []Event) (int, row) {
+func blocks(events Log) (int, row) {
 	n := 0
 	var data, acks, bytes, lastData, lastAck int64
 	firstData, firstAck := int64(-1), int64(-1)
 	complete := false
 	first, last := 0, 0
-	one := &events[0]
-	for i := range events {
-		e := &events[i]
+	one := events.At(0)
+	for e := range events.All() {
 		if e.Kind != TFTPData && e.Kind != TFTPAck || e.File != one.File || !sameFlow(e, one) {
 			break
 		}
@@ -189,6 +188,9 @@ func blocks(events []Event) (int, row) {
 		}
 		lastAck = number
 		complete = complete || e.Complete
+	}
+	if n < 2 {
+		return n, row{}
 	}
 	var parts []string
 	if data > 0 {
@@ -228,10 +230,9 @@ func frames(first, last int) string {
 func since(start, at time.Time) string { return fmt.Sprintf("%.6f", at.Sub(start).Seconds()) }
 
 // handsetMACs learns the handset's addresses from what only clients send.
-func handsetMACs(events []Event) map[string]bool {
+func handsetMACs(events Log) map[string]bool {
 	own := map[string]bool{}
-	for i := range events {
-		e := &events[i]
+	for e := range events.All() {
 		if e.SrcMAC == "" {
 			continue
 		}

@@ -35,7 +35,7 @@ func TestAGivenStandsOutAsAVerbDoes(t *testing.T) {
 	s.add(Event{By: "scenario", Kind: Given, Message: "challenge", Reason: "Basic as lab"})
 	s.add(Event{By: "scenario", Kind: Given, Message: "reset"})
 	s.discover("x1")
-	for _, text := range []string{Text(s.events), Ladder(s.events)} {
+	for _, text := range []string{Text(LogOf(s.events...)), Ladder(LogOf(s.events...))} {
 		for _, want := range []string{"== given challenge: Basic as lab\n", "== given reset\n"} {
 			if !strings.Contains(strings.ReplaceAll(text, "==  ", "== "), want) {
 				t.Errorf("%q is missing in\n%s", want, text)
@@ -80,16 +80,16 @@ from 2026-01-02 03:04:06.000000 UTC
               26.000000  ==  judgement RBT-04: not Reboot pass
               27.000000   !  tftpd: fault falls silent after 64 KiB
 `, "\n")
-	if got := Text(goodBoot().fold().Events()); got != want {
+	if got := Text(goodBoot().fold().Log()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := Text(nil); got != "" {
+	if got := Text(Log{}); got != "" {
 		t.Errorf("the text of nothing is %q", got)
 	}
 }
 
 func TestLadder(t *testing.T) {
-	got := Ladder(goodBoot().fold().Events())
+	got := Ladder(goodBoot().fold().Log())
 	for _, want := range []string{
 		"  DISCOVER ---", "--- OFFER 192.0.2.10\n", "          1    3.000000   * booted: first DISCOVER after power on\n", "== judgement RBT-04: not Reboot pass",
 		"       9-14   11.000000  <", "3 ACK (blocks 1 to 3) of b, complete ->",
@@ -103,7 +103,7 @@ func TestLadder(t *testing.T) {
 			t.Errorf("the ladder holds %q:\n%s", dont, got)
 		}
 	}
-	if got := Ladder(nil); got != "" {
+	if got := Ladder(Log{}); got != "" {
 		t.Errorf("the ladder of nothing is %q", got)
 	}
 }
@@ -114,7 +114,7 @@ func TestALongLadderIsCutInTheMiddle(t *testing.T) {
 			s.rrq(fmt.Sprintf("file-%02d", i), 2000+i)
 		}
 	})
-	got := Ladder(s.events)
+	got := Ladder(LogOf(s.events...))
 	if n := strings.Count(got, "\n"); n != 1+ladderHead+1+ladderTail {
 		t.Errorf("%d lines:\n%s", n, got)
 	}

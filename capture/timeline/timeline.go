@@ -38,7 +38,7 @@ type Timeline struct {
 	now     func() time.Time // Config.Now
 
 	mu        sync.Mutex
-	events    []Event
+	events    Log
 	watermark time.Time
 	changed   chan struct{} // nil while nobody waits
 	derive    *deriver
@@ -64,14 +64,14 @@ func (t *Timeline) Add(e Event) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.At = e.At.Round(0) // the recording holds wall time only
-	e.Seq = len(t.events) + 1
-	t.events = append(t.events, e)
+	e.Seq = t.events.Len() + 1
+	t.events.add(&e)
 	if e.By != Derived {
 		for _, fact := range t.derive.fold(&e) {
-			fact.Seq = len(t.events) + 1
+			fact.Seq = t.events.Len() + 1
 			fact.By = Derived
 			fact.At, fact.Frame, fact.After = e.At, e.Frame, e.After
-			t.events = append(t.events, fact)
+			t.events.add(&fact)
 		}
 	}
 	t.wake()
@@ -182,29 +182,31 @@ func (t *Timeline) Changed() <-chan struct{} {
 	return t.changed
 }
 
-// Events returns all events so far. The slice is shared and must not be changed.
-func (t *Timeline) Events() []Event {
+// Log returns all events so far.
+func (t *Timeline) Log() Log {
 	events, _ := t.snapshot()
 	return events
 }
+
+// Events returns a copy of all events so far.
+func (t *Timeline) Events() []Event { return t.Log().List() }
 
 // Len is the number of events so far, which is also the last Seq.
 func (t *Timeline) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.events)
+	return t.events.Len()
 }
 
 // HandsetMACs are the addresses of Config, in lower case.
 func (t *Timeline) HandsetMACs() []string { return slices.Clone(t.handset) }
 
-// snapshot shares the backing array: events are only ever appended, and the cap
-// keeps an append of the reader's out of it.
-func (t *Timeline) snapshot() ([]Event, time.Time) {
+// snapshot shares the backing arrays: events are only ever appended.
+func (t *Timeline) snapshot() (Log, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.follow()
-	return slices.Clip(t.events), t.watermark
+	return t.events, t.watermark
 }
 
 // Carry returns a CarriedState event that holds what has been derived so far:
@@ -216,8 +218,8 @@ func (t *Timeline) Carry() Event {
 	defer t.mu.Unlock()
 	t.follow()
 	at := t.watermark
-	if n := len(t.events); n > 0 && t.events[n-1].At.After(at) {
-		at = t.events[n-1].At
+	if n := t.events.Len(); n > 0 && t.events.At(n-1).At.After(at) {
+		at = t.events.At(n - 1).At
 	}
 	return Event{At: at, By: "recorder", Kind: CarriedState, Fields: map[string]string{stateField: t.derive.encode()}}
 }

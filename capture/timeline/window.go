@@ -40,16 +40,15 @@ type Window struct {
 	cursor cursor
 }
 
-// View is what a window shows at one moment. It is a value; its slices are
-// shared with the timeline and must not be changed.
+// View is what a window shows at one moment. It is a value.
 type View struct {
 	// Events are those of the window, in order.
-	Events []Event
+	Events Log
 	// Brief are those of the window without the blocks of transfers that are on
 	// their way (DATA, and ACK that completes nothing): what judging often reads.
-	Brief []Event
+	Brief Log
 	// All is everything up to now.
-	All []Event
+	All Log
 	// Spoilt says why nothing can be concluded from the absence of an event in
 	// All: frames were lost, or the clock was stepped. Else it is empty.
 	Spoilt string
@@ -116,7 +115,7 @@ func (w *Window) View() View {
 	events, watermark := w.timeline.snapshot()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(events) < w.cursor.scanned { // a snapshot older than that of another caller
+	if events.Len() < w.cursor.scanned { // a snapshot older than that of another caller
 		return w.viewAt(events, watermark)
 	}
 	v := w.cursor.view(events, watermark, w.timeline.handset)
@@ -130,11 +129,10 @@ func (w *Window) View() View {
 // watermark. Judgements record both, so that they can be made again.
 func (w *Window) ViewAt(upto int, watermark time.Time) View {
 	events, _ := w.timeline.snapshot()
-	upto = min(max(upto, 0), len(events))
-	return w.viewAt(events[:upto:upto], watermark)
+	return w.viewAt(events.only(events.index[:min(max(upto, 0), events.Len())]), watermark)
 }
 
-func (w *Window) viewAt(events []Event, watermark time.Time) View {
+func (w *Window) viewAt(events Log, watermark time.Time) View {
 	c := cursor{spec: w.spec}
 	return c.view(events, watermark, w.timeline.handset)
 }
@@ -149,11 +147,12 @@ func (w *Window) Changed() <-chan struct{} { return w.timeline.Changed() }
 // error that names what is missing as soon as the window closes without it, or
 // with the cause when ctx ends. It is notified, it does not poll.
 func (w *Window) Await(ctx context.Context, f Fact) (Event, error) {
+	var scratch Event
 	for next := 0; ; { // next is the first event not looked at
 		changed := w.Changed()
 		v := w.View()
 		for ; v.Anchored && next < v.Upto; next++ {
-			e := &v.All[next]
+			e := v.All.read(next, &scratch)
 			if e.Seq > v.From && !past(v.Anchor, v.Bound, e.At) && f.Is(e) {
 				return *e, nil
 			}
@@ -214,25 +213,28 @@ type cursor struct {
 	started bool
 	anchor  time.Time
 	cut     int     // index of the first event behind the bound, once anchored; 0: none
-	strays  []Event // events of the window that stand behind the cut
-	brief   []Event // those of the window that View.Brief shows
+	strays  []int32 // places of the window's events that stand behind the cut
+	brief   []int32 // places of those that View.Brief shows
 	checked int     // events looked at for spoilt
 	spoilt  string
 }
 
 // view looks at what is new in events and shows the window.
-func (c *cursor) view(events []Event, watermark time.Time, handset []string) View {
-	for ; c.spoilt == "" && c.checked < len(events); c.checked++ {
-		if k := events[c.checked].Kind; k == FramesLost || k == ClockStepped {
-			c.spoilt = string(k)
+func (c *cursor) view(events Log, watermark time.Time, handset []string) View {
+	for ; c.spoilt == "" && c.checked < events.Len(); c.checked++ {
+		if n := events.index[c.checked]; n >= 0 {
+			if k := events.whole[n].Kind; k == FramesLost || k == ClockStepped {
+				c.spoilt = string(k)
+			}
 		}
 	}
 	c.begin(events)
-	for ; c.started && c.scanned < len(events); c.scanned++ {
-		c.look(&events[c.scanned])
+	var scratch Event
+	for ; c.started && c.scanned < events.Len(); c.scanned++ {
+		c.look(events.read(c.scanned, &scratch), events.index[c.scanned])
 	}
 	v := View{
-		All: events, Upto: len(events), Spoilt: c.spoilt, Watermark: watermark, HandsetMACs: handset,
+		All: events, Upto: events.Len(), Spoilt: c.spoilt, Watermark: watermark, HandsetMACs: handset,
 		Anchored: c.started && c.step == len(c.spec.Steps), Bound: c.spec.Within,
 	}
 	if !c.started {
@@ -247,27 +249,28 @@ func (c *cursor) view(events []Event, watermark time.Time, handset []string) Vie
 		}
 		return v
 	}
-	v.From, v.Anchor, v.Brief = c.from, c.anchor, slices.Clip(c.brief)
-	end := len(events)
+	v.From, v.Anchor, v.Brief = c.from, c.anchor, events.only(c.brief)
+	end := events.Len()
 	if c.cut > 0 {
 		end = c.cut
 	}
-	v.Events = events[c.from:end:end]
+	index := events.index[c.from:end]
 	if len(c.strays) > 0 {
-		v.Events = slices.Concat(v.Events, c.strays)
+		index = slices.Concat(index, c.strays)
 	}
+	v.Events = events.only(index)
 	return v
 }
 
 // begin anchors the first window once its event is there. A window from before
 // the first event is anchored in time at the first event.
-func (c *cursor) begin(events []Event) {
-	if c.started || len(events) < max(c.spec.From, 1) || c.spec.From < 0 {
+func (c *cursor) begin(events Log) {
+	if c.started || events.Len() < max(c.spec.From, 1) || c.spec.From < 0 {
 		return
 	}
 	c.started = true
 	c.from, c.scanned = c.spec.From, c.spec.From
-	c.anchor = events[max(c.from, 1)-1].At
+	c.anchor = events.At(max(c.from, 1) - 1).At
 }
 
 // bound is that of the current step.
@@ -278,7 +281,8 @@ func (c *cursor) bound() time.Duration {
 	return c.spec.Within
 }
 
-func (c *cursor) look(e *Event) {
+// look takes the event at a place in.
+func (c *cursor) look(e *Event, place int32) {
 	inside := !past(c.anchor, c.bound(), e.At)
 	if c.step < len(c.spec.Steps) {
 		if inside && c.spec.Steps[c.step].After.Is(e) {
@@ -287,14 +291,14 @@ func (c *cursor) look(e *Event) {
 		}
 		return
 	}
-	if inside && e.Kind != TFTPData && (e.Kind != TFTPAck || e.Complete) {
-		c.brief = append(c.brief, *e)
+	if inside && !onItsWay(e) {
+		c.brief = append(c.brief, place)
 	}
 	switch {
 	case !inside && c.cut == 0:
 		c.cut = c.scanned
 	case inside && c.cut > 0:
-		c.strays = append(c.strays, *e)
+		c.strays = append(c.strays, place)
 	}
 }
 

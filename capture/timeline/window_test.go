@@ -20,7 +20,7 @@ func at(seconds int, k Kind) Event {
 
 func seqs(v View) []int {
 	out := []int{}
-	for _, e := range v.Events {
+	for e := range v.Events.All() {
 		out = append(out, e.Seq)
 	}
 	return out
@@ -148,12 +148,11 @@ func TestAViewIsNotChangedByWhatComesLater(t *testing.T) {
 	w := tl.WindowAt(WindowSpec{})
 	tl.Add(at(1, "y"))
 	v := w.View()
-	_ = append(v.Events, at(9, "foreign"))
 	for i := range 100 {
 		tl.Add(at(i, "z"))
 	}
-	if len(v.Events) != 2 || v.Events[1].Kind != "y" || v.Upto != 2 || tl.Events()[2].Kind != "z" {
-		t.Errorf("the view now shows %v", v.Events)
+	if v.Events.Len() != 2 || v.Events.At(1).Kind != "y" || v.Upto != 2 || tl.Events()[2].Kind != "z" {
+		t.Errorf("the view now shows %v", v.Events.List())
 	}
 }
 
@@ -217,7 +216,7 @@ func TestBriefLeavesBlocksOut(t *testing.T) {
 	})
 	v := s.fold().Since(1).View()
 	var got []Kind
-	for _, e := range v.Brief {
+	for e := range v.Brief.All() {
 		got = append(got, e.Kind)
 	}
 	if want := []Kind{TFTPRead, Asked, TFTPAck, Fetched, TFTPRead, Asked, FramesLost}; !slices.Equal(got, want) {
@@ -272,8 +271,13 @@ func TestViewsAreTheSameLiveAndAgain(t *testing.T) {
 	for _, e := range s.events {
 		offline.Add(e)
 	}
+	// A log may share more than it shows.
+	plain := func(v View) View {
+		v.Events, v.Brief, v.All = LogOf(v.Events.List()...), LogOf(v.Brief.List()...), LogOf(v.All.List()...)
+		return v
+	}
 	for _, l := range looks {
-		if again := offline.WindowAt(spec).ViewAt(l.upto, l.watermark); !reflect.DeepEqual(again, l.view) {
+		if again := plain(offline.WindowAt(spec).ViewAt(l.upto, l.watermark)); !reflect.DeepEqual(again, plain(l.view)) {
 			t.Fatalf("with %d events: again\n%+v\nlive\n%+v", l.upto, again, l.view)
 		}
 	}

@@ -24,7 +24,7 @@ type flow struct {
 // still run count for neither side. Of a flow that the rig itself impaired, or
 // of which it was told not to hear an ACK, a service may know less than the
 // cable had, and other things where frames were altered on their way.
-func Disagreements(events []Event) []string {
+func Disagreements(events Log) []string {
 	var out []string
 	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
 	wire, journal := ledger{}, ledger{}
@@ -37,8 +37,7 @@ func Disagreements(events []Event) []string {
 	odd := map[netip.AddrPort]bool{}
 	webs := connections{}
 	impaired, altered := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
-	for i := range events {
-		e := &events[i]
+	for e := range events.All() {
 		switch e.By {
 		case Wire:
 			wire.wire(e, opened, started)
@@ -53,7 +52,7 @@ func Disagreements(events []Event) []string {
 				impaired[e.Src] = impaired[e.Src] || e.Kind == FaultFired && e.By == "tftpd" && e.Message == string(TFTPAck)
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
 				// A fault may be told before the first frame of its flow.
-				if e.Frame == 0 && e.Kind != FaultFired && !brokenOff(e) && e.At.Sub(events[0].At) > inFlight {
+				if e.Frame == 0 && e.Kind != FaultFired && !brokenOff(e) && e.At.Sub(events.At(0).At) > inFlight {
 					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
 				}
 			}
@@ -100,7 +99,7 @@ func Disagreements(events []Event) []string {
 // requests over TLS, against the journal: each answer on the wire to what was
 // asked in this recording has its entry, each answer in the journal the request
 // that it is to.
-func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
+func unspoken(events Log, impaired map[netip.AddrPort]bool) []string {
 	var out []string
 	own := handsetMACs(events)
 	type key struct{ by, id string }
@@ -114,8 +113,7 @@ func unspoken(events []Event, impaired map[netip.AddrPort]bool) []string {
 			out = append(out, text)
 		}
 	}
-	for i := range events {
-		e := &events[i]
+	for e := range events.All() {
 		k := key{e.By, e.Src.String()}
 		switch {
 		case e.Kind == PowerOn:

@@ -64,7 +64,7 @@ func TestTwoWitnessesAreHeldAgainstEachOther(t *testing.T) {
 		"a request doubled by altered frames":  {[]timeline.Event{try, open, lossy(other, timeline.ImpairAltered), get, said, said}, ""},
 	}
 	for name, tt := range tests {
-		got := timeline.Disagreements(tt.events)
+		got := timeline.Disagreements(timeline.LogOf(tt.events...))
 		switch {
 		case tt.want == "" && len(got) > 0:
 			t.Errorf("%s: %q", name, got)
@@ -135,7 +135,7 @@ func TestWebServersAreHeldAgainstTheBytesOfTheWire(t *testing.T) {
 		"a connection of the rig's to the phone":  {[]timeline.Event{with(open, func(e *timeline.Event) { e.Src, e.Dst = server, other }), with(fin, func(e *timeline.Event) { e.Dst = other })}, ""},
 		"a connection on which nothing was asked": {[]timeline.Event{try, open, with(bye, func(e *timeline.Event) { e.Bytes = 0 })}, ""},
 	} {
-		got := timeline.Disagreements(tt.events)
+		got := timeline.Disagreements(timeline.LogOf(tt.events...))
 		switch {
 		case tt.want == "" && len(got) > 0:
 			t.Errorf("%s: %q", name, got)
@@ -186,7 +186,7 @@ func TestTheRegistrarIsHeldAgainstTheAnswersOfTheWire(t *testing.T) {
 		"a tab in the field":               {[]timeline.Event{on, sip(timeline.SIPRequest, phoneMAC, "REGISTER", "7\tREGISTER"), said, answer}, ""},
 		"one of another number":            {[]timeline.Event{on, sip(timeline.SIPRequest, phoneMAC, "REGISTER", "70\tREGISTER"), said}, "sipd speaks of an answer to REGISTER of 192.0.2.7:5060, and the wire shows no request"},
 	} {
-		got := timeline.Disagreements(tt.events)
+		got := timeline.Disagreements(timeline.LogOf(tt.events...))
 		switch {
 		case tt.want == "" && len(got) > 0:
 			t.Errorf("%s: %q", name, got)

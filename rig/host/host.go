@@ -386,7 +386,8 @@ func (r *random) Read(b []byte) (int, error) {
 // deadline is a moment that can be moved while others wait for it.
 type deadline struct {
 	mu    sync.Mutex
-	timer *time.Timer
+	timer *time.Timer   // nil until a moment was set
+	at    time.Time     // zero: never
 	hit   chan struct{} // closed when the moment has come
 }
 
@@ -396,34 +397,41 @@ func newDeadline() *deadline { return &deadline{hit: make(chan struct{})} }
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.at = t
 	select {
 	case <-d.hit:
 		d.hit = make(chan struct{})
 	default:
 	}
-	if t.IsZero() {
+	left := time.Until(t)
+	switch {
+	case t.IsZero() || left <= 0:
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+		if !t.IsZero() {
+			close(d.hit)
+		}
+	case d.timer == nil:
+		d.timer = time.AfterFunc(left, d.come)
+	default:
+		d.timer.Reset(left)
+	}
+}
+
+// come closes the channel unless the deadline was moved meanwhile: then the timer
+// comes again.
+func (d *deadline) come() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at.IsZero() || time.Until(d.at) > 0 {
 		return
 	}
-	hit := d.hit
-	if left := time.Until(t); left > 0 {
-		// Closes its own channel only, and only if it was not replaced.
-		var own *time.Timer
-		own = time.AfterFunc(left, func() {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if d.timer == own {
-				close(hit)
-				d.timer = nil
-			}
-		})
-		d.timer = own
-		return
+	select {
+	case <-d.hit:
+	default:
+		close(d.hit)
 	}
-	close(hit)
 }
 
 // wait returns the channel that is closed at the deadline.

@@ -28,7 +28,7 @@ import (
 type UDPConn struct {
 	host   *Host
 	ep     tcpip.Endpoint
-	wq     *waiter.Queue
+	ready  chan struct{} // holds a token when there may be something to read
 	local  netip.AddrPort
 	remote netip.AddrPort // of a dialled socket
 
@@ -65,8 +65,11 @@ func (h *Host) openUDP(verb string, local, remote netip.AddrPort) (*UDPConn, err
 	if err := h.checkLocal(verb, local); err != nil {
 		return nil, err
 	}
-	c := &UDPConn{host: h, wq: new(waiter.Queue), remote: remote, read: newDeadline(), write: newDeadline(), done: make(chan struct{})}
-	ep, err := h.stack.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, c.wq)
+	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr)
+	c := &UDPConn{host: h, ready: ready, remote: remote, read: newDeadline(), write: newDeadline(), done: make(chan struct{})}
+	wq := new(waiter.Queue)
+	wq.EventRegister(&entry)
+	ep, err := h.stack.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, wq)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %s %s: %s", h.mac, verb, local, err)
 	}
@@ -116,20 +119,20 @@ func (c *UDPConn) wait(b []byte) (tcpip.ReadResult, error) {
 		return tcpip.ReadResult{}, os.ErrDeadlineExceeded
 	default:
 	}
-	res, again, err := c.try(b)
-	if !again {
-		return res, err
-	}
-	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr)
-	c.wq.EventRegister(&entry)
-	defer c.wq.EventUnregister(&entry)
 	for {
-		res, again, err = c.try(b)
+		res, again, err := c.try(b)
 		if !again {
+			// There is one token for all that read, and maybe more than one datagram.
+			if c.ep.Readiness(waiter.ReadableEvents) != 0 {
+				select {
+				case c.ready <- struct{}{}:
+				default:
+				}
+			}
 			return res, err
 		}
 		select {
-		case <-ready:
+		case <-c.ready:
 		case <-c.done:
 			return tcpip.ReadResult{}, net.ErrClosed
 		case <-c.host.stopped:

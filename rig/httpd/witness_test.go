@@ -197,7 +197,7 @@ func TestTheJournalAndTheFramesAgreeUnderEachFault(t *testing.T) {
 				t.Errorf("fired %d times", fired)
 			}
 			events := b.all()
-			for _, d := range timeline.Disagreements(events) {
+			for _, d := range timeline.Disagreements(timeline.LogOf(events...)) {
 				t.Error(d)
 			}
 			if c.blind {

@@ -50,6 +50,7 @@ type transfer struct {
 	oack    []byte
 	blocks  int // number of the last block
 	buf     []byte
+	in      [1024]byte // what the client says
 
 	heard   bool           // the client answered
 	highest int            // number of the last block that went out
@@ -499,9 +500,9 @@ func (t *transfer) await(first, last int, deadline time.Time) (acked int, end *e
 	if err := t.sock.SetReadDeadline(until); err != nil {
 		return 0, t.broken(err)
 	}
-	var in [1024]byte
+	in := t.in[:]
 	for {
-		n, from, _, err := t.sock.ReadFromTo(in[:])
+		n, from, _, err := t.sock.ReadFromTo(in)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 		case err != nil:

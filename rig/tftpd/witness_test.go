@@ -71,7 +71,7 @@ func (w *witness) agrees(journal []timeline.Event) {
 			w.tb.Errorf("the journal has %d bytes with hash %s, the wire %s", e.Bytes, e.SHA256, sum)
 		}
 	}
-	for _, d := range timeline.Disagreements(all) {
+	for _, d := range timeline.Disagreements(timeline.LogOf(all...)) {
 		w.tb.Error(d)
 	}
 }

@@ -33,7 +33,7 @@ func TestTimelineAndLadderTellEachVerdictWithItsReason(t *testing.T) {
 			Seq: 1, At: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC), By: "scenario", Kind: timeline.Judgement, Message: "XPT-01", Reason: reason,
 			Fields: map[string]string{"verdict": string(v), "matcher": "Ask"},
 		}
-		for name, text := range map[string]string{"timeline.txt": timeline.Text([]timeline.Event{e}), "the ladder": timeline.Ladder([]timeline.Event{e})} {
+		for name, text := range map[string]string{"timeline.txt": timeline.Text(timeline.LogOf(e)), "the ladder": timeline.Ladder(timeline.LogOf(e))} {
 			if !strings.Contains(text, "XPT-01") || !strings.Contains(text, string(v)) || !strings.Contains(strings.Join(strings.Fields(text), " "), reason) {
 				t.Errorf("%s does not tell %s with %q:\n%s", name, v, reason, text)
 			}

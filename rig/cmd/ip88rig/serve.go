@@ -240,7 +240,7 @@ func (c *serveCmd) serve(ctx context.Context, t *terminal) (err error) {
 		err = c.follow(ctx, t, lane, files, forwards, listeners)
 	}
 	troubles := lane.Troubles()
-	events := lane.Recorder.Timeline().Events()
+	events := lane.Recorder.Timeline().Log()
 	err = errors.Join(err, lane.Close())
 	text := timeline.Text(events)
 	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "timeline.txt"), []byte(text), 0o644)) //nolint:gosec // evidence is for everybody on the lab machine
@@ -380,7 +380,7 @@ func (l *ladder) print(t *terminal) {
 	events := l.tl.Events()
 	for _, e := range events[l.seen:] {
 		if shown(&e) {
-			lines := strings.Split(strings.TrimRight(timeline.Text(append(slices.Clip(l.start), e)), "\n"), "\n")
+			lines := strings.Split(strings.TrimRight(timeline.Text(timeline.LogOf(append(slices.Clip(l.start), e)...)), "\n"), "\n")
 			t.print(lines[len(lines)-1] + "\n")
 		}
 	}

@@ -140,9 +140,10 @@ func (c *timelineCmd) print(out io.Writer, events []timeline.Event, macs []strin
 			return e.By == timeline.Wire && !slices.Contains(macs, e.SrcMAC) && !slices.Contains(macs, e.DstMAC)
 		})
 	}
-	text := timeline.Text(events)
+	log := timeline.LogOf(events...)
+	text := timeline.Text(log)
 	if c.Short {
-		text = timeline.Ladder(events)
+		text = timeline.Ladder(log)
 	}
 	if text == "" {
 		text = "nothing that this program knows is in the capture\n"

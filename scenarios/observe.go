@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 
@@ -91,7 +90,7 @@ func (r *run) observe(row, name string, w *timeline.Window, view timeline.View, 
 	case len(diff) > 0:
 		j.Diff = diff
 		h := r.Lane.Handset
-		why, known := r.Deviations.Excuse(row, h.Model.String(), h.Software(), "drift: "+strings.Join(diff, "; "), time.Now())
+		why, known := r.Deviations.Excuse(row, h.Model.String(), h.Software(), "drift: "+strings.Join(diff, "; "), r.today())
 		if j.Verdict, j.Reason = report.Drift, why; known {
 			j.Verdict = report.Known
 		}

@@ -243,7 +243,7 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	}
 	if j.Verdict == report.Fail {
 		h := r.Lane.Handset
-		if why, known := r.Deviations.Excuse(j.Row, h.Model.String(), h.Software(), j.Reason, time.Now()); known {
+		if why, known := r.Deviations.Excuse(j.Row, h.Model.String(), h.Software(), j.Reason, r.today()); known {
 			j.Verdict, j.Reason = report.Known, why
 		} else {
 			j.Reason = why
@@ -259,6 +259,14 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 	}
 	r.spec.result.Judgements = append(r.spec.result.Judgements, j)
 	r.Lane.Judged(j)
+}
+
+// today is the day by which deviations expire.
+func (o Options) today() time.Time {
+	if o.Today.IsZero() {
+		return time.Now()
+	}
+	return o.Today
 }
 
 // assumption names the unmeasured fact, or the sibling's manual, that a

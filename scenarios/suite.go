@@ -66,6 +66,8 @@ type Options struct {
 	Deviations deviation.List
 	// Rerun is the command that runs one spec again, with %s for its filter.
 	Rerun string
+	// Today is the day by which deviations expire; zero: the lane's clock tells it.
+	Today time.Time
 	// Begun is called when the suite has begun; nil: nobody waits for that.
 	Begun func()
 	// Interrupted is closed when the run is to end, and Ending says so at once: they

@@ -12,12 +12,13 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ip88rig/rig/control"
 	"ip88rig/rig/report"
 )
 
-// Up is one message of a lane. Exactly one of its fields is set.
+// Up is one message of a lane. Exactly one of its fields is set, but for Virtual.
 type Up struct {
 	// Plan comes first: how many specs, and what they cost.
 	Plan *Plan `json:"plan,omitempty"`
@@ -33,6 +34,9 @@ type Up struct {
 	// is. A lane that says neither has left it who knows how.
 	Left string `json:"left,omitempty"`
 	Home bool   `json:"home,omitempty"`
+	// Virtual is how long the lane took by its own clock, where that is virtual; it
+	// comes beside Left or Home.
+	Virtual time.Duration `json:"virtual,omitempty"`
 	// Died says why the lane could not go on.
 	Died string `json:"died,omitempty"`
 }

@@ -160,21 +160,26 @@ type Handset struct {
 	Left   string        `json:"left,omitempty"`
 	MaxRSS int64         `json:"max_rss_bytes,omitempty"`
 	CPU    time.Duration `json:"cpu_ns,omitempty"`
+	// VirtualTook is how long its lane took by its own clock; 0 where time was real.
+	VirtualTook time.Duration `json:"virtual_took_ns,omitempty"`
 }
 
 // Run is the whole of a run: run.json.
 type Run struct {
-	Version     string            `json:"rig_version"`
-	Bench       string            `json:"bench"`
-	Started     time.Time         `json:"started"`
-	Took        time.Duration     `json:"took_ns"`
-	Seed        int64             `json:"seed"`
-	Depth       string            `json:"depth"`
-	Filter      string            `json:"filter,omitempty"`
-	Strict      bool              `json:"strict,omitempty"`
-	Interrupted bool              `json:"interrupted,omitempty"`
-	Patience    map[string]string `json:"patience,omitempty"`
-	Handsets    []Handset         `json:"handsets"`
+	Version string        `json:"rig_version"`
+	Bench   string        `json:"bench"`
+	Started time.Time     `json:"started"`
+	Took    time.Duration `json:"took_ns"`
+	// VirtualStart is when virtual time began, in each lane; zero where time was real.
+	// Started and Took are real, Start and Took of a spec by the clock of its lane.
+	VirtualStart time.Time         `json:"virtual_start,omitzero"`
+	Seed         int64             `json:"seed"`
+	Depth        string            `json:"depth"`
+	Filter       string            `json:"filter,omitempty"`
+	Strict       bool              `json:"strict,omitempty"`
+	Interrupted  bool              `json:"interrupted,omitempty"`
+	Patience     map[string]string `json:"patience,omitempty"`
+	Handsets     []Handset         `json:"handsets"`
 	// Absent are the bench's handsets that were not chosen.
 	Absent []Absent `json:"absent,omitempty"`
 	// Deviations is the file of known deviations; Stale are those of them that

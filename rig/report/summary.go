@@ -13,7 +13,15 @@ import (
 func (r Run) Summary() string {
 	var w strings.Builder
 	specs, judgements := r.Counts()
-	fmt.Fprintf(&w, "\n%s: %d handsets, %d specs, %d judgements in %s\n", r.Bench, len(r.Handsets), total(specs), total(judgements), r.Took.Round(100*time.Millisecond))
+	fmt.Fprintf(&w, "\n%s: %d handsets, %d specs, %d judgements in %s", r.Bench, len(r.Handsets), total(specs), total(judgements), r.Took.Round(100*time.Millisecond))
+	var virtual time.Duration
+	for _, h := range r.Handsets {
+		virtual += h.VirtualTook
+	}
+	if virtual > 0 {
+		fmt.Fprintf(&w, ", %s of virtual time", virtual.Round(time.Second))
+	}
+	w.WriteString("\n")
 	for _, h := range r.Handsets {
 		rows := h.Rows()
 		by := map[Verdict]int{}

@@ -17,6 +17,7 @@ import (
 	"ip88rig/rig/model"
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
+	"ip88rig/rig/vtime"
 	"ip88rig/scenarios"
 )
 
@@ -43,6 +44,7 @@ func TestHowARunEnds(t *testing.T) {
 	t.Run("a second interrupt kills", func(t *testing.T) { secondInterrupt(t, path) })
 	t.Run("a lane that is killed leaves nothing without power", func(t *testing.T) { killedLane(t, path) })
 	t.Run("judging again holds run.json against the recordings", func(t *testing.T) { judgedAgain(t, path) })
+	t.Run("a run of another rig may differ, and real time is not virtual time", func(t *testing.T) { anotherRig(t, path) })
 	t.Run("a lane ends where nobody can answer", func(t *testing.T) { nobodyThere(t, path) })
 }
 
@@ -63,6 +65,25 @@ func interruptedQuestion(t *testing.T, path string) {
 	}
 	if !strings.Contains(p.out.String(), "see that desk has its power") {
 		t.Errorf("nobody is told to give the power back:\n%s", p.out)
+	}
+}
+
+func anotherRig(t *testing.T, path string) {
+	t.Helper()
+	out := t.TempDir()
+	said, err := exec.CommandContext(t.Context(), path, "run", "--handset", "ip8830", "--filter", "XPT-01", "--seed", "7", "--rig", "0123abc", "--out", out).CombinedOutput()
+	if code := exitCode(err); code != 0 {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+	if !strings.Contains(string(said), "made by rig 0123abc") || !strings.Contains(string(said), "may differ") {
+		t.Errorf("nobody is told that the rig is another:\n%s", said)
+	}
+	run := left(t, out)
+	if !run.VirtualStart.Equal(vtime.Start(7)) || time.Since(run.Started) > time.Hour || time.Since(run.Started) < 0 {
+		t.Errorf("started %s, virtual time began %s", run.Started, run.VirtualStart)
+	}
+	if h := run.Handsets[0]; h.VirtualTook < 10*time.Second || run.Took <= 0 || !strings.Contains(h.Specs[0].Rerun, "--seed 7 --rig '") {
+		t.Errorf("took %s, %s of virtual time; again: %s", run.Took, h.VirtualTook, h.Specs[0].Rerun)
 	}
 }
 

@@ -124,13 +124,14 @@ func (c *laneCmd) inVirtualTime(l *pipe.Lane, b bench.Bench) {
 		l.Send(pipe.Up{Died: why + "; its lane.log lists all goroutines"})
 		os.Exit(report.ExitInconclusive)
 	}}.Watch(context.Background())
-	vtime.Run(vtime.Start(c.Seed), func() {
+	today, start := time.Now().Round(0), vtime.Start(c.Seed)
+	vtime.Run(start, func() {
 		ctx, interrupt := context.WithCancel(context.Background())
 		// Ends with the process, as all that a lane leaves behind does.
 		go pulse.Beat(context.Background(), interrupt)
 		// Ginkgo has asked for signals at a channel that is inside: whoever sends there
 		// dies. From its first spec on they come here again.
-		if err := c.run(context.WithoutCancel(ctx), l, b, hooks{begun: listen, interrupted: ctx.Done(), ending: pulse.Ended}); err != nil {
+		if err := c.run(context.WithoutCancel(ctx), l, b, hooks{begun: listen, interrupted: ctx.Done(), ending: pulse.Ended, began: start, today: today}); err != nil {
 			l.Send(pipe.Up{Died: err.Error()})
 			os.Exit(report.ExitInconclusive)
 		}
@@ -145,6 +146,8 @@ type hooks struct {
 	// interrupted is closed when somebody wants it to end, and ending says so at once.
 	interrupted <-chan struct{}
 	ending      func() bool
+	// began is when virtual time began, today what day it is outside.
+	began, today time.Time
 }
 
 func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks) error {
@@ -182,8 +185,14 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
 		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
 		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
-		Ended:   func(left string) { l.Send(pipe.Up{Left: left, Home: left == ""}) },
-		Begun:   on.begun, Interrupted: on.interrupted, Ending: on.ending,
+		Ended: func(left string) {
+			up := pipe.Up{Left: left, Home: left == ""}
+			if !on.began.IsZero() {
+				up.Virtual = time.Since(on.began)
+			}
+			l.Send(up)
+		},
+		Begun: on.begun, Interrupted: on.interrupted, Ending: on.ending, Today: on.today,
 	}
 	for _, risk := range c.AllowRisk {
 		o.AllowLockout = o.AllowLockout || risk == "lockout"

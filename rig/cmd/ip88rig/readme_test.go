@@ -296,7 +296,7 @@ func TestTheFailureInREADMEIsWhatTheCommandSays(t *testing.T) {
 		t.Fatalf("%s: exit code %d, want 1: %v\n%s", line, code, err, out)
 	}
 	// Numbers differ from run to run; the ladder's packets may differ in order.
-	number := regexp.MustCompile(`[0-9.]+m?s?`)
+	number := regexp.MustCompile(`--rig '[^']*'|[0-9.]+m?s?`)
 	has := map[string]bool{}
 	for l := range strings.Lines(string(out)) {
 		has[number.ReplaceAllString(strings.TrimSpace(l), "#")] = true

@@ -27,6 +27,7 @@ import (
 	"ip88rig/rig/pipe"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/vtime"
 	"ip88rig/scenarios"
 )
 
@@ -46,6 +47,7 @@ type runCmd struct {
 	OperatorMax int      `help:"How often a person may be asked to act, at most; -1 is no bound." default:"-1"`
 	Yes         bool     `help:"Do not ask before the first firmware install on a handset that does not run golden's version."`
 	Quiet       bool     `help:"Only the summary."`
+	Rig         string   `help:"Version of the rig whose run this repeats: another one says that the run may differ." placeholder:"VERSION"`
 
 	UpdateGolden  bool   `help:"When the run ends, write what was measured into the golden records. The run itself is judged by the records as they were."`
 	GoldenRecords string `help:"Folder of golden records, in place of the bench's (the bench file's name with .golden)." type:"path"`
@@ -159,6 +161,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	p := &parent{cmd: c, bench: b, started: time.Now(), terminal: &terminal{out: os.Stdout, in: os.Stdin}}
 	if err := c.preflight(ctx, p.terminal, b, handsets); err != nil {
 		return err
+	}
+	if c.Rig != "" && c.Rig != version() {
+		p.terminal.print(fmt.Sprintf("the run before was made by rig %s, this is %s: with the same seed it may differ\n", c.Rig, version()))
 	}
 	p.dir = filepath.Join(c.Out, p.started.Format("20060102-150405"))
 	for n := 2; ; n++ {
@@ -312,6 +317,9 @@ func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
 	run := report.Run{
 		Version: version(), Bench: p.bench.Name, Started: p.started, Seed: p.cmd.Seed, Depth: p.cmd.Depth,
 		Filter: p.cmd.Filter, Strict: p.cmd.Strict, Handsets: make([]report.Handset, len(handsets)), Patience: map[string]string{},
+	}
+	if p.bench.Wire.Memory {
+		run.VirtualStart = vtime.Start(p.cmd.Seed)
 	}
 	for _, h := range handsets {
 		run.Patience[h.Name] = fmt.Sprintf("%+v", h.Patience)
@@ -526,10 +534,8 @@ func (l *follower) heard(ctx context.Context, u pipe.Up) error {
 		l.answered.Go(func() { l.question(ctx, *u.Ask) })
 	case u.Withdrawn != 0:
 		l.withdraw()
-	case u.Left != "":
-		result.Left = u.Left
-	case u.Home:
-		result.Left = ""
+	case u.Left != "" || u.Home:
+		result.Left, result.VirtualTook = u.Left, u.Virtual
 	case u.Died != "":
 		result.Died = u.Died
 	}
@@ -624,6 +630,9 @@ func (p *parent) rerun(h bench.Handset) string {
 		parts = append(parts, "--bench '"+p.cmd.Bench+"'")
 	}
 	parts = append(parts, "--handset "+h.Name, fmt.Sprintf("--seed %d", p.cmd.Seed))
+	if p.bench.Wire.Memory {
+		parts = append(parts, "--rig '"+version()+"'")
+	}
 	if p.cmd.Defect != "" {
 		parts = append(parts, "--defect "+p.cmd.Defect)
 	}

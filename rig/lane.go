@@ -9,10 +9,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"net/url"
@@ -339,7 +342,7 @@ func (l *Lane) open(ctx context.Context) error {
 	l.host, err = host.New(context.WithoutCancel(ctx), host.Config{
 		Port: port, MAC: l.Addrs.ServerMAC,
 		Addrs: []netip.Prefix{netip.PrefixFrom(l.Addrs.Server, bits), netip.PrefixFrom(l.Addrs.Second, bits)},
-		Seed:  l.seed("host"),
+		Seed:  l.chance("host"),
 	})
 	if err != nil {
 		return err
@@ -403,6 +406,34 @@ func (l *Lane) seed(what string) uint64 {
 	sum := fnv.New64a()
 	_, _ = fmt.Fprintf(sum, "%d/%s/%s", l.Seed, l.Handset.Name, what)
 	return sum.Sum64()
+}
+
+// chance is the seed of what is random in the lane: on a wire in memory its own,
+// elsewhere 0, which stands for another one each time.
+func (l *Lane) chance(what string) uint64 {
+	if !l.Bench.Wire.Memory {
+		return 0
+	}
+	return l.seed(what)
+}
+
+// texts makes nonces and ids as crypto/rand.Text does, by chance; nil where that
+// is the one to take.
+func (l *Lane) texts(what string) func() string {
+	seed := l.chance(what)
+	if seed == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		var b [16]byte
+		binary.BigEndian.PutUint64(b[:], random.Uint64())
+		binary.BigEndian.PutUint64(b[8:], random.Uint64())
+		return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
+	}
 }
 
 // serve binds every port, then starts everything.
@@ -513,7 +544,7 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 	}
 	cfg := httpd.Config{
 		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
-		KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
+		Text: l.texts(fmt.Sprintf("httpd %s %d", addr, port)), KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
 		Auth: func(string) httpd.Auth {
 			l.mu.Lock()
 			defer l.mu.Unlock()

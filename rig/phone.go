@@ -89,7 +89,7 @@ func (l *Lane) simulate() (control.Power, error) {
 	}
 	cfg := virtual.Config{
 		Model: h.Model, Facts: h.Facts, MAC: h.MAC, Module: h.Module, Port: l.phone, Supply: supply, Factor: h.Factor,
-		Defects: l.Defects, Seed: l.seed("handset"), Flash: mem,
+		Defects: l.Defects, Seed: l.chance("handset"), Flash: mem,
 	}
 	if len(h.Module) > 0 {
 		l.air = air.New(airPassphrase)
@@ -303,7 +303,7 @@ func (l *Lane) openSIP() error {
 		return err
 	}
 	l.sip, err = sipd.New(sipd.Config{
-		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
+		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now, Text: l.texts("sipd"),
 		Challenge: func() bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -47,6 +47,9 @@ const maxNonces = 4096
 // gate judges credentials. The zero value knows of no challenge. It is safe
 // for concurrent use.
 type gate struct {
+	// text makes nonces; nil: crypto/rand.Text.
+	text func() string
+
 	mu     sync.Mutex
 	nonces map[string]*nonce
 	order  []string
@@ -352,7 +355,11 @@ func (g *gate) ask(what ask, space string, from netip.Addr) (lines []string) {
 
 // fresh makes a nonce that answers o; the gate is locked.
 func (g *gate) fresh(what *ask, o offer) string {
-	id := rand.Text()
+	text := g.text
+	if text == nil {
+		text = rand.Text
+	}
+	id := text()
 	if g.nonces == nil {
 		g.nonces = map[string]*nonce{}
 	}

@@ -110,6 +110,8 @@ type Config struct {
 	Faults *fault.Plan
 	// Now is what the Date of an answer says; nil: time.Now.
 	Now func() time.Time
+	// Text makes nonces; nil: crypto/rand.Text.
+	Text func() string
 }
 
 // Server serves what its Config says.
@@ -149,7 +151,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Auth == nil {
 		cfg.Auth = func(string) Auth { return Auth{} }
 	}
-	s := &Server{cfg: cfg, released: make(chan struct{})}
+	s := &Server{cfg: cfg, gate: gate{text: cfg.Text}, released: make(chan struct{})}
 	if cfg.Certificate == nil {
 		return s, nil
 	}

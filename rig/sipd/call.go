@@ -105,8 +105,8 @@ func (s *Server) notify(ctx context.Context, event string, target sip.Uri, aor s
 	if err := sip.ParseUri(aor, &record); err != nil {
 		return fmt.Errorf("NOTIFY: address of record %q: %w", aor, err)
 	}
-	callID := newCallID(h)
-	req := outgoing(sip.NOTIFY, target, s.caller(record, h), &sip.ToHeader{Address: record, Params: sip.NewParams()}, callID, 1, newBranch(), h)
+	callID := s.newCallID(h)
+	req := outgoing(sip.NOTIFY, target, s.caller(record, h), &sip.ToHeader{Address: record, Params: sip.NewParams()}, callID, 1, s.newBranch(), h)
 	req.AppendHeader(contact(h))
 	req.AppendHeader(sip.NewHeader("Event", event))
 	req.AppendHeader(sip.NewHeader("Subscription-State", "active"))
@@ -136,7 +136,7 @@ func (s *Server) caller(record sip.Uri, h hop) *sip.FromHeader {
 		host = h.local.Addr().String()
 	}
 	from := &sip.FromHeader{Address: sip.Uri{Scheme: "sip", User: userAgent, Host: host, Port: record.Port}, Params: sip.NewParams()}
-	from.Params.Add("tag", newTag())
+	from.Params.Add("tag", s.cfg.Text())
 	return from
 }
 
@@ -192,7 +192,7 @@ func (s *Server) Call(ctx context.Context, user string) (*Dialog, error) {
 // invite makes a call known, with its INVITE ready to be sent.
 func (s *Server) invite(user string, target, record sip.Uri, h hop) *Dialog {
 	d := &Dialog{
-		s: s, user: user, callID: newCallID(h), local: s.caller(record, h), hop: h, branch: newBranch(), inviteAt: time.Now(),
+		s: s, user: user, callID: s.newCallID(h), local: s.caller(record, h), hop: h, branch: s.newBranch(), inviteAt: time.Now(),
 		state: Calling, remote: &sip.ToHeader{Address: record, Params: sip.NewParams()}, target: target, seq: 1,
 		changed: make(chan struct{}),
 	}
@@ -345,7 +345,7 @@ func (d *Dialog) cancel(ctx context.Context) error {
 func (d *Dialog) bye(ctx context.Context) error {
 	d.s.mu.Lock()
 	d.seq++
-	req := d.inside(sip.BYE, d.seq, newBranch())
+	req := d.inside(sip.BYE, d.seq, d.s.newBranch())
 	d.s.mu.Unlock()
 	d.end(nil)
 	res, _, err := d.s.exchange(ctx, req, d.hop)
@@ -390,7 +390,7 @@ func (s *Server) invitation(res *sip.Response, branch string, h hop) bool {
 			for _, r := range slices.Backward(res.GetHeaders("Record-Route")) {
 				d.routes = append(d.routes, r.Value())
 			}
-			d.ack = []byte(d.inside(sip.ACK, d.invite.CSeq().SeqNo, newBranch()).String())
+			d.ack = []byte(d.inside(sip.ACK, d.invite.CSeq().SeqNo, d.s.newBranch()).String())
 			if d.state != Over {
 				d.state = Talking
 			}

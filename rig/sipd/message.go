@@ -2,7 +2,6 @@ package sipd
 
 import (
 	"bytes"
-	"crypto/rand"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -77,6 +76,9 @@ func (s *Server) response(req *sip.Request, h hop, status int) *sip.Response {
 	req.SetSource(h.peer.String())
 	res := sip.NewResponseFromRequest(req, status, reason(status), nil)
 	res.SipVersion = "SIP/2.0"
+	if to := res.To(); to != nil && to.Params.Has("tag") && !req.To().Params.Has("tag") {
+		to.Params.Add("tag", s.cfg.Text())
+	}
 	if via := res.Via(); via != nil && via.Host != h.peer.Addr().String() {
 		via.Params.Add("received", h.peer.Addr().String())
 	}
@@ -122,11 +124,9 @@ func outgoing(method sip.RequestMethod, target sip.Uri, from *sip.FromHeader, to
 	return req
 }
 
-func newBranch() string { return sip.RFC3261BranchMagicCookie + rand.Text() }
+func (s *Server) newBranch() string { return sip.RFC3261BranchMagicCookie + s.cfg.Text() }
 
-func newTag() string { return rand.Text() }
-
-func newCallID(h hop) string { return rand.Text() + "@" + h.local.Addr().String() }
+func (s *Server) newCallID(h hop) string { return s.cfg.Text() + "@" + h.local.Addr().String() }
 
 // reason is the phrase of a status (RFC 3261 section 21, RFC 6665).
 func reason(status int) string {

@@ -113,7 +113,7 @@ func (s *Server) NotifyFlood(ctx context.Context, n Notice, count int, spacing, 
 			if f.Sent == count {
 				return f, nil // waited long enough
 			}
-			branch := newBranch()
+			branch := s.newBranch()
 			key := clientKey(branch, sip.NOTIFY)
 			open[key] = true
 			s.mu.Lock()
@@ -204,7 +204,7 @@ func (s *Server) address(n Notice) (target, aor sip.Uri, h hop, err error) {
 
 // packet is the notice as it is sent, as one request of its own.
 func (n Notice) packet(s *Server, target, aor sip.Uri, branch string, h hop) []byte {
-	req := outgoing(sip.NOTIFY, target, s.caller(aor, h), &sip.ToHeader{Address: aor, Params: sip.NewParams()}, newCallID(h), 1, branch, h)
+	req := outgoing(sip.NOTIFY, target, s.caller(aor, h), &sip.ToHeader{Address: aor, Params: sip.NewParams()}, s.newCallID(h), 1, branch, h)
 	req.AppendHeader(contact(h))
 	if n.Event != "" {
 		req.AppendHeader(sip.NewHeader("Event", n.Event))

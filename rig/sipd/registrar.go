@@ -3,7 +3,6 @@ package sipd
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // the digest of RFC 2617 is made of it
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
@@ -321,7 +320,7 @@ func (s *Server) unauthorized(req *sip.Request, h hop, stale bool, d *decision) 
 // challenged answers 401 with a fresh nonce, where c has no other.
 func (s *Server) challenged(req *sip.Request, h hop, c Challenge, d *decision) *sip.Response {
 	if c.Nonce == "" {
-		c.Nonce = rand.Text()
+		c.Nonce = s.cfg.Text()
 		d.then(func() { s.giveOut(c.Nonce) })
 	}
 	if c.Realm == "" {

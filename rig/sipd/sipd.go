@@ -13,6 +13,7 @@
 package sipd
 
 import (
+	"crypto/rand"
 	"bytes"
 	"context"
 	"errors"
@@ -64,6 +65,8 @@ type Config struct {
 	Faults *fault.Plan
 	// Now is the lane's clock, time.Now if nil.
 	Now func() time.Time
+	// Text makes nonces, tags, branches and Call-IDs, crypto/rand.Text if nil.
+	Text func() string
 }
 
 // hop is a handset's end and the end of ours that it talks to.
@@ -123,6 +126,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Text == nil {
+		cfg.Text = rand.Text
 	}
 	return &Server{
 		cfg:     cfg,

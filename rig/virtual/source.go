@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -274,6 +275,11 @@ func (w *web) connect(set settings) {
 			statuses = append(statuses, n)
 		}
 	}
+	var cnonce func() string
+	if seed := h.seed(7); seed != 0 {
+		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+		cnonce = func() string { return fmt.Sprintf("%016x", random.Uint64()) }
+	}
 	w.client = &httpc.Client{
 		Dial: w.dial, Resolve: w.b.net.resolve, ID: w.id, Password: w.pw,
 		UserAgent:  h.expand(model.HTTPUserAgent, w.b.version),
@@ -286,7 +292,7 @@ func (w *web) connect(set settings) {
 		TakeEncoded: facts.Text(model.HTTPUnaskedEncoding) == "as-it-is",
 		Digest:      facts.List(model.HTTPDigest), PreferBasic: facts.Text(model.HTTPSchemePreferred) == "basic",
 		AuthTries: facts.Int(model.HTTPAuthTries), AnswerBlank: (facts.Text(model.HTTPNoCredentials) == "sent") != h.cfg.Defects.Has(defect.AnswersBlank),
-		Defects: h.cfg.Defects,
+		Cnonce: cnonce, Defects: h.cfg.Defects,
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,13 +38,16 @@ func TestTheSameSeedGivesTheSameRun(t *testing.T) {
 			first := ""
 			for n := range 2 * times {
 				procs := fmt.Sprint(1 + n%2)
+				rest := func() {}
 				if *repeats > 0 {
-					busy(t, runtime.NumCPU())
+					rest = busy(t, runtime.NumCPU())
 				}
 				out := t.TempDir()
 				cmd := exec.CommandContext(t.Context(), path, append([]string{"run", "--quiet", "--seed", seed, "--out", out}, suite...)...)
 				cmd.Env = append(os.Environ(), "GOMAXPROCS="+procs)
-				if said, err := cmd.CombinedOutput(); err != nil {
+				said, err := cmd.CombinedOutput()
+				rest()
+				if err != nil {
 					t.Fatalf("run %d: %v\n%s", n+1, err, said)
 				}
 				if first == "" {
@@ -68,19 +73,26 @@ func TestTheSameSeedGivesTheSameRun(t *testing.T) {
 	}
 }
 
-// busy keeps n CPUs busy until the test ends.
-func busy(t *testing.T, n int) {
+// busy keeps n CPUs busy until rest is called.
+func busy(t *testing.T, n int) (rest func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
+	var loops sync.WaitGroup
 	for range n {
-		cmd := exec.CommandContext(ctx, "timeout", "300", "sh", "-c", "while :; do :; done")
+		cmd := exec.CommandContext(ctx, "timeout", "--foreground", "300", "sh", "-c", "while :; do :; done")
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // which it hands on
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		// Ends with ctx, after 300 s at the latest.
-		go func() { _ = cmd.Wait() }()
+		loops.Go(func() { _ = cmd.Wait() })
 	}
+	rest = func() {
+		cancel()
+		loops.Wait()
+	}
+	t.Cleanup(rest)
+	return rest
 }
 
 // compareRuns compares two run folders: every timeline.txt byte for byte, of every

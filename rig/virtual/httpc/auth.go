@@ -185,9 +185,13 @@ func (c *Client) authorize(s *space, u *url.URL) (string, error) {
 	if c.Defects.Has(defect.DigestCountStuck) {
 		s.count = 1
 	}
-	credentials, err := digest.Digest(s.digest, digest.Options{
+	options := digest.Options{
 		Method: http.MethodGet, URI: u.RequestURI(), Count: s.count, Username: c.ID, Password: c.Password,
-	})
+	}
+	if c.Cnonce != nil {
+		options.Cnonce = c.Cnonce()
+	}
+	credentials, err := digest.Digest(s.digest, options)
 	if err != nil {
 		return "", fmt.Errorf("challenge of realm %q: %w", s.realm, err)
 	}

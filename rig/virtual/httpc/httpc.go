@@ -89,6 +89,8 @@ type Client struct {
 	AnswerBlank bool
 	// Limit is the longest body taken, in bytes; 64 MiB when 0.
 	Limit int64
+	// Cnonce makes client nonces; nil is at random.
+	Cnonce func() string
 	// Defects are the handset's.
 	Defects defect.Set
 

@@ -47,7 +47,10 @@ type pcapng struct {
 	gather int
 }
 
-func createPcapng(path string, create func(path string) (*os.File, error)) (*pcapng, error) {
+// newBuffer has room for the longest block, and what is gathered before it.
+func newBuffer() *bufio.Writer { return bufio.NewWriterSize(nil, 128<<10) }
+
+func createPcapng(path string, buf *bufio.Writer, create func(path string) (*os.File, error)) (*pcapng, error) {
 	if create == nil {
 		create = func(path string) (*os.File, error) {
 			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the recorder's own file
@@ -57,16 +60,18 @@ func createPcapng(path string, create func(path string) (*os.File, error)) (*pca
 	if err != nil {
 		return nil, err
 	}
-	w, err := newPcapng(file, nil)
+	w, err := newPcapng(file, buf, nil)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
 	}
 	return w, nil
 }
 
-// newPcapng writes the headers, and secrets, if any, in front of all packets.
-func newPcapng(file *os.File, secrets []byte) (*pcapng, error) {
-	w := &pcapng{file: file, buf: bufio.NewWriterSize(file, 128<<10)}
+// newPcapng writes the headers, and secrets, if any, in front of all packets. The
+// buffer is the capture's until its file is closed.
+func newPcapng(file *os.File, buf *bufio.Writer, secrets []byte) (*pcapng, error) {
+	buf.Reset(file)
+	w := &pcapng{file: file, buf: buf}
 	var err error
 	// The library takes over a buffer that is large enough.
 	w.ng, err = pcapgo.NewNgWriterInterface(w.buf, iface("cable", layers.LinkTypeEthernet), pcapgo.NgWriterOptions{
@@ -175,7 +180,7 @@ func (w *pcapng) embed(path string, secrets []byte) (err error) {
 }
 
 func (w *pcapng) copyInto(out, in *os.File, secrets []byte) error {
-	if _, err := newPcapng(out, secrets); err != nil {
+	if _, err := newPcapng(out, w.buf, secrets); err != nil {
 		return err
 	}
 	_, err := io.Copy(out, io.NewSectionReader(in, w.header, w.whole-w.header))

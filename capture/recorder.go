@@ -11,6 +11,7 @@
 package capture
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -90,6 +91,8 @@ type Recorder struct {
 	// gathered are entries of one instant, which is when.
 	gathered []timeline.Event
 	when     time.Time
+	// spare is the buffer of a capture that was closed, for the next one.
+	spare *bufio.Writer
 }
 
 // recording is one folder.
@@ -150,7 +153,7 @@ func (r *Recorder) Open(dir string) error {
 	if r.opts.Instant {
 		gather = gatherLimit
 	}
-	next, err := create(dir, gather, r.opts.Create)
+	next, err := create(dir, gather, r.buffer(), r.opts.Create)
 	if err != nil {
 		return fmt.Errorf("recording in %s: %w", dir, err)
 	}
@@ -195,7 +198,22 @@ func (r *Recorder) Open(dir string) error {
 	if err := old.finish(oldErr); err != nil {
 		return fmt.Errorf("recording in %s: %w", old.dir, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spare = old.pcap.buf
 	return nil
+}
+
+// buffer is one that nobody uses.
+func (r *Recorder) buffer() *bufio.Writer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	buf := r.spare
+	r.spare = nil
+	if buf == nil {
+		buf = newBuffer()
+	}
+	return buf
 }
 
 // gatherLimit is how much is gathered in virtual time before it is written, in
@@ -210,7 +228,7 @@ type gathered struct {
 	buf   []byte
 }
 
-func create(dir string, gather int, file func(path string) (*os.File, error)) (rec *recording, err error) {
+func create(dir string, gather int, buf *bufio.Writer, file func(path string) (*os.File, error)) (rec *recording, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -221,7 +239,7 @@ func create(dir string, gather int, file func(path string) (*os.File, error)) (r
 		}
 	}()
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile), file); err != nil {
+	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile), buf, file); err != nil {
 		return rec, err
 	}
 	rec.pcap.gather = gather

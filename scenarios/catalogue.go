@@ -3,7 +3,6 @@ package scenarios
 import (
 	_ "embed" // the catalogue is compiled in, so that every report can quote it
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -42,20 +41,33 @@ func (r Requirement) Brick() bool { return strings.Contains(r.Statement, "`risk:
 
 // Catalogue returns every row in the order of the document.
 func Catalogue() []Requirement {
-	row := regexp.MustCompile(`^\| ([A-Z]{3}-[0-9]{2}) \| (\w+) \| ([^|]*) \| (.*) \|$`)
 	var out []Requirement
 	for line := range strings.SplitSeq(catalogueText, "\n") {
-		if m := row.FindStringSubmatch(line); m != nil {
-			out = append(out, Requirement{ID: m[1], Kind: m[2], From: strings.TrimSpace(m[3]), Statement: m[4]})
+		if r, ok := parseRow(line); ok {
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
+// parseRow reads a line of the table: "| XPT-01 | guide | F-1 | statement |".
+func parseRow(line string) (Requirement, bool) {
+	line, ok := strings.CutSuffix(line, " |")
+	cells := strings.SplitN(line, " | ", 4)
+	id, begins := strings.CutPrefix(cells[0], "| ")
+	if !ok || !begins || len(cells) < 4 || len(id) != len("XPT-01") || id[3] != '-' || strings.Trim(id[4:], "0123456789") != "" {
+		return Requirement{}, false
+	}
+	return Requirement{ID: id, Kind: cells[1], From: strings.TrimSpace(cells[2]), Statement: cells[3]}, true
+}
+
 // Find returns the row of that id.
 func Find(id string) (Requirement, error) {
-	for _, r := range Catalogue() {
-		if r.ID == id {
+	for line := range strings.SplitSeq(catalogueText, "\n") {
+		if !strings.HasPrefix(line, "| "+id+" ") {
+			continue
+		}
+		if r, ok := parseRow(line); ok {
 			return r, nil
 		}
 	}

@@ -55,15 +55,26 @@ func (s *Server) connection(ctx context.Context, raw net.Conn) {
 	s.cfg.Record(e)
 }
 
+// reader returns one that has room for a head, maybe from a connection before.
+func (s *Server) reader(from io.Reader) *bufio.Reader {
+	if br, ok := s.readers.Get().(*bufio.Reader); ok {
+		br.Reset(from)
+		return br
+	}
+	return bufio.NewReaderSize(from, maxHead)
+}
+
 // serve returns why the connection is over.
 func (c *conn) serve(ctx context.Context) string {
-	c.br = bufio.NewReaderSize(c.raw, maxHead)
+	var from io.Reader = c.raw
 	if c.srv.tls != nil {
 		if why := c.handshake(ctx); why != "" {
 			return why
 		}
-		c.br = bufio.NewReaderSize(c.tls, maxHead)
+		from = c.tls
 	}
+	c.br = c.srv.reader(from)
+	defer c.srv.readers.Put(c.br)
 	for first := true; ; first = false {
 		c.deadline(c.raw.SetReadDeadline, c.srv.cfg.Idle)
 		start, err := c.br.Peek(1)

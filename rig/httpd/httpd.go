@@ -120,6 +120,7 @@ type Server struct {
 	tls     *tls.Config // nil: plain
 	gate    gate
 	serving sync.WaitGroup
+	readers sync.Pool // of *bufio.Reader
 
 	releasing sync.Mutex
 	released  chan struct{} // closed, and made anew, by Release

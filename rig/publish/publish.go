@@ -5,6 +5,7 @@
 package publish
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -66,11 +67,19 @@ func (t *Tree) Replace(files []File) error {
 		if other, ok := next[key]; ok {
 			return fmt.Errorf("publish %q: %q differs from it in letter case only", f.Name, other.Name)
 		}
-		f.Content = slices.Clone(f.Content)
 		next[key] = f
 	}
 	t.mu.Lock()
 	old := t.files
+	for key, f := range next {
+		// Nobody changes what is published: what stays the same need not be copied.
+		if was := old[key]; bytes.Equal(was.Content, f.Content) {
+			f.Content = was.Content
+		} else {
+			f.Content = bytes.Clone(f.Content)
+		}
+		next[key] = f
+	}
 	t.files = next
 	t.mu.Unlock()
 	for _, key := range sorted(old) {
@@ -80,7 +89,7 @@ func (t *Tree) Replace(files []File) error {
 	}
 	for _, key := range sorted(next) {
 		f := next[key]
-		if was, ok := old[key]; ok && was.Name == f.Name && slices.Equal(was.Content, f.Content) {
+		if was, ok := old[key]; ok && was.Name == f.Name && bytes.Equal(was.Content, f.Content) {
 			continue
 		}
 		t.record(published(f))

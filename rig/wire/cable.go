@@ -25,16 +25,50 @@ const (
 type cable struct {
 	slot int
 
-	mu   sync.Mutex
-	free time.Time // from when on the next frame may begin
+	mu    sync.Mutex
+	free  time.Time  // from when on the next frame may begin
+	way   []underway // the frames on it, the first to arrive first
+	timer *time.Timer
+}
+
+// underway is a frame on a cable.
+type underway struct {
+	data  []byte
+	downs uint64
+	due   time.Time
+}
+
+// send puts a frame on the cable, which is the cable's from now on; arrive gets it
+// when it is due.
+func (c *cable) send(data []byte, downs uint64, arrive func(data []byte, downs uint64)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.way = append(c.way, underway{data, downs, c.due(now, len(data))})
+	switch {
+	case c.timer == nil:
+		// Ends once the frame has arrived.
+		c.timer = time.AfterFunc(c.way[0].due.Sub(now), func() { c.deliver(arrive) })
+	case len(c.way) == 1:
+		c.timer.Reset(c.way[0].due.Sub(now))
+	}
+}
+
+// deliver hands the frame over that is due.
+func (c *cable) deliver(arrive func(data []byte, downs uint64)) {
+	c.mu.Lock()
+	f := c.way[0]
+	if c.way = slices.Delete(c.way, 0, 1); len(c.way) > 0 {
+		c.timer.Reset(time.Until(c.way[0].due))
+	}
+	c.mu.Unlock()
+	arrive(f.data, f.downs)
 }
 
 // due is when a frame of a length arrives that is sent now. No two frames of a
 // cable are due at one instant, nor are those of two ports of one switch: so the
-// order in which frames arrive does not hang on the scheduler.
+// order in which frames arrive does not hang on the scheduler. The lock is held.
 func (c *cable) due(now time.Time, length int) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.free.Before(now) {
 		c.free = now
 	}
@@ -56,6 +90,7 @@ type ordered struct {
 
 	mu     sync.Mutex
 	frames []Frame
+	timer  *time.Timer
 	err    error // of the last frame that left
 }
 
@@ -66,9 +101,12 @@ func (o *ordered) Send(f Frame) error {
 	if len(f.Data) < headerLen || len(f.Data) > MaxFrame {
 		return sizeError(len(f.Data))
 	}
-	if len(o.frames) == 0 {
+	switch {
+	case o.timer == nil:
 		// Ends once the frames are handed over.
-		time.AfterFunc(time.Nanosecond, o.flush)
+		o.timer = time.AfterFunc(time.Nanosecond, o.flush)
+	case len(o.frames) == 0:
+		o.timer.Reset(time.Nanosecond)
 	}
 	f.Data = slices.Clone(f.Data)
 	o.frames = append(o.frames, f)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // tableLimit is how many addresses a Switch learns; frames to further ones are
@@ -218,16 +217,17 @@ func (p *SwitchPort) Send(f Frame) error {
 	case p.cable == nil:
 		p.net.forward(p, f.Data)
 	default:
-		data, now := slices.Clone(f.Data), time.Now()
-		was := p.downs.Load()
-		// Ends once the frame has arrived.
-		time.AfterFunc(p.cable.due(now, len(data)).Sub(now), func() {
-			if p.up.Load() && p.downs.Load() == was {
-				p.net.forward(p, data)
-			}
-		})
+		p.cable.send(slices.Clone(f.Data), p.downs.Load(), p.arrive)
 	}
 	return nil
+}
+
+// arrive takes a frame off the cable that was sent when the link had been lost so
+// many times.
+func (p *SwitchPort) arrive(data []byte, downs uint64) {
+	if p.up.Load() && p.downs.Load() == downs {
+		p.net.forward(p, data)
+	}
 }
 
 func sizeError(n int) error {

@@ -182,9 +182,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	o := scenarios.Options{
 		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Whole: c.Whole, Seed: c.Seed,
 		OperatorMax: c.OperatorMax, Rerun: c.Rerun, Golden: record, Deviations: deviations,
-		Started: func(s report.Spec) { l.Send(pipe.Up{Started: &s}) },
-		Waiting: func(text string) { l.Send(pipe.Up{Waiting: text}) },
-		Done:    func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
+		Done: func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
 		Ended: func(left string) {
 			up := pipe.Up{Left: left, Home: left == ""}
 			if !on.began.IsZero() {
@@ -193,6 +191,10 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 			l.Send(up)
 		},
 		Begun: on.begun, Interrupted: on.interrupted, Ending: on.ending, Today: on.today,
+	}
+	if !h.Simulated { // at which nobody waits
+		o.Started = func(s report.Spec) { l.Send(pipe.Up{Started: &s}) }
+		o.Waiting = func(text string) { l.Send(pipe.Up{Waiting: text}) }
 	}
 	for _, risk := range c.AllowRisk {
 		o.AllowLockout = o.AllowLockout || risk == "lockout"

@@ -26,6 +26,7 @@ var (
 
 const (
 	port           = 53
+	longest        = 4096 // of an answer, in bytes: nobody is asked for more than 512 (RFC 1035, 4.2.1)
 	maxAliases     = 8
 	defaultTimeout = 5 * time.Second
 	defaultTries   = 2
@@ -168,7 +169,7 @@ func ask(ctx context.Context, cfg Config, server netip.Addr, id uint16, name str
 	if _, err := conn.WriteTo(wire, net.UDPAddrFromAddrPort(to)); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, dns.MaxMsgSize)
+	buf := make([]byte, longest)
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		if err != nil {

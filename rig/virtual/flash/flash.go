@@ -126,11 +126,11 @@ func New(m model.Model, version string, installed ...*x509.Certificate) (*Flash,
 	return &Flash{state: s}, nil
 }
 
-// Read returns a copy of everything.
+// Read returns everything as it is now. It must not be changed.
 func (f *Flash) Read() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.state.clone()
+	return f.state // Update changes copies only
 }
 
 // Update changes everything that change changes, or nothing: a cut of power

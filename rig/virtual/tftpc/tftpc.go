@@ -48,6 +48,7 @@ const (
 	plainBlock   = 512 // block size without the option, in bytes
 	defaultLimit = 64 << 20
 	maxPacket    = 65536
+	leastBuffer  = 4096 // holds any packet that is not DATA
 )
 
 // ErrTimeout is returned when the server stayed silent through all tries.
@@ -227,7 +228,7 @@ func (t *transfer) run(ctx context.Context, request []byte) ([]byte, error) {
 	if err := t.send(request); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, maxPacket)
+	buf := make([]byte, t.longest())
 	for try := 1; ; {
 		deadline := time.Now().Add(t.cfg.Timeout)
 		took, finished, err := t.wait(buf, deadline)
@@ -256,6 +257,18 @@ func (t *transfer) run(ctx context.Context, request []byte) ([]byte, error) {
 			}
 		}
 	}
+}
+
+// longest is how long a packet may be, and one byte more: longer ones are too long
+// as well.
+func (t *transfer) longest() int {
+	most := leastBuffer
+	for _, o := range t.cfg.Options {
+		if n, err := strconv.Atoi(o.Value); err == nil && strings.EqualFold(o.Name, "blksize") {
+			most = max(most, min(n+5, maxPacket))
+		}
+	}
+	return most
 }
 
 // wait reads until something new has come (took), the file is complete, or the

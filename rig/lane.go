@@ -1065,16 +1065,14 @@ func (l *Lane) Settle(ctx context.Context) {
 		l.Recorder.Tick(from)
 		// What was sent by now arrives by then.
 		from = from.Add(inFlight)
-		tl.WakeAt(from)
 	}
 	for {
 		changed := tl.Changed()
-		if !tl.Watermark().Before(from) {
-			// A service may still be about to write its entry.
-			if l.quarrel = timeline.Disagreements(tl.Log()); len(l.quarrel) == 0 {
-				return
-			}
-		}
+		if tl.Watermark().Before(from) {
+			tl.WakeAt(from)
+		} else if l.quarrel = timeline.Disagreements(tl.Log()); len(l.quarrel) == 0 {
+			return
+		} // else a service may still be about to write its entry
 		select {
 		case <-changed:
 		case <-ctx.Done():

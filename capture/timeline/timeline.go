@@ -120,8 +120,9 @@ func (t *Timeline) follow() {
 	}
 }
 
-// WakeAt wakes who waits for a change once the watermark has passed a time. It is
-// for virtual time: elsewhere the watermark wakes them whenever it moves.
+// WakeAt wakes who waits for a change once the watermark has passed a time, or
+// before: who then has to wait on says so anew. It is for virtual time: elsewhere
+// the watermark wakes them whenever it moves.
 func (t *Timeline) WakeAt(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
@@ -13,14 +14,17 @@ import (
 //go:embed expectations.txt
 var table string //nolint:gochecknoglobals // go:embed wants one
 
-// Expectations returns the table of defects, in its order.
-func Expectations() []Expectation {
+// parsed is the table, read once.
+var parsed = sync.OnceValue(func() []Expectation {
 	list, err := Parse(table)
 	if err != nil {
 		panic(err) // a test reads the table
 	}
 	return list
-}
+})
+
+// Expectations returns the table of defects, in its order.
+func Expectations() []Expectation { return slices.Clone(parsed()) }
 
 // list is one of an expectation's, by its name in the table.
 type list struct {

@@ -11,7 +11,7 @@ import (
 // copies share what is in it. The blocks of transfers that are on their way (DATA,
 // and ACK that completes nothing), of which one recording may have 130,000 that
 // differ in next to nothing, take up a tenth of an Event each.
-type Log struct {
+type Log struct { //nolint:recvcheck // a value to all but the one who makes it
 	// index has for each event its place: in whole or, as ^place, in blocks.
 	index  []int32
 	whole  []Event

@@ -522,7 +522,7 @@ func FuzzAuthorityFile(f *testing.F) {
 func TestKeptKeysAreMadeOnce(t *testing.T) {
 	dir := t.TempDir()
 	same := func(a, b crypto.Signer) bool {
-		return a.(*rsa.PrivateKey).Equal(b) //nolint:forcetypeassert // RSA was asked for
+		return a.(*rsa.PrivateKey).Equal(b)
 	}
 	get := func(use string) crypto.Signer {
 		key, err := KeptKeys(dir)(RSA1024, use)

@@ -12,7 +12,7 @@ import (
 )
 
 //go:embed expectations.txt
-var table string //nolint:gochecknoglobals // go:embed wants one
+var table string
 
 // parsed is the table, read once.
 var parsed = sync.OnceValue(func() []Expectation {
@@ -33,7 +33,7 @@ type list struct {
 }
 
 // lists are an expectation's, in the order of the table.
-func (e *Expectation) lists() []list {
+func lists(e *Expectation) []list {
 	return []list{{"fails", &e.Fails}, {"drifts", &e.Drifts}, {"blocks", &e.Blocks}, {"unjudged", &e.Unjudged}}
 }
 
@@ -68,7 +68,7 @@ func Parse(text string) ([]Expectation, error) {
 		case len(out) == 0:
 			return nil, wrong("rows without a defect")
 		default:
-			lists := out[len(out)-1].lists()
+			lists := lists(&out[len(out)-1])
 			n := slices.IndexFunc(lists, func(l list) bool { return l.name == words[0] })
 			if n < 0 || len(*lists[n].rows) > 0 || len(words) == 1 {
 				return nil, wrong("%q: want fails, drifts, blocks or unjudged, each once, with rows", line)
@@ -94,7 +94,7 @@ func Format(table []Expectation) string {
 			b.WriteString(" (wifi)")
 		}
 		b.WriteString("\n")
-		for _, l := range e.lists() {
+		for _, l := range lists(&e) {
 			if len(*l.rows) > 0 {
 				fmt.Fprintf(&b, "  %-8s %s\n", l.name, strings.Join(*l.rows, " "))
 			}

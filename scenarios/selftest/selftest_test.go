@@ -80,7 +80,7 @@ func TestAnErrorInTheTableNamesItsLine(t *testing.T) {
 		"newer-only\n  fails XPT-01\n  fails XPT-02\n": "expectations.txt:3: ",
 		"newer-only\n  breaks XPT-01\n":                "expectations.txt:2: ",
 		"newer-only\n  fails\n":                        "expectations.txt:2: ",
-		"newer-only\nnewer-only\n":                     "expectations.txt:2: newer-only stands here twice",
+		strings.Repeat("newer-only\n", 2):              "expectations.txt:2: newer-only stands here twice",
 		"newer-only (wired)\n":                         "expectations.txt:1: ",
 	} {
 		if got, err := selftest.Parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {

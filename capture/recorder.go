@@ -452,9 +452,12 @@ func (r *Recorder) Gather(e timeline.Event) {
 
 // settle writes what was gathered at an instant that is over; the lock is held.
 func (r *Recorder) settle(now time.Time) {
-	if len(r.gathered) == 0 || r.when.Equal(now) {
-		return
+	if len(r.gathered) > 0 && !r.when.Equal(now) {
+		r.writeGathered()
 	}
+}
+
+func (r *Recorder) writeGathered() {
 	all := r.gathered
 	r.gathered = nil
 	slices.SortStableFunc(all, func(a, b timeline.Event) int {

@@ -78,22 +78,34 @@ const (
 // service or of the wire, since the power was last cut. Seq orders the result,
 // which is a pure function of the events and of the watermark.
 func Lapses(events Log, watermark time.Time) []Lapse {
-	g := givens{
+	g := fold(events)
+	g.close(watermark)
+	slices.SortStableFunc(g.out, func(a, b Lapse) int { return cmp.Compare(a.Seq, b.Seq) })
+	return g.out
+}
+
+func fold(events Log) *givens {
+	g := &givens{
 		files: map[string]file{}, options: map[int]string{}, names: map[string]string{}, challenged: map[netip.Addr]bool{},
 		servers: map[netip.Addr]bool{}, changed: map[string]int{}, asked: map[string]inquiry{}, faults: map[string]bool{}, hello: map[netip.AddrPort]int{}, began: map[netip.AddrPort]int{},
 	}
 	for e := range events.All() {
 		g.fold(e)
 	}
-	g.close(watermark)
-	slices.SortStableFunc(g.out, func(a, b Lapse) int { return cmp.Compare(a.Seq, b.Seq) })
-	return g.out
+	return g
 }
 
 // Undecided tells whether something was asked that may yet be answered in time:
 // whether Lapses may have more to say although nothing else happens.
 func Undecided(events Log, watermark time.Time) bool {
-	return len(Lapses(events, watermark.Add(lapseAfter+1))) > len(Lapses(events, watermark))
+	g := fold(events)
+	for _, x := range g.asked {
+		waited := watermark.Sub(x.e.At)
+		if waited <= lapseAfter && waited >= 0 && !g.faults[x.service] && !g.faults[Impair] {
+			return true
+		}
+	}
+	return false
 }
 
 // file is what is published under a name: "" for what is not, since when.
@@ -331,7 +343,9 @@ func (g *givens) wire(e *Event) {
 			g.ask("TFTP "+e.Src.String(), e, "tftpd", "publish", fmt.Sprintf("the request for %s was never answered", e.File))
 		}
 	case TFTPData, TFTPOAck, TFTPError:
-		g.answered("TFTP " + e.Dst.String())
+		if len(g.asked) > 0 { // most blocks answer nothing
+			g.answered("TFTP " + e.Dst.String())
+		}
 	case HTTPRequest:
 		if own {
 			g.ask("HTTP "+e.Src.String(), e, "httpd", "publish", fmt.Sprintf("the request for %s was never answered", e.File))

@@ -41,6 +41,7 @@ type Timeline struct {
 	events    Log
 	watermark time.Time
 	changed   chan struct{} // nil while nobody waits
+	told      chan struct{} // the same for who is not woken by blocks of a transfer
 	derive    *deriver
 	// alarm wakes the waiters at the time of next; zero: no time is waited for.
 	alarm *time.Timer
@@ -66,15 +67,19 @@ func (t *Timeline) Add(e Event) int {
 	e.At = e.At.Round(0) // the recording holds wall time only
 	e.Seq = t.events.Len() + 1
 	t.events.add(&e)
+	tells := !onItsWay(&e)
 	if e.By != Derived {
 		for _, fact := range t.derive.fold(&e) {
 			fact.Seq = t.events.Len() + 1
 			fact.By = Derived
 			fact.At, fact.Frame, fact.After = e.At, e.Frame, e.After
 			t.events.add(&fact)
+			tells = true
 		}
 	}
-	t.wake()
+	if tells || t.changed != nil {
+		t.wake()
+	}
 	return e.Seq
 }
 
@@ -93,7 +98,7 @@ func (t *Timeline) Advance(now time.Time) {
 // wake tells the waiters, in virtual time a little later; the lock is held.
 func (t *Timeline) wake() {
 	switch {
-	case t.changed == nil:
+	case t.changed == nil && t.told == nil:
 	case t.now == nil:
 		t.tell()
 	default:
@@ -103,9 +108,11 @@ func (t *Timeline) wake() {
 
 // tell wakes the waiters; the lock is held.
 func (t *Timeline) tell() {
-	if t.changed != nil {
-		close(t.changed)
-		t.changed = nil
+	for _, c := range []*chan struct{}{&t.changed, &t.told} {
+		if *c != nil {
+			close(*c)
+			*c = nil
+		}
 	}
 }
 
@@ -149,15 +156,16 @@ func (t *Timeline) wakeBehind(at time.Time) {
 	if !t.next.IsZero() && !at.Before(t.next) {
 		return
 	}
-	if t.alarm != nil {
-		t.alarm.Stop()
-	}
 	t.next = at
+	if t.alarm != nil {
+		t.alarm.Reset(at.Sub(t.now()))
+		return
+	}
 	// Ends once it has woken them.
 	t.alarm = time.AfterFunc(at.Sub(t.now()), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.next.Equal(at) {
+		if !t.now().Before(t.next) { // else it was moved meanwhile
 			t.next = time.Time{}
 		}
 		t.tell()
@@ -177,10 +185,25 @@ func (t *Timeline) Watermark() time.Time {
 func (t *Timeline) Changed() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.changed == nil {
-		t.changed = make(chan struct{})
+	return promise(&t.changed)
+}
+
+// changedFor is Changed for one who waits for a fact: the blocks of a transfer on
+// its way wake only who wants to see them.
+func (t *Timeline) changedFor(f Fact) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slices.Contains(f.Kinds, TFTPData) || slices.Contains(f.Kinds, TFTPAck) {
+		return promise(&t.changed)
 	}
-	return t.changed
+	return promise(&t.told)
+}
+
+func promise(c *chan struct{}) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{})
+	}
+	return *c
 }
 
 // Log returns all events so far.

@@ -149,7 +149,7 @@ func (w *Window) Changed() <-chan struct{} { return w.timeline.Changed() }
 func (w *Window) Await(ctx context.Context, f Fact) (Event, error) {
 	var scratch Event
 	for next := 0; ; { // next is the first event not looked at
-		changed := w.Changed()
+		changed := w.timeline.changedFor(f)
 		v := w.View()
 		for ; v.Anchored && next < v.Upto; next++ {
 			e := v.All.read(next, &scratch)

@@ -88,7 +88,7 @@ func (c *laneCmd) Run() error {
 // decoders have: it is collected rarely, as long as that keeps it below 70 MB.
 const (
 	collectAt   = 400      // percent
-	memoryLimit = 32 << 20 // bytes, without those of the program itself
+	memoryLimit = 30 << 20 // bytes, without those of the program itself
 )
 
 // inVirtualTime runs the lane in a bubble of its own and ends the process. What

@@ -49,6 +49,7 @@ const (
 	defaultLimit = 64 << 20
 	maxPacket    = 65536
 	leastBuffer  = 4096 // holds any packet that is not DATA
+	roomAhead    = 1 << 20
 )
 
 // ErrTimeout is returned when the server stayed silent through all tries.
@@ -399,6 +400,7 @@ func (t *transfer) accept(p []byte) error {
 			t.block = int(value)
 		case "tsize":
 			t.size = value
+			t.body = slices.Grow(t.body, int(min(value, roomAhead)))
 		case "timeout":
 			if o.Value != t.cfg.Options[i].Value {
 				return fmt.Errorf("option timeout: %s answered, %s asked for", o.Value, t.cfg.Options[i].Value)

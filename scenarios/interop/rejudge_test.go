@@ -271,11 +271,12 @@ type broken struct {
 	text strings.Builder
 }
 
-// begin starts a run of one handset and returns when some specs are done.
-func begin(ctx context.Context, t *testing.T, bin string, lanes, specs int) *broken {
+// begin starts a run of handsets, among them an IP8830, and returns when some specs
+// are done.
+func begin(ctx context.Context, t *testing.T, bin, handsets string, specs int) *broken {
 	t.Helper()
 	folder := t.TempDir()
-	b := &broken{t: t, cmd: exec.CommandContext(ctx, bin, "run", "--handset", "ip8830", "--out", folder, "--seed", "1", "--lanes", strconv.Itoa(lanes))}
+	b := &broken{t: t, cmd: exec.CommandContext(ctx, bin, "run", "--handset", handsets, "--out", folder, "--seed", "1")}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := b.cmd.StdoutPipe()
 	if err != nil {
@@ -319,7 +320,7 @@ func (b *broken) end() (int, report.Run) {
 	return code, run
 }
 
-// lanes are the processes of the run's one handset.
+// lanes are the processes of the run's handsets.
 func (b *broken) lanes(want int) []int {
 	b.t.Helper()
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.cmd.Process.Pid))
@@ -369,7 +370,7 @@ func killed(t *testing.T, bin string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := begin(ctx, t, bin, 1, 3)
+	b := begin(ctx, t, bin, "ip8830", 3)
 	lane := b.lanes(1)[0]
 	signal := func(s syscall.Signal) {
 		if err := syscall.Kill(lane, s); err != nil {
@@ -428,7 +429,7 @@ func interrupted(t *testing.T, bin string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := begin(ctx, t, bin, 2, 3)
+	b := begin(ctx, t, bin, "ip8830,ip8840", 3)
 	lanes := b.lanes(2)
 	began := time.Now()
 	if err := b.cmd.Process.Signal(os.Interrupt); err != nil {

@@ -50,6 +50,9 @@ type transfer struct {
 	// before is the transfer that a request sent again may belong to: it crossed
 	// the server's first answer, of which nothing was acknowledged yet.
 	before *transfer
+	// late is the transfer before, of another file from the same client's port: its
+	// last acknowledgement may come behind the next request.
+	late   *transfer
 	failed bool // an ERROR ended it
 
 	moving  bool           // something of the transfer itself was seen
@@ -96,6 +99,9 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 	if t.before != nil && t.server.Port() == 0 && peer == t.before.server {
 		t = t.before
 		d.transfers[t.client] = t
+	}
+	if t.late != nil && peer == t.late.server && peer != t.server && (fromClient || !slices.Contains(d.ports.TFTP, peer.Port()) || !t.begins(data)) {
+		t = t.late // a server that has a TID for each transfer, or cannot mean the new one
 	}
 	t.at, t.turn = d.at, d.turn
 	op := data[1]
@@ -195,13 +201,20 @@ func (d *Decoder) tftpRequest(data []byte) {
 	// that has moved it is a new one from a client with a fixed port. After an
 	// ERROR it comes to the same: nothing of the transfer was kept.
 	if t == nil || t.moving || t.file != file || t.write != write {
-		var before *transfer
-		if t != nil && t.file == file && t.write == write && !t.failed && t.acked == 0 && t.taken <= 1 {
-			before, t.before = t, nil
+		var before, late *transfer
+		switch {
+		case t == nil:
+		case t.file != file || t.write != write:
+			late = t
+		case !t.failed && t.acked == 0 && t.taken <= 1:
+			before = t
+		}
+		if t != nil {
+			t.before, t.late = nil, nil
 		}
 		t = &transfer{
-			before: before,
-			file:   file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
+			before: before, late: late,
+			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
 			write: write, blksize: 512, window: 1, last: -1,
 			pending: map[int][]byte{}, sum: sha256.New(),
 		}

@@ -537,14 +537,13 @@ func (d *deriver) tftp(e *Event, from, to bool) {
 			d.s.Transfers[end] = t
 		}
 	case e.Kind == TFTPAck && from:
-		if known && t.Done {
+		late := known && t.File != e.File // of the transfer before from the same port
+		if !late && t.Done {
 			return // the last acknowledgement sent again
 		}
-		if !known {
-			t.File = e.File
+		if !late {
+			remember(d.s.Transfers, end, transfer{File: e.File, Moving: true, Done: e.Complete})
 		}
-		t.Moving, t.Done = true, e.Complete
-		remember(d.s.Transfers, end, t)
 		if e.Complete {
 			d.emit(Event{Kind: Fetched, SrcMAC: e.SrcMAC, DstMAC: e.DstMAC, Src: e.Src, Dst: e.Dst, Transport: TFTP, File: e.File, Bytes: e.Bytes, SHA256: e.SHA256, Complete: true})
 		}

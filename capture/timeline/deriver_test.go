@@ -320,6 +320,17 @@ func TestDerivedFacts(t *testing.T) {
 		"the last acknowledgement sent again fetches once": {
 			func(s *script) { s.fetch("a", 2001); s.tftpAck("a", 2001, 1, true) }, []string{asked("a"), took("a")},
 		},
+		"the last acknowledgement may come behind the next request from the same port": {
+			func(s *script) {
+				s.rrq("a", 2001)
+				s.data("a", 2001, 1)
+				s.rrq("b", 2001)
+				s.tftpAck("a", 2001, 1, true)
+				s.data("b", 2001, 1)
+				s.tftpAck("b", 2001, 1, true)
+			},
+			[]string{asked("a"), asked("b"), took("a"), took("b")},
+		},
 		"a transfer without its end is not fetched": {
 			func(s *script) { s.rrq("a", 2001); s.data("a", 2001, 1); s.tftpAck("a", 2001, 1, false) }, []string{asked("a")},
 		},

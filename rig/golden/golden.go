@@ -31,13 +31,9 @@ import (
 	"ip88rig/rig/report"
 )
 
-// The factors of a time that is recorded for the first time; whoever knows
-// better writes another into its line. A simulated handset divides its waits,
-// so that what the computer does meanwhile weighs more.
-const (
-	Within          = 3.0
-	WithinSimulated = 10.0
-)
+// Within is the factor of a time that is recorded for the first time; whoever
+// knows better writes another into its line.
+const Within = 3.0
 
 // milliseconds is the unit of a time.
 const milliseconds = "ms"
@@ -404,13 +400,6 @@ func (r *Record) Unmet(specs []report.Spec) []string {
 	return out
 }
 
-// pace is by how much times differ on any busy machine, in ms. It counts where a
-// factor is wide, which is that of a simulated handset: its times are a few ms.
-const (
-	pace = 300
-	wide = 10
-)
-
 // same tells whether a value is what was recorded: a time within its factor,
 // anything under a millisecond counting as one; all else to the letter.
 func (l line) same(v report.Value) bool {
@@ -421,9 +410,6 @@ func (l line) same(v report.Value) bool {
 	is, ok2 := number(v.Value)
 	if l.within == 0 || !ok1 || !ok2 {
 		return v.Value == l.Value.Value
-	}
-	if l.within >= wide && is <= was+pace && was <= is+pace {
-		return true
 	}
 	was, is = max(was, 1), max(is, 1)
 	return is <= was*l.within && was <= is*l.within
@@ -589,11 +575,7 @@ func Update(dir string, key Key, ms []Measurement) (changes []string, err error)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	within := Within
-	if key.Simulated {
-		within = WithinSimulated
-	}
-	changes, err = r.Update(ms, within)
+	changes, err = r.Update(ms, Within)
 	if err != nil {
 		return nil, err
 	}

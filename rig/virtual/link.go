@@ -117,7 +117,7 @@ func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err er
 func (h *Handset) associationTime() time.Duration {
 	d := h.wait(model.WiFiAssociationTime)
 	if h.cfg.Defects.Has(defect.AssociatesSlowly) {
-		d *= 40
+		d *= 10
 	}
 	return d
 }

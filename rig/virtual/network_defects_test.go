@@ -512,9 +512,9 @@ func TestBootsInTime(t *testing.T) {
 	}{
 		// At a factor of 20 the boot loader takes 300 ms, the association 150 ms.
 		{"wired", nil, nil, 20, 300 * time.Millisecond, 3 * time.Second},
-		{"a slow boot loader", nil, defect.Set{defect.BootsSlowly}, 200, 600 * time.Millisecond, time.Minute},
+		{"a slow boot loader", nil, defect.Set{defect.BootsSlowly}, 50, 600 * time.Millisecond, time.Minute},
 		{"wifi", moduleMAC, nil, 20, 450 * time.Millisecond, 3 * time.Second},
-		{"a slow association", moduleMAC, defect.Set{defect.AssociatesSlowly}, 200, 630 * time.Millisecond, time.Minute},
+		{"a slow association", moduleMAC, defect.Set{defect.AssociatesSlowly}, 50, 630 * time.Millisecond, time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

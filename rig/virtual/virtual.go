@@ -383,7 +383,7 @@ func (h *Handset) powered(ctx context.Context) error {
 	for {
 		loading := h.wait(model.BootLoaderTime)
 		if h.cfg.Defects.Has(defect.BootsSlowly) {
-			loading *= 20
+			loading *= 5
 		}
 		if err := h.rest(ctx, loading, nil); err != nil {
 			return quiet(ctx, err)

@@ -163,7 +163,7 @@ func Doc(n Name) string {
 	case LinkLossSticks:
 		return "provisions no more after its link was down, until it is powered again (NET-03)."
 	case BootsSlowly:
-		return "spends twenty times as long as it should in the boot loader (NET-04)."
+		return "spends five times as long as it should in the boot loader (NET-04)."
 	case DeauthSticks:
 		return "does not come back to the access point after a de-authentication (WIF-02)."
 	case RoamSticks:
@@ -175,7 +175,7 @@ func Doc(n Name) string {
 	case ModuleNameSticks:
 		return "keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02)."
 	case AssociatesSlowly:
-		return "takes forty times as long as it should to associate (WIF-03)."
+		return "takes ten times as long as it should to associate (WIF-03)."
 	case Refuses8021X:
 		return "has a setting for 802.1X in its WiFi module, and does not associate with it (WIF-03)."
 	case BothLinksUp:

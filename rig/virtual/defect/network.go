@@ -54,7 +54,7 @@ const (
 	AnyTransferID Name = "any-transfer-id"
 	// LinkLossSticks provisions no more after its link was down, until it is powered again (NET-03).
 	LinkLossSticks Name = "link-loss-sticks"
-	// BootsSlowly spends twenty times as long as it should in the boot loader (NET-04).
+	// BootsSlowly spends five times as long as it should in the boot loader (NET-04).
 	BootsSlowly Name = "boots-slowly"
 	// DeauthSticks does not come back to the access point after a de-authentication (WIF-02).
 	DeauthSticks Name = "deauth-sticks"
@@ -66,7 +66,7 @@ const (
 	ModuleHangs Name = "module-hangs"
 	// ModuleNameSticks keeps naming the phone-specific file by the WiFi module's MAC when the module is gone (ORD-02).
 	ModuleNameSticks Name = "module-name-sticks"
-	// AssociatesSlowly takes forty times as long as it should to associate (WIF-03).
+	// AssociatesSlowly takes ten times as long as it should to associate (WIF-03).
 	AssociatesSlowly Name = "associates-slowly"
 	// Refuses8021X has a setting for 802.1X in its WiFi module, and does not associate with it (WIF-03).
 	Refuses8021X Name = "refuses-802.1x"

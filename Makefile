@@ -97,6 +97,10 @@ golden: build ## measure the simulated handsets anew into fixtures/golden; read 
 mutants: build ## prove that the scenarios can fail: one run for each defect (ARGS="--shard 3/10", ARGS="--changed HEAD~5")
 	@bin/ip88rig mutants $(ARGS)
 
+.PHONY: same
+same: ## prove that the same seed gives the same run: three seeds, ten runs with each GOMAXPROCS, beside busy loops
+	@go test ./rig/cmd/ip88rig -count=1 -run TestTheSameSeedGivesTheSameRun -timeout 6h -v $(ARGS) -args -same 10
+
 .PHONY: bench
 bench: ## measure: packets, timeline against tshark, time and memory of "make run"
 	@go test -run '^$$' -bench . -benchmem -timeout 30m $(ARGS) ./...

@@ -41,3 +41,8 @@ require (
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 )
+
+ignore (
+	./bin
+	./out
+)

@@ -133,6 +133,9 @@ func TestBlocksThatAreNotWhatTheyShouldBe(t *testing.T) {
 
 // TestWrapToOne goes past block 65535 twice, in lock-step and in windows.
 func TestWrapToOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two transfers of 131,000 blocks")
+	}
 	const size = 8*(65535*2+3) + 5
 	for name, window := range map[string]string{"in lock-step": "1", "in windows": "7"} {
 		tale{

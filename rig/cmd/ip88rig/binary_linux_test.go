@@ -22,6 +22,9 @@ import (
 // binary builds the command.
 func binary(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the command and runs it")
+	}
 	path := filepath.Join(t.TempDir(), "ip88rig")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

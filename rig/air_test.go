@@ -248,7 +248,7 @@ func TestACableBesideTheModuleHasAnAddressOfItsOwn(t *testing.T) {
 		w, got := boot, map[string]string{}
 		for _, mac := range []string{l.Handset.Module.String(), l.Handset.MAC.String()} {
 			for got[mac] == "" {
-				e, err := w.Await(t.Context(), timeline.FactBound())
+				e, err := w.Await(t.Context(), timeline.FactKind(timeline.Bound))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -33,12 +33,6 @@ func (r Requirement) PromisedBySiblingOnly() bool {
 	return r.Kind == "shall"
 }
 
-// Lockout and Brick tell rows whose statement marks that risk.
-func (r Requirement) Lockout() bool { return strings.Contains(r.Statement, "`risk: lockout`") }
-
-// Brick tells rows whose scenarios can kill a handset.
-func (r Requirement) Brick() bool { return strings.Contains(r.Statement, "`risk: brick`") }
-
 // Catalogue returns every row in the order of the document.
 func Catalogue() []Requirement {
 	var out []Requirement

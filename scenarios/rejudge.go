@@ -30,13 +30,8 @@ type Again struct {
 // Same tells whether the verdict is what it was.
 func (a Again) Same() bool { return a.Was == a.Is }
 
-// Rejudge rebuilds the timeline of a recording from capture.pcapng and
+// rejudge rebuilds the timeline of a recording from capture.pcapng and
 // journal.jsonl alone, and judges every window and matcher of its journal again.
-func Rejudge(dir string) ([]Again, error) {
-	out, _, err := rejudge(dir)
-	return out, err
-}
-
 func rejudge(dir string) ([]Again, timeline.Log, error) {
 	tl, err := capture.Load(dir)
 	if err != nil {

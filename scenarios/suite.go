@@ -15,7 +15,9 @@ package scenarios
 import (
 	"fmt"
 	"hash/fnv"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -174,12 +176,63 @@ func Declarations(o Options) []Declared {
 	return out
 }
 
+// Story describes one scenario, for the test plan.
+type Story struct {
+	Name string
+	Rows []string
+	Over []timeline.Transport
+	// File is the source file in which it is told.
+	File string
+	// Power is how many power cycles it takes over one transport.
+	Power int
+	// Needs are what it needs besides a handset, and what it risks.
+	Needs []string
+}
+
+// Stories lists all scenarios, file by file.
+func Stories() []Story {
+	var out []Story
+	for _, s := range registry {
+		out = append(out, Story{Name: s.name, Rows: s.rows, Over: s.over, File: s.file, Power: s.power, Needs: s.needs()})
+	}
+	return out
+}
+
+// needs lists what skipReason may ask for.
+func (s *story) needs() []string {
+	var out []string
+	add := func(needed bool, text string) {
+		if needed {
+			out = append(out, text)
+		}
+	}
+	add(slices.Contains(s.links, bench.WiFi), "a WiFi module")
+	add(len(s.verbs) > 0, "somebody for "+strings.Join(s.verbs, ", "))
+	for _, fact := range s.facts {
+		out = append(out, "the fact "+fact)
+	}
+	var deeds []string
+	for _, deed := range s.air {
+		deeds = append(deeds, string(deed))
+	}
+	add(len(deeds) > 0, "an access point that can do "+strings.Join(deeds, ", "))
+	add(s.firmware, "firmware bundles")
+	add(s.public, "public-authority")
+	add(len(s.on) > 0, "a handset that passes "+strings.Join(s.on, ", "))
+	add(s.long, "--depth full")
+	add(s.heavy, "--points 0")
+	add(s.lockout, "--allow-risk lockout")
+	add(s.brick, "--allow-risk brick")
+	return out
+}
+
 // registry is filled while the package is loaded, as Ginkgo's own tree is.
 var registry []*story
 
 // story is one scenario, which becomes one spec for each transport.
 type story struct {
 	name     string
+	file     string
 	rows     []string
 	over     []timeline.Transport
 	links    []bench.Link
@@ -273,6 +326,9 @@ func (s *story) stands(over timeline.Transport) []string {
 // var block, as Ginkgo's own containers do.
 func scenario(name string, args ...any) bool { //nolint:unparam // a value, so that it can stand in a var block
 	s := &story{name: name}
+	if _, file, _, ok := runtime.Caller(1); ok {
+		s.file = filepath.Base(file)
+	}
 	for _, a := range args {
 		switch a := a.(type) {
 		case option:

@@ -274,37 +274,6 @@ func TestAWindowThatNeverBegan(t *testing.T) {
 	if v.OK || !v.Final || v.NotReached != "rebooted (within 1m0s)" || len(v.Expected) == 0 {
 		t.Errorf("after the window closed: %+v", v)
 	}
-	pass, _, err := Decide(m, up.View(), false)
-	if pass || err != nil {
-		t.Errorf("a claim on it: pass %v, error %v; want it to fail", pass, err)
-	}
-	_, _, err = Decide(m, up.View(), true)
-	if err == nil || !strings.Contains(err.Error(), "cannot be judged: rebooted (within 1m0s) was not reached") {
-		t.Errorf("its negation: error %v, want that it cannot be judged", err)
-	}
-}
-
-func TestDecide(t *testing.T) {
-	_, w := tell(rebooted())
-	_, spoilt := tell(lost())
-	for name, c := range map[string]struct {
-		w       *timeline.Window
-		negated bool
-		pass    bool
-		fails   bool
-	}{
-		"holds":                     {w, false, true, false},
-		"holds, negated":            {w, true, false, false},
-		"cannot be judged":          {spoilt, false, false, true},
-		"cannot be judged, negated": {spoilt, true, false, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			pass, _, err := Decide(Reboot(), c.w.View(), c.negated)
-			if pass != c.pass || (err != nil) != c.fails {
-				t.Errorf("pass %v, error %v; want %v, error %v", pass, err, c.pass, c.fails)
-			}
-		})
-	}
 }
 
 func TestHoldsVersion(t *testing.T) {

@@ -5,14 +5,12 @@
 // view of the timeline as a pure function, so that a judgement can be made
 // again offline:
 //
-//	Eventually(ctx, boot.Within(d)).Should(match.Matching(match.RebootOnce()))
 //	verdict := match.RebootOnce().Judge(window.ViewAt(upto, watermark))
 //
 // A matcher that says that something never happens, or that nothing else does,
 // judges only once it can: when the window has closed, or when the handset has
 // registered or rebooted behind its last request, which is how a download cycle
-// is known to be over. Under Consistently, give Gomega a duration beyond the
-// window's bound: the window ends the waiting, not Gomega's default of 100 ms.
+// is known to be over.
 package match
 
 import (
@@ -60,41 +58,6 @@ type Verdict struct {
 	// presence is set by matchers whose OK needs only something that was seen.
 	presence bool
 }
-
-// Decide applies a polarity: whether the assertion passes, or an
-// *UnjudgedError when the view allows no verdict. An assertion on a window that
-// never began fails when it claims something; negated it cannot be judged,
-// because absence needs a positive event before it.
-func Decide(m Matcher, v timeline.View, negated bool) (pass bool, verdict Verdict, err error) {
-	verdict = m.Judge(v)
-	if verdict.Unfit != "" || negated && verdict.NotReached != "" {
-		return false, verdict, &UnjudgedError{Claim: m.Claim(), Verdict: verdict, View: v}
-	}
-	return verdict.OK != negated, verdict, nil
-}
-
-// UnjudgedError says that a view allows no verdict: the recording is unfit, or
-// the window never began.
-type UnjudgedError struct {
-	Claim   string
-	Verdict Verdict
-	View    timeline.View
-}
-
-// Error says why, and shows what was seen.
-func (e *UnjudgedError) Error() string {
-	var b strings.Builder
-	why := e.Verdict.Unfit
-	if why == "" {
-		why = e.Verdict.NotReached + " was not reached"
-	}
-	fmt.Fprintf(&b, "cannot be judged: %s\nwhether the handset is seen to %s\n", why, e.Claim)
-	writeLadder(&b, e.View)
-	return strings.TrimRight(b.String(), "\n")
-}
-
-// FormattedGomegaError keeps Gomega from printing the fields of the error.
-func (e *UnjudgedError) FormattedGomegaError() string { return e.Error() }
 
 // conclude is what all matchers have in common: a window that has not begun, a
 // window that has closed, a recording that is unfit.

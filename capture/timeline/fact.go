@@ -75,15 +75,8 @@ func FactRegisteredAs(user string) Fact {
 	return Fact{Name: "registered as " + user, Kinds: []Kind{Registered}, Fields: map[string]string{"sip.From.user": user}}
 }
 
-// FactBound is an address that the handset holds.
-func FactBound() Fact { return FactKind(Bound) }
-
 // FactRefused is a certificate that the handset did not accept.
 func FactRefused() Fact { return FactKind(Refused) }
-
-// FactAlive is the first thing seen of a handset that starts: Booted, or Bound
-// where the power is not the rig's.
-func FactAlive() Fact { return Fact{Name: "alive", Kinds: []Kind{Booted, Bound}} }
 
 // FactAsked is a request for one of the files; none named: for any file.
 func FactAsked(names ...string) Fact { return fileFact(Asked, names) }
@@ -98,15 +91,4 @@ func fileFact(k Kind, names []string) Fact {
 		f.Name += " " + strings.Join(names, " or ")
 	}
 	return f
-}
-
-// FactVerb is a step of the scenario; the empty name: any.
-func FactVerb(name string) Fact {
-	return Fact{Name: strings.TrimSpace("verb " + name), Kinds: []Kind{Verb}, Message: name}
-}
-
-// FactOperatorDone is an action of the operator that was confirmed; the empty
-// name: any.
-func FactOperatorDone(verb string) Fact {
-	return Fact{Name: strings.TrimSpace("operator done " + verb), Kinds: []Kind{OperatorDone}, Message: verb}
 }

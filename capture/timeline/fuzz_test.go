@@ -98,7 +98,7 @@ func FuzzFold(f *testing.F) {
 		cfg := Config{HandsetMACs: []string{phone, module}}
 		whole, twice := New(cfg), New(cfg)
 		n := min(int(cut), len(events))
-		spec := WindowSpec{From: n, Steps: []Step{{Within: 90 * time.Second, After: FactAlive()}}, Within: time.Minute}
+		spec := WindowSpec{From: n, Steps: []Step{{Within: 90 * time.Second, After: FactBooted()}}, Within: time.Minute}
 		w := whole.WindowAt(spec)
 		var carried Event
 		behind := 0

@@ -195,7 +195,7 @@ func TestAwait(t *testing.T) {
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stopped := errors.New("stopped by hand")
-		wg.Go(func() { _, err = tl.Mark().Await(ctx, FactBound()) }) // ends with ctx
+		wg.Go(func() { _, err = tl.Mark().Await(ctx, FactKind(Bound)) }) // ends with ctx
 		synctest.Wait()
 		cancel(stopped)
 		wg.Wait()
@@ -289,21 +289,16 @@ func TestFactsMatch(t *testing.T) {
 		e    Event
 		want bool
 	}{
-		"by kind":              {FactKind(SNTPResponse), Event{Kind: SNTPResponse}, true},
-		"not by another":       {FactKind(SNTPResponse), Event{Kind: SNTPRequest}, false},
-		"alive by boot":        {FactAlive(), Event{Kind: Booted}, true},
-		"alive by address":     {FactAlive(), Event{Kind: Bound}, true},
-		"any file":             {FactAsked(), Event{Kind: Asked, File: "a"}, true},
-		"one of the files":     {FactFetched("a", "b"), Event{Kind: Fetched, File: "b"}, true},
-		"none of the files":    {FactFetched("a", "b"), Event{Kind: Fetched, File: "c"}, false},
-		"a verb":               {FactVerb("PowerCycle"), Event{Kind: Verb, Message: "PowerCycle"}, true},
-		"another verb":         {FactVerb("PowerCycle"), Event{Kind: Verb, Message: "Resync"}, false},
-		"any operator's doing": {FactOperatorDone(""), Event{Kind: OperatorDone, Message: "menu"}, true},
-		"by reason":            {Fact{Kinds: []Kind{Refused}, Reason: "unknown"}, Event{Kind: Refused, Reason: "unknown_ca"}, true},
-		"not by reason":        {Fact{Kinds: []Kind{Refused}, Reason: "expired"}, Event{Kind: Refused, Reason: "unknown_ca"}, false},
-		"by status":            {Fact{Kinds: []Kind{HTTPResponse}, Status: 401}, Event{Kind: HTTPResponse, Status: 404}, false},
-		"by transport":         {Fact{Kinds: []Kind{Asked}, Transport: TFTP}, Event{Kind: Asked, Transport: HTTP}, false},
-		"nothing is no fact":   {Fact{}, Event{}, false},
+		"by kind":            {FactKind(SNTPResponse), Event{Kind: SNTPResponse}, true},
+		"not by another":     {FactKind(SNTPResponse), Event{Kind: SNTPRequest}, false},
+		"any file":           {FactAsked(), Event{Kind: Asked, File: "a"}, true},
+		"one of the files":   {FactFetched("a", "b"), Event{Kind: Fetched, File: "b"}, true},
+		"none of the files":  {FactFetched("a", "b"), Event{Kind: Fetched, File: "c"}, false},
+		"by reason":          {Fact{Kinds: []Kind{Refused}, Reason: "unknown"}, Event{Kind: Refused, Reason: "unknown_ca"}, true},
+		"not by reason":      {Fact{Kinds: []Kind{Refused}, Reason: "expired"}, Event{Kind: Refused, Reason: "unknown_ca"}, false},
+		"by status":          {Fact{Kinds: []Kind{HTTPResponse}, Status: 401}, Event{Kind: HTTPResponse, Status: 404}, false},
+		"by transport":       {Fact{Kinds: []Kind{Asked}, Transport: TFTP}, Event{Kind: Asked, Transport: HTTP}, false},
+		"nothing is no fact": {Fact{}, Event{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.fact.Is(&c.e); got != c.want {

@@ -112,7 +112,7 @@ func lease() Lease {
 		NTP:      []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Duration: time.Hour,
 		Options: map[uint8][]byte{
-			2:   Int32(-3600),
+			2:   {0xff, 0xff, 0xf1, 0xf0}, // -3600 s from UTC
 			66:  Text("192.0.2.1"),
 			150: Addrs(netip.MustParseAddr("192.0.2.1")),
 			160: Text("https://prov.example/"),

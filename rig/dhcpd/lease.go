@@ -83,12 +83,6 @@ func Addrs(addrs ...netip.Addr) []byte {
 	return out
 }
 
-// Int32 is the value of an option that holds a signed number, as 2 (offset from
-// UTC in seconds).
-func Int32(n int32) []byte {
-	return binary.BigEndian.AppendUint32(nil, uint32(n)) //nolint:gosec // two's complement is what travels
-}
-
 // check says what is wrong with a lease.
 func (l *Lease) check() error {
 	if !l.Addr.IsValid() || !l.Addr.Addr().Is4() || l.Addr.Addr().IsUnspecified() {

@@ -672,7 +672,8 @@ func TestDefectsAreAllTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range defect.All() {
+	for _, e := range defect.Table() {
+		d := e.Name
 		m := regexp.MustCompile(`(\w+) +Name = "` + string(d) + `"`).FindSubmatch(list)
 		if m == nil {
 			t.Fatalf("%s is not in the list", d)

@@ -17,53 +17,25 @@ import (
 // Expectation is what one defect does to the suite, exactly: a run in virtual time
 // is the same each time.
 type Expectation struct {
-	Defect defect.Name
-	// WiFi: the defect shows on a handset with a WiFi module only.
-	WiFi bool
-	// Fails are the rows that a judgement fails, Drifts those that differ from the
-	// golden record.
-	Fails, Drifts []string
-	// Blocks are the rows that are blocked somewhere and failed nowhere, Unjudged
-	// those that are inconclusive somewhere.
-	Blocks, Unjudged []string
+	defect.Entry
 	// Only, if any, are the declared rows that were tried: the others are not
 	// asked for, and need not be blocked.
 	Only []string
 }
 
-// Expected returns the expectation of one defect.
-func Expected(n defect.Name) (Expectation, bool) {
-	for _, e := range Expectations() {
-		if e.Defect == n {
-			return e, true
-		}
+// Expectations returns those of all defects, in the order of their table.
+func Expectations() []Expectation {
+	var out []Expectation
+	for _, e := range defect.Table() {
+		out = append(out, Expectation{Entry: e})
 	}
-	return Expectation{}, false
+	return out
 }
 
-// Own is the expectation of the one row that the defect is made for, which its
-// line of documentation names last; of all declared rows where it names none of
-// them.
+// Own is the expectation of the one row that the defect breaks.
 func (e Expectation) Own() Expectation {
-	if row := Documented(e.Defect); slices.Contains(slices.Concat(e.Fails, e.Drifts), row) {
-		e.Only = []string{row}
-	}
+	e.Only = []string{e.Row}
 	return e
-}
-
-// Documented is the row that a defect's line of documentation names last, in
-// brackets; blank: it names none.
-func Documented(n defect.Name) string {
-	doc := defect.Doc(n)
-	i := strings.LastIndexByte(doc, '(')
-	if i < 0 {
-		return ""
-	}
-	row := strings.TrimRight(doc[i+1:], ").")
-	if _, err := scenarios.Find(row); err != nil {
-		return ""
-	}
-	return row
 }
 
 // Rows are those that must turn red.
@@ -74,8 +46,8 @@ func (e Expectation) Rows() []string {
 	return slices.Concat(e.Fails, e.Drifts)
 }
 
-// Found is what a run found of the defect, in the form of an expectation.
-func (e Expectation) Found(h report.Handset) Expectation {
+// Found is the defect's entry with what a run found of it.
+func (e Expectation) Found(h report.Handset) defect.Entry {
 	rows := map[report.Verdict][]string{}
 	for _, s := range h.Specs {
 		for _, j := range s.Judgements {
@@ -86,7 +58,8 @@ func (e Expectation) Found(h report.Handset) Expectation {
 		slices.Sort(rows[v])
 		return slices.Compact(rows[v])
 	}
-	out := Expectation{Defect: e.Defect, WiFi: e.WiFi, Fails: sorted(report.Fail), Drifts: sorted(report.Drift), Unjudged: sorted(report.Inconclusive)}
+	out := e.Entry
+	out.Fails, out.Drifts, out.Unjudged = sorted(report.Fail), sorted(report.Drift), sorted(report.Inconclusive)
 	out.Blocks = slices.DeleteFunc(sorted(report.Blocked), func(row string) bool { return slices.Contains(out.Fails, row) })
 	return out
 }
@@ -127,9 +100,9 @@ func (e Expectation) Compare(h report.Handset) []string {
 // whole, · it held.
 func Matrix(found map[defect.Name]report.Handset) string {
 	var names []defect.Name
-	for _, n := range defect.All() {
-		if _, ok := found[n]; ok {
-			names = append(names, n)
+	for _, e := range defect.Table() {
+		if _, ok := found[e.Name]; ok {
+			names = append(names, e.Name)
 		}
 	}
 	var b strings.Builder

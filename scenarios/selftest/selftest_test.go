@@ -1,19 +1,18 @@
 package selftest_test
 
 import (
-	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/scenarios"
 	"ip88rig/scenarios/selftest"
 )
 
 func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
-	e := selftest.Expectation{Fails: []string{"RBT-01"}, Drifts: []string{"ORD-06"}, Blocks: []string{"FWU-01"}, Unjudged: []string{"RBT-05"}}
+	e := selftest.Expectation{Entry: defect.Entry{Fails: []string{"RBT-01"}, Drifts: []string{"ORD-06"}, Blocks: []string{"FWU-01"}, Unjudged: []string{"RBT-05"}}}
 	only := e
 	only.Only = []string{"ORD-06"}
 	const all = "RBT-01 fail, ORD-06 drift, FWU-01 blocked, RBT-05 inconclusive, TLS-01 pass"
@@ -54,58 +53,15 @@ func TestWhatARunFoundIsHeldAgainstTheExpectation(t *testing.T) {
 	}
 }
 
-func TestTheTableIsReadAsItIsWritten(t *testing.T) {
-	text := selftest.Format(selftest.Expectations())
-	got, err := selftest.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, selftest.Expectations()) {
-		t.Error("written and read again it is another")
-	}
-	file, err := os.ReadFile("expectations.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(file) != text {
-		t.Error("expectations.txt is not as Format writes it")
-	}
-}
-
-func TestAnErrorInTheTableNamesItsLine(t *testing.T) {
-	for text, want := range map[string]string{
-		"no-such\n":                                    `expectations.txt:1: no defect is called "no-such"`,
-		"# c\n\n  fails XPT-01\n":                      "expectations.txt:3: rows without a defect",
-		"newer-only\n  fails XPT-99\n":                 "expectations.txt:2: ",
-		"newer-only\n  fails XPT-01\n  fails XPT-02\n": "expectations.txt:3: ",
-		"newer-only\n  breaks XPT-01\n":                "expectations.txt:2: ",
-		"newer-only\n  fails\n":                        "expectations.txt:2: ",
-		strings.Repeat("newer-only\n", 2):              "expectations.txt:2: newer-only stands here twice",
-		"newer-only (wired)\n":                         "expectations.txt:1: ",
-	} {
-		if got, err := selftest.Parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%q: %v, %v, want %q", text, got, err, want)
-		}
-	}
-}
-
-func TestEachDefectHasOneExpectationAndARowThatItTurnsRed(t *testing.T) {
-	seen := map[defect.Name]int{}
+func TestEachDefectTurnsItsOwnRowRed(t *testing.T) {
 	for _, e := range selftest.Expectations() {
-		seen[e.Defect]++
-		if len(e.Rows()) == 0 {
-			t.Errorf("%s turns no row red", e.Defect)
+		if !slices.Contains(e.Rows(), e.Row) {
+			t.Errorf("%s breaks %s and turns %q red", e.Name, e.Row, e.Rows())
 		}
-		if own := e.Own().Rows(); len(own) == 0 || slices.ContainsFunc(own, func(row string) bool { return !slices.Contains(e.Rows(), row) }) {
-			t.Errorf("%s: own rows %q of %q", e.Defect, own, e.Rows())
-		}
-		if row := selftest.Documented(e.Defect); !slices.Contains(e.Rows(), row) {
-			t.Errorf("%s is made for %q by its line of documentation, and declares %q", e.Defect, row, e.Rows())
-		}
-	}
-	for _, d := range defect.All() {
-		if seen[d] != 1 {
-			t.Errorf("%s has %d expectations", d, seen[d])
+		for _, row := range slices.Concat(e.Rows(), e.Blocks, e.Unjudged) {
+			if _, err := scenarios.Find(row); err != nil {
+				t.Errorf("%s: %v", e.Name, err)
+			}
 		}
 	}
 	if un := selftest.Unproven(); len(un) > 0 {

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"ip88rig/rig/bench"
-	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
 	"ip88rig/scenarios/selftest"
 )
@@ -33,7 +32,7 @@ func (c *requirementsCmd) Run() error {
 		}
 		for _, d := range selftest.Expectations() {
 			if slices.Contains(slices.Concat(d.Fails, d.Drifts), r.ID) {
-				fmt.Printf("          defect  %s\n", d.Defect)
+				fmt.Printf("          defect  %s\n", d.Name)
 			}
 		}
 		if len(specs) == 0 {
@@ -51,9 +50,8 @@ type defectsCmd struct{}
 // Run lists the defects with the rows that each breaks.
 func (c *defectsCmd) Run() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, name := range defect.All() {
-		e, _ := selftest.Expected(name)
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", name, declared(e), defect.Doc(name))
+	for _, e := range selftest.Expectations() {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s (%s)\n", e.Name, declared(e), e.Does, e.Row)
 	}
 	return w.Flush()
 }
@@ -62,7 +60,7 @@ func (c *defectsCmd) Run() error {
 // models take turns by the defect's place in the list, so that none of them is
 // the only one whose scenarios are proven.
 func handsetFor(b bench.Bench, e selftest.Expectation) (bench.Handset, error) {
-	place := slices.IndexFunc(selftest.Expectations(), func(x selftest.Expectation) bool { return x.Defect == e.Defect })
+	place := slices.IndexFunc(selftest.Expectations(), func(x selftest.Expectation) bool { return x.Name == e.Name })
 	names := []string{"ip8820", "ip8830", "ip8840"}
 	name := names[max(place, 0)%len(names)]
 	if e.WiFi {

@@ -23,11 +23,10 @@ type mutantsCmd struct {
 	Only     []string `help:"Only these defects." sep:","`
 	Shard    string   `help:"The n-th of m parts, as 3/10: a rotating sample." default:"1/1"`
 	Own      bool     `help:"Only the specs of the row that the defect is made for: quick, but blind to what else it breaks."`
-	Changed  string   `help:"Only the defects whose code or expectation changed since this git revision, with --own." placeholder:"REVISION"`
 	Points   int      `help:"How many values of each sweep and table are tried in rows that the defect does not declare; 0 is all of them." default:"2"`
 	Out      string   `help:"Folder for the evidence." default:"out/mutants" type:"path"`
 	Seed     int64    `help:"Seed of names, versions and orders." default:"1"`
-	Declare  bool     `help:"Write what each defect did into scenarios/selftest/expectations.txt, below this folder. Read the diff before you commit it."`
+	Update   bool     `help:"Write what each defect did into the table rig/virtual/defect/defects.txt, below this folder. Read the diff before you commit it."`
 	Parallel int      `help:"How many defects at once; 0: one for each CPU." default:"0"`
 }
 
@@ -41,13 +40,12 @@ Examples:
   ip88rig mutants
   ip88rig mutants --only accepts-expired
   ip88rig mutants --only accepts-expired --own
-  ip88rig mutants --changed HEAD~5
   ip88rig mutants --shard 3/10`
 }
 
 // Run runs the suite against each defect.
 func (c *mutantsCmd) Run(ctx context.Context) error {
-	list, err := c.list(ctx)
+	list, err := c.list()
 	if err != nil {
 		return err
 	}
@@ -57,9 +55,11 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if c.Parallel == 0 {
 		c.Parallel = runtime.NumCPU()
 	}
-	if len(list) == 0 {
-		fmt.Printf("no defect has changed since %s\n", c.Changed)
-		return nil
+	switch {
+	case c.Update && c.Own:
+		return usage("--update needs the whole suite: leave --own out")
+	case c.Update && os.Getenv("CI") != "":
+		return usage("--update: not where CI is set: its diff is for a person to read")
 	}
 	b, err := bench.Embedded()
 	if err != nil {
@@ -75,10 +75,7 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if _, err := loadAuthorities(b, state); err != nil {
 		return err
 	}
-	started, own := time.Now(), c.Own || c.Changed != ""
-	if own && c.Declare {
-		return usage("--declare needs the whole suite: leave --own and --changed out")
-	}
+	started := time.Now()
 	found := map[defect.Name]report.Handset{}
 	var wrong []string
 	var mu sync.Mutex
@@ -97,18 +94,18 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				wrong = append(wrong, string(e.Defect)+": "+err.Error())
+				wrong = append(wrong, string(e.Name)+": "+err.Error())
 				return
 			}
 			from := time.Now()
-			run := &runCmd{Defect: string(e.Defect), Seed: c.seed(e.Defect), Points: c.Points, Out: c.Out, Quiet: true, OperatorMax: -1}
+			run := &runCmd{Defect: string(e.Name), Seed: c.seed(e.Name), Points: c.Points, Out: c.Out, Quiet: true, OperatorMax: -1}
 			// Its own rows are tried whole: only one value of a sweep may show it.
-			if own {
+			if c.Own {
 				e = e.Own()
 				run.Filter = ownRows(e)
 			}
 			run.Whole = ownRows(e)
-			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Defect)), state: state, terminal: term}
+			p := &parent{cmd: run, bench: b, started: time.Now(), dir: filepath.Join(c.Out, string(e.Name)), state: state, terminal: term}
 			got := p.lane(ctx, h)
 			if ctx.Err() != nil {
 				return // broken off, it says nothing
@@ -116,14 +113,14 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 			bad := slices.Compact(e.Compare(got)) // what spoils a spec stands at each of its judgements
 			mu.Lock()
 			defer mu.Unlock()
-			found[e.Defect] = got
+			found[e.Name] = got
 			verdict := "as declared"
 			if len(bad) > 0 {
 				verdict = "NOT AS DECLARED:\n    " + strings.Join(bad, "\n    ")
-				wrong = append(wrong, string(e.Defect))
+				wrong = append(wrong, string(e.Name))
 			}
-			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Defect, declared(e), verdict))
-			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: run.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Defect))); err != nil {
+			term.print(fmt.Sprintf("%6.1fs  %-26s %s: %s\n", time.Since(from).Seconds(), e.Name, declared(e), verdict))
+			if err := (report.Run{Bench: b.Name, Started: from, Took: time.Since(from), Seed: run.Seed, Handsets: []report.Handset{got}}).Write(filepath.Join(c.Out, string(e.Name))); err != nil {
 				wrong = append(wrong, err.Error())
 			}
 		})
@@ -132,18 +129,18 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return exitError{code: report.ExitInterrupted}
 	}
-	if !own { // of rows that were left out it would say that they held
+	if !c.Own { // of rows that were left out it would say that they held
 		term.print("\n" + selftest.Matrix(found) + "\n")
 	}
 	for _, row := range selftest.Unproven() {
 		wrong = append(wrong, row+": no defect turns it red")
 	}
-	if c.Declare {
-		if err := declare(found); err != nil {
+	if c.Update {
+		if err := update(found); err != nil {
 			return err
 		}
 	}
-	if c.Shard == "1/1" && len(c.Only) == 0 && !own {
+	if c.Shard == "1/1" && len(c.Only) == 0 && !c.Own {
 		if green := unmoved(found); len(green) > 0 {
 			term.print(fmt.Sprintf("specs that no defect turned red:\n  %s\n\n", strings.Join(green, "\n  ")))
 		}
@@ -155,26 +152,33 @@ func (c *mutantsCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// declarations is where the expectations stand, in a checkout.
-const declarations = "scenarios/selftest/expectations.txt"
-
-// declare takes what was found into the table of expectations.
-func declare(found map[defect.Name]report.Handset) error {
-	text, err := os.ReadFile(declarations)
+// update takes what was found into the table of defects. A defect that does not
+// turn its own row red proves nothing: it is refused, and nothing is written.
+func update(found map[defect.Name]report.Handset) error {
+	text, err := os.ReadFile(defect.TableFile)
 	if err != nil {
-		return usage("--declare: %v; run it in the project's own folder", err)
+		return usage("--update: %v; run it in the project's own folder", err)
 	}
-	list, err := selftest.Parse(string(text))
+	list, err := defect.ParseTable(string(text))
 	if err != nil {
-		return usage("--declare: %v", err)
+		return usage("--update: %v", err)
 	}
 	for i, e := range list {
-		if h, ok := found[e.Defect]; ok && h.Died == "" {
-			list[i] = e.Found(h)
+		h, ok := found[e.Name]
+		if !ok {
+			continue
 		}
+		got := selftest.Expectation{Entry: e}.Found(h)
+		switch {
+		case h.Died != "":
+			return fmt.Errorf("--update: the lane of %s died: %s; nothing is written", e.Name, h.Died)
+		case !slices.Contains(slices.Concat(got.Fails, got.Drifts), e.Row):
+			return fmt.Errorf("--update: %s does not turn its own row %s red; nothing is written", e.Name, e.Row)
+		}
+		list[i] = got
 	}
-	if err := os.WriteFile(declarations, []byte(selftest.Format(list)), 0o644); err != nil { //nolint:gosec // a file of the checkout
-		return fmt.Errorf("--declare: %w", err)
+	if err := os.WriteFile(defect.TableFile, []byte(defect.FormatTable(list)), 0o644); err != nil { //nolint:gosec // a file of the checkout
+		return fmt.Errorf("--update: %w", err)
 	}
 	return nil
 }
@@ -204,7 +208,7 @@ func declared(e selftest.Expectation) string {
 	return strings.Join(rows, " ")
 }
 
-func (c *mutantsCmd) list(ctx context.Context) ([]selftest.Expectation, error) {
+func (c *mutantsCmd) list() ([]selftest.Expectation, error) {
 	var n, m int
 	if _, err := fmt.Sscanf(c.Shard, "%d/%d", &n, &m); err != nil || n < 1 || m < 1 || n > m {
 		return nil, usage("--shard %q: want n/m with 1 ≤ n ≤ m", c.Shard)
@@ -212,22 +216,15 @@ func (c *mutantsCmd) list(ctx context.Context) ([]selftest.Expectation, error) {
 	var out []selftest.Expectation
 	if len(c.Only) > 0 {
 		for _, name := range c.Only {
-			e, ok := selftest.Expected(defect.Name(name))
+			e, ok := defect.Find(defect.Name(name))
 			if !ok {
 				return nil, usage("--only %q: no such defect; \"ip88rig defects\" lists them", name)
 			}
-			out = append(out, e)
+			out = append(out, selftest.Expectation{Entry: e})
 		}
 		return out, nil
 	}
 	all := selftest.Expectations()
-	if c.Changed != "" {
-		names, err := changedDefects(ctx, c.Changed)
-		if err != nil {
-			return nil, err
-		}
-		all = slices.DeleteFunc(all, func(e selftest.Expectation) bool { return !names[e.Defect] })
-	}
 	for i, e := range all {
 		if i%m == n-1 {
 			out = append(out, e)

@@ -22,7 +22,7 @@ func TestSpecsThatNoDefectTurnsRedAreListed(t *testing.T) {
 }
 
 func TestADefectWithoutAHandsetToShowOnIsAnError(t *testing.T) {
-	if h, err := handsetFor(bench.Bench{Name: "empty"}, selftest.Expectation{WiFi: true}); err == nil {
+	if h, err := handsetFor(bench.Bench{Name: "empty"}, selftest.Expectation{Entry: defect.Entry{WiFi: true}}); err == nil {
 		t.Errorf("it shows on %q", h.Name)
 	}
 }

@@ -4,65 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/onsi/gomega/format"
-	"github.com/onsi/gomega/types"
-
 	"ip88rig/capture/timeline"
 )
-
-// Viewer is what can be looked at: a *timeline.Window.
-type Viewer interface{ View() timeline.View }
-
-// Matching wraps a matcher for Eventually, Consistently and Expect. The actual
-// value is a *timeline.Window, or a timeline.View. Waiting ends as soon as the
-// verdict is final. Where no verdict is possible Match returns an
-// *UnjudgedError, for either polarity.
-func Matching(m Matcher) types.GomegaMatcher { return &gomegaMatcher{m: m} }
-
-type gomegaMatcher struct {
-	m Matcher
-	// What Match saw last, for the failure text.
-	view    timeline.View
-	verdict Verdict
-}
-
-// Match implements types.GomegaMatcher.
-func (g *gomegaMatcher) Match(actual any) (bool, error) {
-	v, err := g.look(actual)
-	if err != nil {
-		return false, err
-	}
-	g.view, g.verdict = v, g.m.Judge(v)
-	if g.verdict.Unfit != "" || g.verdict.NotReached != "" {
-		return false, &UnjudgedError{Claim: g.m.Claim(), Verdict: g.verdict, View: v}
-	}
-	return g.verdict.OK, nil
-}
-
-// MatchMayChangeInTheFuture lets Gomega stop waiting as soon as no event to
-// come can help. Gomega asks before it matches, so it looks for itself.
-func (g *gomegaMatcher) MatchMayChangeInTheFuture(actual any) bool {
-	v, err := g.look(actual)
-	return err == nil && !g.m.Judge(v).Final
-}
-
-// FailureMessage implements types.GomegaMatcher.
-func (g *gomegaMatcher) FailureMessage(any) string { return Explain(g.m, g.view, false) }
-
-// NegatedFailureMessage implements types.GomegaMatcher.
-func (g *gomegaMatcher) NegatedFailureMessage(any) string { return Explain(g.m, g.view, true) }
-
-func (g *gomegaMatcher) look(actual any) (timeline.View, error) {
-	switch a := actual.(type) {
-	case timeline.View:
-		return a, nil
-	case Viewer:
-		if a != nil {
-			return a.View(), nil
-		}
-	}
-	return timeline.View{}, fmt.Errorf("%s needs a *timeline.Window or a timeline.View, got\n%s", g.m.Name(), format.Object(actual, 1))
-}
 
 // Explain is the text of a failed assertion on a view: what was claimed and
 // what is wrong with it, the table of expected and seen with a mark where they

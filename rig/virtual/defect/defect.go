@@ -228,7 +228,7 @@ const TableFile = "rig/virtual/defect/defects.txt"
 var table string
 
 // entries is the table, read once.
-var entries = sync.OnceValue(func() []Entry {
+var entries = sync.OnceValue(func() []Entry { //nolint:gochecknoglobals // a constant in all but name
 	list, err := ParseTable(table)
 	if err != nil {
 		panic(err) // a test reads the table

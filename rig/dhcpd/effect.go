@@ -16,6 +16,16 @@ type Effect interface {
 	check() error
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("dhcpd",
+		Delay{}, DoubleOption{}, Drop{}, Duplicate{}, Garbage{}, InUse{}, LeaseTimes{}, Nak{}, NoEnd{},
+		Overload{}, Overwrite{}, SecondServer{}, SetOption{}, Silence{}, SplitOption{}, Truncate{},
+		UnknownOptions{}, UnsplitOption{}, WithoutOption{}, WrongAddr{}, WrongChaddr{}, WrongCookie{},
+		WrongHlen{}, WrongLength{}, WrongServerID{}, WrongXID{},
+	)
+}
+
 // answering is an Effect on an answer.
 type answering interface {
 	Effect

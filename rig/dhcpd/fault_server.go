@@ -1,10 +1,13 @@
 package dhcpd
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -43,6 +46,51 @@ type SecondServer struct {
 // Options are some options with their values; those without a number are none.
 // It is an array, so that effects compare.
 type Options [8]SetOption
+
+// MarshalText writes the options as "66=192.0.2.1; 160=0x6874": code and value, in
+// hexadecimal where it is not plain text.
+func (o Options) MarshalText() ([]byte, error) {
+	var out []string
+	for _, one := range o {
+		if one == (SetOption{}) {
+			continue
+		}
+		value := one.Value
+		if strings.HasPrefix(value, "0x") || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == ';' || r > '~' }) {
+			value = "0x" + hex.EncodeToString([]byte(value))
+		}
+		out = append(out, fmt.Sprintf("%d=%s", one.Code, value))
+	}
+	return []byte(strings.Join(out, "; ")), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (o *Options) UnmarshalText(text []byte) error {
+	*o = Options{}
+	if len(text) == 0 {
+		return nil
+	}
+	all := strings.Split(string(text), ";")
+	if len(all) > len(o) {
+		return fmt.Errorf("%d options: at most %d", len(all), len(o))
+	}
+	for i, one := range all {
+		code, value, ok := strings.Cut(strings.TrimSpace(one), "=")
+		n, err := strconv.ParseUint(code, 10, 8)
+		if !ok || err != nil {
+			return fmt.Errorf("%q: want an option as 66=192.0.2.1", one)
+		}
+		if digits, ok := strings.CutPrefix(value, "0x"); ok {
+			raw, err := hex.DecodeString(digits)
+			if err != nil {
+				return fmt.Errorf("option %d: %w", n, err)
+			}
+			value = string(raw)
+		}
+		o[i] = SetOption{Code: uint8(n), Value: value}
+	}
+	return nil
+}
 
 // otherLease is what a made-up server has for a handset.
 type otherLease struct {

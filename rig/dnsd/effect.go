@@ -21,6 +21,13 @@ type Effect interface {
 	act(a *answer)
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("dnsd",
+		Chain{}, Delay{}, Drop{}, Empty{}, Loop{}, Rcode{}, Truncated{}, WrongAddress{}, WrongID{},
+	)
+}
+
 // Can says whether this service can do e; the error says why not.
 func (*Server) Can(e fault.Effect) error {
 	mine, ok := e.(Effect)

@@ -20,6 +20,18 @@ type Effect interface {
 	check() error
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("httpd",
+		Accept{}, Alert{}, AskAgain{}, BareBody{}, BareLF{}, Chunked{}, Close{}, Compressed{}, Corrupt{},
+		Delay{}, FallSilent{}, FileUnder{}, FoldedHeader{}, Garbage{}, Interim{}, Length{}, LengthAs{},
+		LengthTwice{}, LongHeader{}, ManyHeaders{}, NULHeader{}, NextNonce{}, NoLength{}, NonceOnce{},
+		Offer{}, Opaque{}, Persistence{}, Present{}, RawHeader{}, Realm{}, Redirect{}, Reset{}, Stale{},
+		Status{}, StatusLine{}, Suites{}, Trickle{}, Truncate{}, Twice{}, Version{}, Versions{},
+		WrongFile{},
+	)
+}
+
 // answering is an effect on an answer that is about to be sent.
 type answering interface {
 	Effect

@@ -21,6 +21,14 @@ type Effect interface {
 	check() error
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("impair",
+		Air{}, Burst{}, Corrupt{}, Delay{}, Duplicate{}, Limit{}, LinkDown{}, Lose{}, Phase{},
+		PowerCut{}, Reorder{},
+	)
+}
+
 // framed is an Effect on frames; the others are deeds, which whoever opened the
 // lane does.
 type framed interface {

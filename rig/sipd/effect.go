@@ -32,6 +32,13 @@ type Effect interface {
 	fits(phase string) bool
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("sipd",
+		Challenge{}, Cut{}, Delay{}, Drop{}, Duplicate{}, Garbage{}, Respond{}, SetHeader{},
+	)
+}
+
 // otherwise is an effect that answers a request of the handset in its own way.
 type otherwise interface {
 	Effect

@@ -25,6 +25,14 @@ type Effect interface {
 	act(a *answer, last time.Time)
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("sntpd",
+		Delay{}, Drop{}, FromOtherPort{}, KissOfDeath{}, Offset{}, SetTo{}, StepBack{}, Truncated{},
+		Unsynchronised{}, WrongMode{}, WrongOrigin{}, WrongVersion{},
+	)
+}
+
 // Can says whether this service can do e; the error says why not.
 func (s *Server) Can(e fault.Effect) error {
 	mine, ok := e.(Effect)

@@ -37,6 +37,15 @@ type Effect interface {
 	fits(at stand) bool
 }
 
+// Kinds lists the effects, so that a file can name them.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("tftpd",
+		AnswerElsewhere{}, BlockNumber{}, Careless{}, Delay{}, Drop{}, Duplicate{}, Endless{}, Fail{},
+		FallSilent{}, FlipBit{}, FromOtherAddress{}, FromOtherPort{}, IgnoreOptions{}, LieAboutSize{},
+		Offer{}, OmitLast{}, RefuseOptions{}, Resize{}, Swap{}, WrapToOne{},
+	)
+}
+
 // onTransfer is an effect that a transfer begins with.
 type onTransfer interface {
 	Effect

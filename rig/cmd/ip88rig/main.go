@@ -23,6 +23,7 @@ type cli struct {
 	Judge        judgeCmd        `cmd:"" help:"Judge the recordings of a run again, from the files alone."`
 	Requirements requirementsCmd `cmd:"" help:"List the requirements, with the specs and defects that cover them."`
 	Defects      defectsCmd      `cmd:"" help:"List what can be wrong with a simulated handset."`
+	Faults       faultsCmd       `cmd:"" help:"List what the rig's services and its wire can do wrong on purpose."`
 	Mutants      mutantsCmd      `cmd:"" help:"Prove that the scenarios can fail: run them against each defect."`
 	Timeline     timelineCmd     `cmd:"" help:"Print what a capture tells, one line each."`
 	Authority    authorityCmd    `cmd:"" help:"The authority that signs the rig's certificates."`

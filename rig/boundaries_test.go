@@ -94,7 +94,7 @@ func root(t *testing.T) string {
 func list(t *testing.T) map[string]listed {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("looks at the source only")
+		t.Skip("reads the source code only")
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Standard,Dir,Deps,GoFiles", "./...")
 	cmd.Dir = root(t)

@@ -14,23 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"ip88rig/rig"
 	"ip88rig/rig/dhcpd"
-	"ip88rig/rig/dnsd"
 	"ip88rig/rig/fault"
-	"ip88rig/rig/httpd"
-	"ip88rig/rig/impair"
-	"ip88rig/rig/sipd"
-	"ip88rig/rig/sntpd"
-	"ip88rig/rig/tftpd"
 )
-
-func effectKinds() []fault.Kinds {
-	return []fault.Kinds{dhcpd.Kinds(), dnsd.Kinds(), httpd.Kinds(), impair.Kinds(), sipd.Kinds(), sntpd.Kinds(), tftpd.Kinds()}
-}
 
 // TestEachKindOfFaultReadsBackFromItsText fills each parameter of each kind.
 func TestEachKindOfFaultReadsBackFromItsText(t *testing.T) {
-	for _, k := range effectKinds() {
+	for _, k := range rig.FaultKinds() {
 		for _, zero := range k.Zero() {
 			filled := reflect.New(reflect.TypeOf(zero)).Elem()
 			for i := range filled.NumField() {
@@ -84,7 +75,7 @@ func fill(t *testing.T, v reflect.Value, i int) {
 // TestEachKindOfFaultIsListed looks for types of the fault files that print as a
 // sentence.
 func TestEachKindOfFaultIsListed(t *testing.T) {
-	for _, k := range effectKinds() {
+	for _, k := range rig.FaultKinds() {
 		var listed, found []string
 		for _, e := range k.Zero() {
 			listed = append(listed, reflect.TypeOf(e).Name())

@@ -50,8 +50,8 @@ type transfer struct {
 	// before is the transfer that a request sent again may belong to: it crossed
 	// the server's first answer, of which nothing was acknowledged yet.
 	before *transfer
-	// late is the transfer before, of another file from the same client's port: its
-	// last acknowledgement may come behind the next request.
+	// late is the client's previous transfer, of another file and from the same port.
+	// The client may send its last ACK after the next request.
 	late   *transfer
 	failed bool // an ERROR ended it
 
@@ -100,8 +100,14 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		t = t.before
 		d.transfers[t.client] = t
 	}
-	if t.late != nil && peer == t.late.server && peer != t.server && (fromClient || !slices.Contains(d.ports.TFTP, peer.Port()) || !t.begins(data)) {
-		t = t.late // a server that has a TID for each transfer, or cannot mean the new one
+	if t.late != nil && peer == t.late.server && peer != t.server {
+		// Where a server uses its well-known port as the TID of every transfer, the TID
+		// does not tell the two apart. Then only a packet that can be the first of a
+		// transfer belongs to the new one.
+		sharesTID := slices.Contains(d.ports.TFTP, peer.Port())
+		if fromClient || !sharesTID || !t.begins(data) {
+			t = t.late
+		}
 	}
 	t.at, t.turn = d.at, d.turn
 	op := data[1]

@@ -308,41 +308,47 @@ func TestTFTPFixedPort(t *testing.T) {
 	}
 }
 
-// A fixed source port asks for the next file before the last acknowledgement of the
-// one before is on the wire.
+// A client with a fixed source port asks for the next file before its last ACK of
+// the previous file is on the wire.
 func TestTFTPFixedPortInAHurry(t *testing.T) {
-	s := newScript(t)
-	server := func(i int) netip.AddrPort { return netip.AddrPortFrom(rig, uint16(50001+i)) }
-	names := []string{"first", "second", "third"}
-	for i, name := range names {
-		s.udp(phone1, tftpPort, rrq(name, "tsize", "0"))
-		if i > 0 {
-			s.udp(phone1, server(i-1), block(4, 1, ""))
-		}
-		s.udp(server(i), phone1, oack("tsize", "5"))
-		s.udp(phone1, server(i), block(4, 0, ""))
-		s.udp(server(i), phone1, block(3, 1, name))
-		if i == 1 { // comes again, and is acknowledged again
-			s.udp(server(0), phone1, block(3, 1, "first"))
-			s.udp(phone1, server(0), block(4, 1, ""))
-		}
-	}
-	s.udp(phone1, server(2), block(4, 1, ""))
-	var whole []string
-	for _, e := range complete(s.events) {
-		whole = append(whole, e.File+" "+e.SHA256)
-	}
-	var want []string
-	for _, name := range names {
-		want = append(want, name+" "+digest(name))
-	}
-	if !slices.Equal(whole, want) {
-		t.Errorf("got %q, want %q", whole, want)
-	}
-	for _, e := range s.events {
-		if e.Fields["tftp.unknown_tid"] != "" {
-			t.Errorf("a stray: %+v", e)
-		}
+	for name, port := range map[string]func(i int) uint16{
+		"a server with a TID for each transfer":               func(i int) uint16 { return uint16(50001 + i) },
+		"a server that answers from its well-known port only": func(int) uint16 { return 69 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			server := func(i int) netip.AddrPort { return netip.AddrPortFrom(rig, port(i)) }
+			names := []string{"first", "second", "third"}
+			for i, name := range names {
+				s.udp(phone1, tftpPort, rrq(name, "tsize", "0"))
+				if i > 0 {
+					s.udp(phone1, server(i-1), block(4, 1, ""))
+				}
+				s.udp(server(i), phone1, oack("tsize", "5"))
+				s.udp(phone1, server(i), block(4, 0, ""))
+				s.udp(server(i), phone1, block(3, 1, name))
+				if i == 1 && server(0) != server(1) { // comes again, and is acknowledged again
+					s.udp(server(0), phone1, block(3, 1, "first"))
+					s.udp(phone1, server(0), block(4, 1, ""))
+				}
+			}
+			s.udp(phone1, server(2), block(4, 1, ""))
+			var got, want []string
+			for _, e := range complete(s.events) {
+				got = append(got, e.File+" "+e.SHA256)
+			}
+			for _, name := range names {
+				want = append(want, name+" "+digest(name))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			for _, e := range s.events {
+				if e.Fields["tftp.unknown_tid"] != "" {
+					t.Errorf("a stray: %+v", e)
+				}
+			}
+		})
 	}
 }
 

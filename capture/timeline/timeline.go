@@ -40,9 +40,10 @@ type Timeline struct {
 	mu        sync.Mutex
 	events    Log
 	watermark time.Time
-	changed   chan struct{} // nil while nobody waits
-	told      chan struct{} // the same for who is not woken by blocks of a transfer
-	derive    *deriver
+	// changed is closed at the next event, told at the next one that is not a block in
+	// the middle of a transfer. Each is nil while nobody waits for it.
+	changed, told chan struct{}
+	derive        *deriver
 	// alarm wakes the waiters at the time of next; zero: no time is waited for.
 	alarm *time.Timer
 	next  time.Time
@@ -188,8 +189,8 @@ func (t *Timeline) Changed() <-chan struct{} {
 	return promise(&t.changed)
 }
 
-// changedFor is Changed for one who waits for a fact: the blocks of a transfer on
-// its way wake only who wants to see them.
+// changedFor returns a channel that is closed at the next event that may be the
+// fact. A block in the middle of a transfer closes it only if the fact can be one.
 func (t *Timeline) changedFor(f Fact) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()

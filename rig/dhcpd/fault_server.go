@@ -52,7 +52,7 @@ type Options [8]SetOption
 func (o Options) MarshalText() ([]byte, error) {
 	var out []string
 	for _, one := range o {
-		if one == (SetOption{}) {
+		if one.Code == 0 {
 			continue
 		}
 		value := one.Value

@@ -25,7 +25,7 @@ type Kinds struct {
 	types   []reflect.Type
 }
 
-// NewKinds returns the kinds that these effects, of whatever parameters, are of.
+// NewKinds returns the kinds of these effects, whose parameters do not matter.
 func NewKinds(service string, effects ...Effect) Kinds {
 	k := Kinds{service: service}
 	for _, e := range effects {
@@ -48,14 +48,18 @@ func (k Kinds) Zero() []Effect {
 	return out
 }
 
-// Usage lists the kinds with what can be written behind their names, one a line:
-// "Redirect code=int to=string".
+// Usage describes each kind in a line, with the types of its parameters: "Redirect
+// code=int to=string".
 func (k Kinds) Usage() []string {
 	var out []string
 	for _, t := range k.types {
 		words := []string{t.Name()}
 		for f := range t.Fields() {
-			words = append(words, strings.ToLower(f.Name+"="+f.Type.Name()))
+			of := f.Type.Name()
+			if f.Type.Kind() == reflect.String {
+				of = "string" // also where the type has a name of its own
+			}
+			words = append(words, strings.ToLower(f.Name+"="+of))
 		}
 		out = append(out, strings.Join(words, " "))
 	}
@@ -84,8 +88,8 @@ func (k Kinds) Text(e Effect) (string, error) {
 	return b.String(), nil
 }
 
-// Parse reads an effect. An error names the service, the effect and the parameter;
-// whether the values make sense is for the service's Can to say.
+// Parse reads an effect. An error names the service, the effect and the parameter.
+// Parse does not check whether the values make sense: the service's Can does.
 func (k Kinds) Parse(text string) (Effect, error) {
 	name, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
 	i := slices.IndexFunc(k.types, func(t reflect.Type) bool { return strings.EqualFold(t.Name(), name) })

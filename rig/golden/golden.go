@@ -31,8 +31,8 @@ import (
 	"ip88rig/rig/report"
 )
 
-// Within is the factor of a time that is recorded for the first time; whoever
-// knows better writes another into its line.
+// Within is the factor that a time gets when it is recorded for the first time. To
+// use another factor, edit the time's line in the record.
 const Within = 3.0
 
 // milliseconds is the unit of a time.

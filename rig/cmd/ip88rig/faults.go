@@ -5,14 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"ip88rig/rig/dhcpd"
-	"ip88rig/rig/dnsd"
+	"ip88rig/rig"
 	"ip88rig/rig/fault"
-	"ip88rig/rig/httpd"
-	"ip88rig/rig/impair"
-	"ip88rig/rig/sipd"
-	"ip88rig/rig/sntpd"
-	"ip88rig/rig/tftpd"
 )
 
 type faultsCmd struct {
@@ -21,7 +15,10 @@ type faultsCmd struct {
 
 // Help is what "ip88rig faults --help" shows beside the flags.
 func (*faultsCmd) Help() string {
-	return `Each line is a kind of fault with its parameters, as its text has them.
+	return `Lists each kind of fault with the names and types of its parameters. What a kind
+does is documented beside its type, in the fault_*.go files of rig/SERVICE.
+A duration is written as 1m30s, an address as 192.0.2.1, a time as
+2027-02-03T04:05:06Z, DHCP options as "66=192.0.2.1; 160=0x6874".
 
 Examples:
   ip88rig faults
@@ -30,7 +27,7 @@ Examples:
 
 // Run lists the kinds of faults.
 func (c *faultsCmd) Run() error {
-	all := []fault.Kinds{dhcpd.Kinds(), tftpd.Kinds(), httpd.Kinds(), sntpd.Kinds(), dnsd.Kinds(), sipd.Kinds(), impair.Kinds()}
+	all := rig.FaultKinds()
 	if c.Service != "" && !slices.ContainsFunc(all, func(k fault.Kinds) bool { return k.Service() == c.Service }) {
 		var names []string
 		for _, k := range all {

@@ -16,7 +16,7 @@ import (
 // Name names one defect. What each does is written in defects.txt.
 type Name string
 
-// The defects. What is wrong with the routine of provisioning, and with what it promises.
+// What is wrong with the routine of provisioning.
 const (
 	HTTPAtTFTPServer          Name = "http-at-tftp-server"
 	RRQBesideURL              Name = "rrq-beside-url"

@@ -136,7 +136,7 @@ func (s *servers) start(t *testing.T, args ...string) (stop func()) {
 		}()
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Logf("%s does not end by SIGTERM: killed", name)
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may end just now
 			<-ended
@@ -440,11 +440,13 @@ func (s *servers) begin(t *testing.T) {
 }
 
 // tcpdump listens at the servers' end of the cable; the returned function ends
-// that and lists what it heard.
+// that and lists what it heard. Its buffer of 64 MiB holds the whole test: with the
+// 2 MiB that it takes by itself, the kernel drops frames while tcpdump waits for a
+// CPU.
 func (s *servers) tcpdump(t *testing.T) func(*testing.T) []heard {
 	t.Helper()
 	path := s.path("wire.pcap")
-	stop := s.start(t, "tcpdump", "-i", netns.PeerEnd, "-U", "--immediate-mode", "-Z", "root", "--time-stamp-precision", "nano", "-s", "0", "-w", path)
+	stop := s.start(t, "tcpdump", "-i", netns.PeerEnd, "-B", "65536", "-U", "--immediate-mode", "-Z", "root", "--time-stamp-precision", "nano", "-s", "0", "-w", path)
 	s.until(t, mark{}, "tcpdump", "listening on")
 	return func(t *testing.T) []heard {
 		t.Helper()
@@ -453,6 +455,9 @@ func (s *servers) tcpdump(t *testing.T) func(*testing.T) []heard {
 		s.logs["wire"] = path
 		s.until(t, mark{}, "wire", "the end")
 		stop()
+		if said := s.read(t, "tcpdump"); !strings.Contains(said, "\n0 packets dropped by kernel\n") {
+			t.Fatalf("tcpdump did not record every frame:\n%s", said)
+		}
 		return listen(t, path)
 	}
 }

@@ -925,7 +925,7 @@ func (l *Lane) ChallengeSIP(user, password string) {
 // Inject puts a fault in force at the service that can do it; the error says
 // that none can.
 func (l *Lane) Inject(r fault.Rule) error {
-	if _, ok := r.Effect().(impair.Effect); ok {
+	if impair.Kinds().Has(r.Effect()) {
 		err := l.bad.Can(r.Effect())
 		if deed, ok := r.Effect().(impair.Air); ok && err == nil {
 			err = l.CanAir(deed.Does)

@@ -523,7 +523,7 @@ func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, la
 	o.turn.Phase = string(o.phase)
 	pt := fault.Point{Service: name, Message: word(kind), Phase: o.turn.Phase, Exchange: &o.turn}
 	_, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
-		if _, known := e.(Effect); !known && last {
+		if !Kinds().Has(e) && last {
 			unknown = e
 		}
 		if picks, ok := e.(choosy); ok {

@@ -8,15 +8,13 @@ import (
 	"ip88rig/rig/fault"
 )
 
-// Effect is what this service can do instead of answering as it should. The
-// families stand in files of their own, fault_*.go.
-type Effect interface {
-	fault.Effect
-	// check says what is wrong with the parameters.
-	check() error
-}
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
-// Kinds lists the effects, so that a file can name them.
+// Kinds lists the effects, so that a file can name them: what this service can do
+// instead of answering as it should. The families stand in files of their own,
+// fault_*.go.
 func Kinds() fault.Kinds {
 	return fault.NewKinds("dhcpd",
 		Delay{}, DoubleOption{}, Drop{}, Duplicate{}, Garbage{}, InUse{}, LeaseTimes{}, Nak{}, NoEnd{},
@@ -26,9 +24,9 @@ func Kinds() fault.Kinds {
 	)
 }
 
-// answering is an Effect on an answer.
+// answering is an effect on an answer.
 type answering interface {
-	Effect
+	fault.Effect
 	// act changes what is about to be sent and tells whether it did. Where it did
 	// not, or what is sent is the same as before, the occasion is spared and the
 	// rule has not fired.
@@ -91,12 +89,13 @@ const maxValue = 1024
 
 // Can says whether this service can do e; the error says why not.
 func (*Server) Can(e fault.Effect) error {
-	mine, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("dhcpd cannot do %T", e)
 	}
-	if err := mine.check(); err != nil {
-		return fmt.Errorf("dhcpd: %s: %w", e, err)
+	if c, ok := e.(checked); ok {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("dhcpd: %s: %w", e, err)
+		}
 	}
 	return nil
 }

@@ -14,33 +14,14 @@ import (
 // none, it leaves them unheard.
 type Drop struct{}
 
+func (Drop) String() string { return "does not answer" }
+
+func (Drop) act(o *outgoing) bool { o.silent = true; return true }
+
 // Silence drops the message and all that the handset sends for so long from
 // then on, or until its rule is taken out of force.
 type Silence struct{ For time.Duration }
 
-// Delay sends the answer late. Other messages are answered meanwhile.
-type Delay struct{ D time.Duration }
-
-// Duplicate sends the answer once and Copies times more, Gap apart.
-type Duplicate struct {
-	Copies int
-	Gap    time.Duration
-}
-
-// Nak sends a NAK in place of the answer.
-type Nak struct{}
-
-// maxCopies bounds Duplicate; more of them are a flood and no fault of DHCP.
-const maxCopies = 100
-
-// String is the predicate of the fault's sentence.
-func (Drop) String() string { return "does not answer" }
-
-func (Drop) check() error { return nil }
-
-func (Drop) act(o *outgoing) bool { o.silent = true; return true }
-
-// String is the predicate of the fault's sentence.
 func (e Silence) String() string { return fmt.Sprintf("falls silent for %v", e.For) }
 
 func (e Silence) check() error { return positive(e.For) }
@@ -53,30 +34,21 @@ func (e Silence) act(o *outgoing) bool {
 	return true
 }
 
-// hush begins (1) or ends (-1) a silence towards a handset.
-func (s *Server) hush(mac string, by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.silent[mac] += by
-}
+// Delay sends the answer late. Other messages are answered meanwhile.
+type Delay struct{ D time.Duration }
 
-// silenced tells whether a rule in force has had the server fall silent: what a
-// scenario told must not outlive it.
-func (s *Server) silenced() bool {
-	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {
-		_, ok := c.Rule.Effect().(Silence)
-		return ok && c.Fired > 0
-	})
-}
-
-// String is the predicate of the fault's sentence.
 func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.D) }
 
 func (e Delay) check() error { return positive(e.D) }
 
 func (e Delay) act(o *outgoing) bool { o.delay += e.D; return true }
 
-// String is the predicate of the fault's sentence.
+// Duplicate sends the answer once and Copies times more, Gap apart.
+type Duplicate struct {
+	Copies int
+	Gap    time.Duration
+}
+
 func (e Duplicate) String() string {
 	return fmt.Sprintf("answers %d times, %v apart", e.Copies+1, e.Gap)
 }
@@ -93,10 +65,10 @@ func (e Duplicate) check() error {
 
 func (e Duplicate) act(o *outgoing) bool { o.copies, o.gap = e.Copies, e.Gap; return true }
 
-// String is the predicate of the fault's sentence.
-func (Nak) String() string { return "answers NAK" }
+// Nak sends a NAK in place of the answer.
+type Nak struct{}
 
-func (Nak) check() error { return nil }
+func (Nak) String() string { return "answers NAK" }
 
 func (Nak) fits(o *outgoing) bool { return o.kind != dhcpv4.MessageTypeNak }
 
@@ -106,6 +78,25 @@ func (Nak) act(o *outgoing) bool {
 	o.damage = damage
 	o.reason += ", but NAK by fault"
 	return true
+}
+
+// maxCopies bounds Duplicate; more of them are a flood and no fault of DHCP.
+const maxCopies = 100
+
+// hush begins (1) or ends (-1) a silence towards a handset.
+func (s *Server) hush(mac string, by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent[mac] += by
+}
+
+// silenced tells whether a rule in force has had the server fall silent: what a
+// scenario told must not outlive it.
+func (s *Server) silenced() bool {
+	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {
+		_, ok := c.Rule.Effect().(Silence)
+		return ok && c.Fired > 0
+	})
 }
 
 func positive(d time.Duration) error {

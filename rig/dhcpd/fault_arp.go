@@ -31,10 +31,7 @@ func conflictMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0x00, 0x5e, 
 // that of the address itself. It needs Config.ARP.
 type InUse struct{}
 
-// String is the predicate of the fault's sentence.
 func (InUse) String() string { return "says that the address is in use" }
-
-func (InUse) check() error { return nil }
 
 // IsARPProbe tells an ARP request for an address that its sender does not have
 // yet (RFC 5227 section 1.1), tagged or not.
@@ -63,6 +60,18 @@ type arpQuestion struct {
 	tag            []byte // as in packet
 }
 
+// reply writes the answer of the host that has the address.
+func (q *arpQuestion) reply(has net.HardwareAddr) []byte {
+	b := append(bytes.Clone(q.from), has...)
+	if q.tag != nil {
+		b = append(append(b, 0x81, 0x00), q.tag...)
+	}
+	b = append(b, "\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02"...)
+	b = append(append(b, has...), q.target.AsSlice()...)
+	b = append(append(b, q.from...), q.sender.AsSlice()...)
+	return append(b, make([]byte, 18)...) // the shortest frame of Ethernet
+}
+
 // parseARP reads an ARP request of IPv4 over Ethernet (RFC 826).
 func parseARP(b []byte) (q arpQuestion, ok bool) {
 	if len(b) < ethernetLen {
@@ -83,18 +92,6 @@ func parseARP(b []byte) (q arpQuestion, ok bool) {
 	q.from = bytes.Clone(rest[8:14])
 	q.sender, q.target = netip.AddrFrom4([4]byte(rest[14:18])), netip.AddrFrom4([4]byte(rest[24:28]))
 	return q, true
-}
-
-// reply writes the answer of the host that has the address.
-func (q *arpQuestion) reply(has net.HardwareAddr) []byte {
-	b := append(bytes.Clone(q.from), has...)
-	if q.tag != nil {
-		b = append(append(b, 0x81, 0x00), q.tag...)
-	}
-	b = append(b, "\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02"...)
-	b = append(append(b, has...), q.target.AsSlice()...)
-	b = append(append(b, q.from...), q.sender.AsSlice()...)
-	return append(b, make([]byte, 18)...) // the shortest frame of Ethernet
 }
 
 // handleARP answers a handset that probes, if a fault has it so.

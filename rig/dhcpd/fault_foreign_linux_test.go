@@ -140,7 +140,7 @@ func TestDhclientJoinsWhatIsSplit(t *testing.T) {
 	const url = "https://prov.example/"
 	for _, tt := range []struct {
 		name   string
-		effect Effect
+		effect fault.Effect
 		want   string
 	}{
 		{"in two pieces", SplitOption{Code: 160, At: 5}, url},

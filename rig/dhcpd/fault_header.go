@@ -11,32 +11,7 @@ import (
 // is turned over.
 type WrongXID struct{}
 
-// WrongChaddr answers for another client: MAC stands in chaddr. The frame goes
-// where it would have gone.
-type WrongChaddr struct{ MAC string }
-
-// WrongHlen says in hlen that an address has so many bytes; it has 6.
-type WrongHlen struct{ Len uint8 }
-
-// WrongCookie puts Cookie in the place of 0x63825363, which tells options from
-// a vendor area (RFC 2131 section 3). 0 is that of an empty vendor area.
-type WrongCookie struct{ Cookie uint32 }
-
-// Truncate cuts the message to so many bytes. UDP and IP say that it is no
-// longer.
-type Truncate struct{ Len int }
-
-// Overwrite puts Bytes into the message, from the byte At on counted from op.
-// It is for what has no effect of its own.
-type Overwrite struct {
-	At    int
-	Bytes string
-}
-
-// String is the predicate of the fault's sentence.
 func (WrongXID) String() string { return "answers another transaction" }
-
-func (WrongXID) check() error { return nil }
 
 func (WrongXID) act(o *outgoing) bool {
 	o.edit(func(b []byte) []byte {
@@ -49,7 +24,10 @@ func (WrongXID) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// WrongChaddr answers for another client: MAC stands in chaddr. The frame goes
+// where it would have gone.
+type WrongChaddr struct{ MAC string }
+
 func (e WrongChaddr) String() string { return fmt.Sprintf("answers for the client %s", e.MAC) }
 
 func (e WrongChaddr) check() error {
@@ -74,7 +52,9 @@ func (e WrongChaddr) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// WrongHlen says in hlen that an address has so many bytes; it has 6.
+type WrongHlen struct{ Len uint8 }
+
 func (e WrongHlen) String() string { return fmt.Sprintf("says that a MAC has %d bytes", e.Len) }
 
 func (e WrongHlen) check() error {
@@ -90,7 +70,10 @@ func (e WrongHlen) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// WrongCookie puts Cookie in the place of 0x63825363, which tells options from
+// a vendor area (RFC 2131 section 3). 0 is that of an empty vendor area.
+type WrongCookie struct{ Cookie uint32 }
+
 func (e WrongCookie) String() string { return fmt.Sprintf("sends the magic cookie 0x%08x", e.Cookie) }
 
 func (e WrongCookie) check() error {
@@ -106,7 +89,10 @@ func (e WrongCookie) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// Truncate cuts the message to so many bytes. UDP and IP say that it is no
+// longer.
+type Truncate struct{ Len int }
+
 func (e Truncate) String() string { return fmt.Sprintf("cuts it to %d bytes", e.Len) }
 
 func (e Truncate) check() error {
@@ -127,7 +113,13 @@ func (e Truncate) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// Overwrite puts Bytes into the message, from the byte At on counted from op.
+// It is for what has no effect of its own.
+type Overwrite struct {
+	At    int
+	Bytes string
+}
+
 func (e Overwrite) String() string {
 	return fmt.Sprintf("writes %s over it from byte %d on", hex.EncodeToString([]byte(e.Bytes)), e.At)
 }

@@ -14,7 +14,7 @@ import (
 // whole one, byte by byte.
 func TestFaultsOfTheHeaderChangeNothingElse(t *testing.T) {
 	for _, tt := range []struct {
-		effect Effect
+		effect fault.Effect
 		at     int
 		want   string
 	}{

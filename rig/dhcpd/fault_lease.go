@@ -13,16 +13,9 @@ import (
 // a time without end. It applies where an address is given.
 type LeaseTimes struct{ Lease, T1, T2 uint32 }
 
-// WrongAddr gives another address (yiaddr) than the lease has, one outside of
-// the subnet say. The server does not know it later on.
-type WrongAddr struct{ Addr netip.Addr }
-
-// String is the predicate of the fault's sentence.
 func (e LeaseTimes) String() string {
 	return fmt.Sprintf("gives a lease of %d s with T1 %d s and T2 %d s", e.Lease, e.T1, e.T2)
 }
-
-func (LeaseTimes) check() error { return nil }
 
 func (LeaseTimes) fits(o *outgoing) bool { return o.gives() }
 
@@ -37,7 +30,10 @@ func (e LeaseTimes) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// WrongAddr gives another address (yiaddr) than the lease has, one outside of
+// the subnet say. The server does not know it later on.
+type WrongAddr struct{ Addr netip.Addr }
+
 func (e WrongAddr) String() string { return fmt.Sprintf("gives the address %v", e.Addr) }
 
 func (e WrongAddr) check() error { return isAddr("Addr", e.Addr) }

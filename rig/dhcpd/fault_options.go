@@ -7,84 +7,11 @@ import (
 	"slices"
 )
 
-// Effects on single options. Where they make the answer longer, it may be
-// longer than the client said that it takes. Option 82 of a relay is not
-// touched but by WithoutOption.
-
 // WithoutOption leaves one option out of the answer, even one that RFC 2131
-// demands.
+// demands. Of all effects on options it alone touches option 82 of a relay. Where
+// the others make the answer longer, it may be longer than the client takes.
 type WithoutOption struct{ Code uint8 }
 
-// SetOption gives an option these bytes instead of its own, or adds it, unasked
-// too. A Value over 255 bytes travels in pieces (RFC 3396); empty is an option
-// of length 0.
-type SetOption struct {
-	Code  uint8
-	Value string
-}
-
-// DoubleOption sends an option twice. The second time stands behind all other
-// options, with the value Second, or the same where that is empty. RFC 3396 has
-// a client join the two; old ones take the first or the last.
-type DoubleOption struct {
-	Code   uint8
-	Second string
-}
-
-// SplitOption sends an option in two pieces although it need not be, the first
-// of At bytes (RFC 3396 section 4 allows it).
-type SplitOption struct {
-	Code uint8
-	At   int
-	// Apart puts the second piece behind all other options.
-	Apart bool
-	// Swapped sends the second piece first, so that what a client joins is not
-	// the value.
-	Swapped bool
-}
-
-// WrongLength writes Len where the length of an option stands, whatever the
-// length of the value behind it: that which is due, or Value if it is not
-// empty.
-type WrongLength struct {
-	Code, Len uint8
-	Value     string
-}
-
-// UnsplitOption writes an option over 255 bytes in one piece, as a server does
-// that does not know RFC 3396: the length says only the low eight bits.
-type UnsplitOption struct {
-	Code  uint8
-	Value string
-}
-
-// UnknownOptions adds all options for private use (224 to 254, RFC 3942), each
-// of Len bytes that say nothing.
-type UnknownOptions struct{ Len int }
-
-// Garbage puts Len random bytes among the options.
-type Garbage struct {
-	Len  int
-	Seed uint64
-	// First puts them before all options, not behind them.
-	First bool
-}
-
-// NoEnd leaves out the end option (255). Where the message is shorter than 300
-// bytes it is filled with zeros, which are pad options.
-type NoEnd struct{}
-
-// Overload moves options into the fields file and sname, and says so in option
-// 52 (RFC 2131 section 4.1), although they have room.
-type Overload struct{ File, Sname bool }
-
-const (
-	firstPrivate = 224
-	maxUnknown   = 30
-	maxGarbage   = 500
-)
-
-// String is the predicate of the fault's sentence.
 func (e WithoutOption) String() string { return fmt.Sprintf("leaves out option %d", e.Code) }
 
 func (e WithoutOption) check() error { return isOption(e.Code) }
@@ -102,7 +29,14 @@ func (e WithoutOption) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// SetOption gives an option these bytes instead of its own, or adds it, unasked
+// too. A Value over 255 bytes travels in pieces (RFC 3396); empty is an option
+// of length 0.
+type SetOption struct {
+	Code  uint8
+	Value string
+}
+
 func (e SetOption) String() string { return fmt.Sprintf("sets option %d to %s", e.Code, show(e.Value)) }
 
 func (e SetOption) check() error { return isOption(e.Code, len(e.Value)) }
@@ -114,7 +48,14 @@ func (e SetOption) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// DoubleOption sends an option twice. The second time stands behind all other
+// options, with the value Second, or the same where that is empty. RFC 3396 has
+// a client join the two; old ones take the first or the last.
+type DoubleOption struct {
+	Code   uint8
+	Second string
+}
+
 func (e DoubleOption) String() string {
 	if e.Second == "" {
 		return fmt.Sprintf("sends option %d twice", e.Code)
@@ -137,7 +78,18 @@ func (e DoubleOption) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// SplitOption sends an option in two pieces although it need not be, the first
+// of At bytes (RFC 3396 section 4 allows it).
+type SplitOption struct {
+	Code uint8
+	At   int
+	// Apart puts the second piece behind all other options.
+	Apart bool
+	// Swapped sends the second piece first, so that what a client joins is not
+	// the value.
+	Swapped bool
+}
+
 func (e SplitOption) String() string {
 	how := ""
 	if e.Apart {
@@ -178,7 +130,14 @@ func (e SplitOption) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// WrongLength writes Len where the length of an option stands, whatever the
+// length of the value behind it: that which is due, or Value if it is not
+// empty.
+type WrongLength struct {
+	Code, Len uint8
+	Value     string
+}
+
 func (e WrongLength) String() string {
 	value := ""
 	if e.Value != "" {
@@ -206,7 +165,13 @@ func (e WrongLength) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// UnsplitOption writes an option over 255 bytes in one piece, as a server does
+// that does not know RFC 3396: the length says only the low eight bits.
+type UnsplitOption struct {
+	Code  uint8
+	Value string
+}
+
 func (e UnsplitOption) String() string {
 	return fmt.Sprintf("sets option %d to %s in one piece", e.Code, show(e.Value))
 }
@@ -224,7 +189,10 @@ func (e UnsplitOption) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// UnknownOptions adds all options for private use (224 to 254, RFC 3942), each
+// of Len bytes that say nothing.
+type UnknownOptions struct{ Len int }
+
 func (e UnknownOptions) String() string {
 	return fmt.Sprintf("adds the options %d to %d of %d bytes each", firstPrivate, optEnd-1, e.Len)
 }
@@ -245,7 +213,14 @@ func (e UnknownOptions) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// Garbage puts Len random bytes among the options.
+type Garbage struct {
+	Len  int
+	Seed uint64
+	// First puts them before all options, not behind them.
+	First bool
+}
+
 func (e Garbage) String() string {
 	where := "behind"
 	if e.First {
@@ -277,10 +252,11 @@ func (e Garbage) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
-func (NoEnd) String() string { return "leaves out the end option" }
+// NoEnd leaves out the end option (255). Where the message is shorter than 300
+// bytes it is filled with zeros, which are pad options.
+type NoEnd struct{}
 
-func (NoEnd) check() error { return nil }
+func (NoEnd) String() string { return "leaves out the end option" }
 
 func (NoEnd) act(o *outgoing) bool {
 	o.noEnd = true
@@ -288,7 +264,10 @@ func (NoEnd) act(o *outgoing) bool {
 	return true
 }
 
-// String is the predicate of the fault's sentence.
+// Overload moves options into the fields file and sname, and says so in option
+// 52 (RFC 2131 section 4.1), although they have room.
+type Overload struct{ File, Sname bool }
+
 func (e Overload) String() string {
 	switch {
 	case e.File && e.Sname:
@@ -318,6 +297,12 @@ func (e Overload) act(o *outgoing) bool {
 	o.note("with option 52 of %d", o.overload)
 	return true
 }
+
+const (
+	firstPrivate = 224
+	maxUnknown   = 30
+	maxGarbage   = 500
+)
 
 // setRaw is set for an option of which the length byte lies.
 func (a *answer) setRaw(code, length byte, value []byte) {

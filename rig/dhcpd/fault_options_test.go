@@ -30,7 +30,7 @@ func TestFaultsOfOptionsByteForByte(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	x16 := func(n int) string { return strings.Repeat("78", n) }
 	for _, tt := range []struct {
-		effect Effect
+		effect fault.Effect
 		want   string
 	}{
 		{nil, head + router + url + end},

@@ -24,6 +24,20 @@ func secondServerMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0x00, 0x
 // (option 54).
 type WrongServerID struct{ ID netip.Addr }
 
+func (e WrongServerID) String() string { return fmt.Sprintf("names the server %v in option 54", e.ID) }
+
+func (e WrongServerID) check() error { return isAddr("ID", e.ID) }
+
+func (e WrongServerID) fits(o *outgoing) bool {
+	return o.find(optServerID) >= 0 && e.ID != o.from.ip
+}
+
+func (e WrongServerID) act(o *outgoing) bool {
+	o.options[o.find(optServerID)].value = Addrs(e.ID)
+	o.note("naming the server %v", e.ID)
+	return true
+}
+
 // SecondServer has another server answer a DISCOVER too: one with the address
 // ID and the MAC SecondServerMAC, which offers Addr, what Says says and otherwise
 // what the handset's lease says. It keeps its word: a handset that selects it is given
@@ -43,9 +57,87 @@ type SecondServer struct {
 	Says Options
 }
 
+func (e SecondServer) String() string {
+	when, what := "after", ""
+	if e.First {
+		when = "before"
+	}
+	for _, o := range e.Says.all() {
+		what += fmt.Sprintf(", option %d as %s", o.Code, show(o.Value))
+	}
+	if e.Bare {
+		what += ", without anything else"
+	}
+	if what != "" {
+		what += ","
+	}
+	return fmt.Sprintf("has another server, %v, offer %v%s %s it", e.ID, e.Addr, what, when)
+}
+
+func (e SecondServer) check() error {
+	if err := isAddr("ID", e.ID); err != nil {
+		return err
+	}
+	if err := isAddr("Addr", e.Addr); err != nil {
+		return err
+	}
+	return e.Says.check()
+}
+
+func (e SecondServer) fits(o *outgoing) bool {
+	return o.kind == dhcpv4.MessageTypeOffer && e.ID != o.from.ip
+}
+
+func (e SecondServer) act(o *outgoing) bool {
+	other := &otherLease{from: identity{mac: secondServerMAC(), ip: e.ID}, lease: o.lease.clone()}
+	other.lease.Addr, other.lease.Spare = netip.PrefixFrom(e.Addr, o.lease.Addr.Bits()), nil
+	if e.Bare {
+		other.lease.DNS, other.lease.NTP, other.lease.Options = nil, nil, map[uint8][]byte{}
+	}
+	for _, o := range e.Says.all() {
+		other.lease.Options[o.Code] = []byte(o.Value)
+	}
+	s := o.s
+	s.mu.Lock()
+	if c, ok := s.clients[o.m.mac]; ok {
+		if c.others == nil {
+			c.others = make(map[netip.Addr]*otherLease)
+		}
+		if old := c.others[e.ID]; old != nil && old.lease.Addr == other.lease.Addr {
+			other.taken = old.taken
+		}
+		c.others[e.ID] = other
+	}
+	s.mu.Unlock()
+	a := grant(o.m, o.kind, other.from, &other.lease, e.Addr)
+	if e.First {
+		o.before = append(o.before, a)
+	} else {
+		o.after = append(o.after, a)
+	}
+	return true
+}
+
 // Options are some options with their values; those without a number are none.
 // It is an array, so that effects compare.
 type Options [8]SetOption
+
+func (o Options) check() error {
+	seen := map[uint8]bool{}
+	for _, s := range o.all() {
+		switch {
+		case slices.Contains([]uint8{optOverload, optMessageType, optServerID, optRelayAgent}, s.Code):
+			return fmt.Errorf("option %d is the server's own", s.Code)
+		case seen[s.Code]:
+			return fmt.Errorf("option %d stands in Says twice", s.Code)
+		}
+		seen[s.Code] = true
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // MarshalText writes the options as "66=192.0.2.1; 160=0x6874": code and value, in
 // hexadecimal where it is not plain text.
@@ -92,6 +184,11 @@ func (o *Options) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// all returns those that have a number.
+func (o Options) all() []SetOption {
+	return slices.DeleteFunc(o[:], func(s SetOption) bool { return s == SetOption{} })
+}
+
 // otherLease is what a made-up server has for a handset.
 type otherLease struct {
 	from  identity
@@ -112,105 +209,6 @@ func (c *client) takenFrom(a netip.Addr) *otherLease {
 		}
 	}
 	return nil
-}
-
-// String is the predicate of the fault's sentence.
-func (e WrongServerID) String() string { return fmt.Sprintf("names the server %v in option 54", e.ID) }
-
-func (e WrongServerID) check() error { return isAddr("ID", e.ID) }
-
-func (e WrongServerID) fits(o *outgoing) bool {
-	return o.find(optServerID) >= 0 && e.ID != o.from.ip
-}
-
-func (e WrongServerID) act(o *outgoing) bool {
-	o.options[o.find(optServerID)].value = Addrs(e.ID)
-	o.note("naming the server %v", e.ID)
-	return true
-}
-
-// String is the predicate of the fault's sentence.
-func (e SecondServer) String() string {
-	when, what := "after", ""
-	if e.First {
-		when = "before"
-	}
-	for _, o := range e.Says.all() {
-		what += fmt.Sprintf(", option %d as %s", o.Code, show(o.Value))
-	}
-	if e.Bare {
-		what += ", without anything else"
-	}
-	if what != "" {
-		what += ","
-	}
-	return fmt.Sprintf("has another server, %v, offer %v%s %s it", e.ID, e.Addr, what, when)
-}
-
-func (e SecondServer) check() error {
-	if err := isAddr("ID", e.ID); err != nil {
-		return err
-	}
-	if err := isAddr("Addr", e.Addr); err != nil {
-		return err
-	}
-	return e.Says.check()
-}
-
-// all returns those that have a number.
-func (o Options) all() []SetOption {
-	return slices.DeleteFunc(o[:], func(s SetOption) bool { return s == SetOption{} })
-}
-
-func (o Options) check() error {
-	seen := map[uint8]bool{}
-	for _, s := range o.all() {
-		switch {
-		case slices.Contains([]uint8{optOverload, optMessageType, optServerID, optRelayAgent}, s.Code):
-			return fmt.Errorf("option %d is the server's own", s.Code)
-		case seen[s.Code]:
-			return fmt.Errorf("option %d stands in Says twice", s.Code)
-		}
-		seen[s.Code] = true
-		if err := s.check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (e SecondServer) fits(o *outgoing) bool {
-	return o.kind == dhcpv4.MessageTypeOffer && e.ID != o.from.ip
-}
-
-func (e SecondServer) act(o *outgoing) bool {
-	other := &otherLease{from: identity{mac: secondServerMAC(), ip: e.ID}, lease: o.lease.clone()}
-	other.lease.Addr, other.lease.Spare = netip.PrefixFrom(e.Addr, o.lease.Addr.Bits()), nil
-	if e.Bare {
-		other.lease.DNS, other.lease.NTP, other.lease.Options = nil, nil, map[uint8][]byte{}
-	}
-	for _, o := range e.Says.all() {
-		other.lease.Options[o.Code] = []byte(o.Value)
-	}
-	s := o.s
-	s.mu.Lock()
-	if c, ok := s.clients[o.m.mac]; ok {
-		if c.others == nil {
-			c.others = make(map[netip.Addr]*otherLease)
-		}
-		if old := c.others[e.ID]; old != nil && old.lease.Addr == other.lease.Addr {
-			other.taken = old.taken
-		}
-		c.others[e.ID] = other
-	}
-	s.mu.Unlock()
-	a := grant(o.m, o.kind, other.from, &other.lease, e.Addr)
-	if e.First {
-		o.before = append(o.before, a)
-	} else {
-		o.after = append(o.after, a)
-	}
-	return true
 }
 
 // as says what a made-up server does.

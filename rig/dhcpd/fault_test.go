@@ -160,7 +160,7 @@ func TestAnEffectThatHasNothingToActOnIsSpared(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		m      msg
-		effect Effect
+		effect fault.Effect
 	}{
 		{"an option left out that is not there", kind(1, phoneList()), WithoutOption{Code: 43}},
 		{"an option of a relay left out where there is none", kind(1, phoneList()), WithoutOption{Code: 82}},
@@ -203,7 +203,7 @@ func TestAnEffectWithoutRoomIsSparedAndTold(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	for _, tt := range []struct {
 		name   string
-		effect Effect
+		effect fault.Effect
 		want   string // what has no room; blank: all has
 	}{
 		{"an option that is as long as can be", SetOption{Code: 160, Value: strings.Repeat("x", maxValue)}, "160"},
@@ -234,9 +234,9 @@ func TestAnEffectWithoutRoomIsSparedAndTold(t *testing.T) {
 }
 
 // effects are one of each, with sane parameters.
-func effects() []Effect {
+func effects() []fault.Effect {
 	a := lease().Router
-	return []Effect{
+	return []fault.Effect{
 		Drop{},
 		Silence{For: 1},
 		Delay{D: 1},
@@ -285,7 +285,7 @@ func TestCanTakesEveryEffectOfThisService(t *testing.T) {
 
 func TestCanRefusesParametersThatMakeNoSense(t *testing.T) {
 	s := &Server{}
-	for _, e := range []Effect{
+	for _, e := range []fault.Effect{
 		Silence{},
 		Delay{D: -1},
 		Duplicate{},

@@ -53,7 +53,7 @@ func TestAMessageWithItsAnswerIsOneOccasion(t *testing.T) {
 // TestAnAnswerThatAnEffectDoesNotFitIsNoOccasion hands over an INFORM, of which no
 // address comes, and two DISCOVERs.
 func TestAnAnswerThatAnEffectDoesNotFitIsNoOccasion(t *testing.T) {
-	for _, e := range []Effect{
+	for _, e := range []fault.Effect{
 		LeaseTimes{Lease: 7},
 		WrongAddr{netip.MustParseAddr("198.51.100.1")},
 		SecondServer{ID: netip.MustParseAddr("192.0.2.2"), Addr: netip.MustParseAddr("192.0.2.99")},

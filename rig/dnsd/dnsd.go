@@ -234,8 +234,8 @@ func (s *Server) fault(asked string, a *answer, from, to netip.AddrPort) Effect 
 	}
 	pt := fault.Point{Service: name, Message: typeName(a.q.Qtype), File: asked, Phase: "answer"}
 	effect, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
-		own, ok := e.(Effect)
-		return ok && own.check() == nil && own.fits(a)
+		picks, picky := e.(choosy)
+		return s.Can(e) == nil && (!picky || picks.fits(a))
 	}, nil)
 	if !ok {
 		return nil

@@ -12,14 +12,18 @@ import (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	sealed()
-	// check says what is wrong with the parameters.
-	check() error
-	// fits tells whether the effect finds something to do about an answer.
-	fits(a *answer) bool
 	// act changes the answer.
 	act(a *answer)
 }
+
+// choosy is an effect that can do nothing to some answers.
+type choosy interface {
+	fits(a *answer) bool
+}
+
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
 // Kinds lists the effects, so that a file can name them.
 func Kinds() fault.Kinds {
@@ -30,9 +34,11 @@ func Kinds() fault.Kinds {
 
 // Can says whether this service can do e; the error says why not.
 func (*Server) Can(e fault.Effect) error {
-	mine, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("dnsd cannot do %T", e)
 	}
-	return mine.check()
+	if c, ok := e.(checked); ok {
+		return c.check()
+	}
+	return nil
 }

@@ -9,31 +9,7 @@ type Rcode struct {
 	N int
 }
 
-// Truncated answers without records and with the TC bit, which sends a client
-// to TCP (RFC 1035 section 4.2.1): nobody listens there. With Keep the records
-// stay.
-type Truncated struct{ Keep bool }
-
-// WrongID answers with another id than the query's: with one bit turned over.
-type WrongID struct{}
-
-func (Rcode) sealed()     {}
-func (Truncated) sealed() {}
-func (WrongID) sealed()   {}
-
-// String is the predicate of the fault's sentence.
 func (e Rcode) String() string { return "answers " + rcodeName(e.N) }
-
-// String is the predicate of the fault's sentence.
-func (e Truncated) String() string {
-	if e.Keep {
-		return "says that the answer is truncated, and it is whole"
-	}
-	return "truncates the answer to nothing"
-}
-
-// String is the predicate of the fault's sentence.
-func (WrongID) String() string { return "answers with a wrong id" }
 
 func (e Rcode) check() error {
 	if e.N < 0 || e.N > 15 {
@@ -42,14 +18,19 @@ func (e Rcode) check() error {
 	return nil
 }
 
-func (Truncated) check() error { return nil }
-func (WrongID) check() error   { return nil }
-
-func (Rcode) fits(*answer) bool     { return true }
-func (Truncated) fits(*answer) bool { return true }
-func (WrongID) fits(*answer) bool   { return true }
-
 func (e Rcode) act(a *answer) { a.msg.Rcode, a.msg.Answer = e.N, nil }
+
+// Truncated answers without records and with the TC bit, which sends a client
+// to TCP (RFC 1035 section 4.2.1): nobody listens there. With Keep the records
+// stay.
+type Truncated struct{ Keep bool }
+
+func (e Truncated) String() string {
+	if e.Keep {
+		return "says that the answer is truncated, and it is whole"
+	}
+	return "truncates the answer to nothing"
+}
 
 func (e Truncated) act(a *answer) {
 	a.truncated = true
@@ -57,5 +38,10 @@ func (e Truncated) act(a *answer) {
 		a.msg.Answer = nil
 	}
 }
+
+// WrongID answers with another id than the query's: with one bit turned over.
+type WrongID struct{}
+
+func (WrongID) String() string { return "answers with a wrong id" }
 
 func (WrongID) act(a *answer) { a.msg.Id ^= 1 << 8 }

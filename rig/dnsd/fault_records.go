@@ -11,38 +11,7 @@ import (
 // no other, whether the name is known or not.
 type WrongAddress struct{ Addr netip.Addr }
 
-// Empty answers NOERROR without records, as for a name that has none of the
-// type asked for.
-type Empty struct{}
-
-// Chain answers a question about addresses with so many CNAME records on the
-// way to them: the name is an alias of "c1." and the name, that one of "c2.",
-// and so on. What is longer than the client takes is truncated.
-type Chain struct{ Length int }
-
-// Loop answers a question about addresses with two CNAME records that lead to
-// each other.
-type Loop struct{}
-
-// maxChain bounds Chain: what goes into 1232 bytes is far less.
-const maxChain = 100
-
-func (WrongAddress) sealed() {}
-func (Empty) sealed()        {}
-func (Chain) sealed()        {}
-func (Loop) sealed()         {}
-
-// String is the predicate of the fault's sentence.
 func (e WrongAddress) String() string { return fmt.Sprintf("answers with the address %v", e.Addr) }
-
-// String is the predicate of the fault's sentence.
-func (Empty) String() string { return "answers without records" }
-
-// String is the predicate of the fault's sentence.
-func (e Chain) String() string { return fmt.Sprintf("answers with a chain of %d aliases", e.Length) }
-
-// String is the predicate of the fault's sentence.
-func (Loop) String() string { return "answers with aliases that lead in a circle" }
 
 func (e WrongAddress) check() error {
 	if !e.Addr.IsValid() || e.Addr.Zone() != "" || e.Addr.Is4In6() {
@@ -51,29 +20,8 @@ func (e WrongAddress) check() error {
 	return nil
 }
 
-func (Empty) check() error { return nil }
-
-func (e Chain) check() error {
-	if e.Length < 1 || e.Length > maxChain {
-		return fmt.Errorf("dnsd: a chain of %d aliases is not within 1 to %d", e.Length, maxChain)
-	}
-	return nil
-}
-
-func (Loop) check() error { return nil }
-
 func (e WrongAddress) fits(a *answer) bool {
 	return a.q.Qtype == e.kind()
-}
-
-func (Empty) fits(*answer) bool   { return true }
-func (Chain) fits(a *answer) bool { return a.addresses() }
-func (Loop) fits(a *answer) bool  { return a.addresses() }
-
-// addresses tells a question about addresses, with a name that has room for a
-// label more.
-func (a *answer) addresses() bool {
-	return (a.q.Qtype == dns.TypeA || a.q.Qtype == dns.TypeAAAA) && len(a.q.Name) < 240
 }
 
 func (e WrongAddress) kind() uint16 {
@@ -92,7 +40,29 @@ func (e WrongAddress) act(a *answer) {
 	a.msg.Rcode, a.msg.Answer = dns.RcodeSuccess, []dns.RR{rr}
 }
 
+// Empty answers NOERROR without records, as for a name that has none of the
+// type asked for.
+type Empty struct{}
+
+func (Empty) String() string { return "answers without records" }
+
 func (Empty) act(a *answer) { a.msg.Rcode, a.msg.Answer = dns.RcodeSuccess, nil }
+
+// Chain answers a question about addresses with so many CNAME records on the
+// way to them: the name is an alias of "c1." and the name, that one of "c2.",
+// and so on. What is longer than the client takes is truncated.
+type Chain struct{ Length int }
+
+func (e Chain) String() string { return fmt.Sprintf("answers with a chain of %d aliases", e.Length) }
+
+func (e Chain) check() error {
+	if e.Length < 1 || e.Length > maxChain {
+		return fmt.Errorf("dnsd: a chain of %d aliases is not within 1 to %d", e.Length, maxChain)
+	}
+	return nil
+}
+
+func (Chain) fits(a *answer) bool { return a.addresses() }
 
 func (e Chain) act(a *answer) {
 	var out []dns.RR
@@ -109,10 +79,27 @@ func (e Chain) act(a *answer) {
 	a.msg.Answer = out
 }
 
+// Loop answers a question about addresses with two CNAME records that lead to
+// each other.
+type Loop struct{}
+
+func (Loop) String() string { return "answers with aliases that lead in a circle" }
+
+func (Loop) fits(a *answer) bool { return a.addresses() }
+
 func (Loop) act(a *answer) {
 	other := a.alias(1)
 	a.msg.Rcode = dns.RcodeSuccess
 	a.msg.Answer = []dns.RR{a.cname(a.q.Name, other), a.cname(other, a.q.Name)}
+}
+
+// maxChain bounds Chain: what goes into 1232 bytes is far less.
+const maxChain = 100
+
+// addresses tells a question about addresses, with a name that has room for a
+// label more.
+func (a *answer) addresses() bool {
+	return (a.q.Qtype == dns.TypeA || a.q.Qtype == dns.TypeAAAA) && len(a.q.Name) < 240
 }
 
 func (a *answer) alias(n int) string {

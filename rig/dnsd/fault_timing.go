@@ -8,19 +8,14 @@ import (
 // Drop leaves the query without an answer.
 type Drop struct{}
 
+func (Drop) String() string { return "does not answer" }
+
+func (Drop) act(*answer) {}
+
 // Delay sends the answer so much later.
 type Delay struct{ By time.Duration }
 
-func (Drop) sealed()  {}
-func (Delay) sealed() {}
-
-// String is the predicate of the fault's sentence.
-func (Drop) String() string { return "does not answer" }
-
-// String is the predicate of the fault's sentence.
 func (e Delay) String() string { return fmt.Sprintf("answers %v late", e.By) }
-
-func (Drop) check() error { return nil }
 
 func (e Delay) check() error {
 	if e.By <= 0 || e.By > time.Hour {
@@ -28,10 +23,5 @@ func (e Delay) check() error {
 	}
 	return nil
 }
-
-func (Drop) fits(*answer) bool  { return true }
-func (Delay) fits(*answer) bool { return true }
-
-func (Drop) act(*answer) {}
 
 func (e Delay) act(a *answer) { a.delay = e.By }

@@ -66,12 +66,17 @@ func (k Kinds) Usage() []string {
 	return out
 }
 
+// Has reports whether an effect is one of these kinds.
+func (k Kinds) Has(e Effect) bool {
+	return slices.Contains(k.types, reflect.TypeOf(e))
+}
+
 // Text writes an effect as Parse reads it.
 func (k Kinds) Text(e Effect) (string, error) {
-	v := reflect.ValueOf(e)
-	if !v.IsValid() || !slices.Contains(k.types, v.Type()) {
+	if !k.Has(e) {
 		return "", fmt.Errorf("%s has no effect %T", k.service, e)
 	}
+	v := reflect.ValueOf(e)
 	var b strings.Builder
 	b.WriteString(v.Type().Name())
 	for i := range v.NumField() {

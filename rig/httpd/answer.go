@@ -61,7 +61,7 @@ type exchange struct {
 	a       answer
 	asked   *ask // the challenge that a holds; nil: none
 	keep    bool
-	effect  Effect
+	effect  fault.Effect
 	others  map[string][]byte // content found for WrongFile, by name
 }
 
@@ -126,12 +126,13 @@ func (x *exchange) decide() {
 	if x.asked != nil {
 		x.a = text(http.StatusUnauthorized)
 	}
-	x.effect = c.fault(point, func(e Effect) bool {
+	x.effect = c.fault(point, func(e fault.Effect) bool {
 		if _, ok := e.(challenging); ok {
 			return x.asked != nil
 		}
-		a, ok := e.(answering)
-		return ok && a.suits(x)
+		_, ok := e.(answering)
+		picks, picky := e.(choosy)
+		return ok && (!picky || picks.suits(x))
 	})
 	if e, ok := x.effect.(challenging); ok {
 		e.ask(x.asked)
@@ -319,7 +320,7 @@ func (c *conn) sent(x *exchange, s *stream) (ok bool, why string) {
 	if !file || !whole || !s.reaches(done) {
 		return true, ""
 	}
-	e := c.fault(done, func(e Effect) bool {
+	e := c.fault(done, func(e fault.Effect) bool {
 		i, ok := e.(interrupting)
 		return ok && i.within(true)
 	})
@@ -375,7 +376,7 @@ type stream struct {
 	sum    hash.Hash
 	all    bool // nothing was left out
 	err    error
-	effect Effect        // what interrupted it
+	effect fault.Effect  // what interrupted it
 	then   func() string // how the connection ends in the middle; nil: it does not
 	broken bool          // by then
 	stuck  bool          // no place behind is reached
@@ -451,7 +452,7 @@ func (s *stream) point() {
 	if !s.x.a.isFile || !s.reaches(p) {
 		return
 	}
-	e := s.c.fault(p, func(e Effect) bool {
+	e := s.c.fault(p, func(e fault.Effect) bool {
 		i, ok := e.(interrupting)
 		return ok && i.within(false)
 	})

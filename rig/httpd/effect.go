@@ -9,18 +9,13 @@ import (
 	"ip88rig/rig/fault"
 )
 
-// Effect is one way in which this server misbehaves. Each stands in the file of
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
+
+// Kinds lists the effects, so that a file can name them. Each stands in the file of
 // its family, with the one place where it acts. A rule finds its effect only
 // where that can act: elsewhere it does not fire.
-//
-//sumtype:decl
-type Effect interface {
-	fault.Effect
-	sealed()
-	check() error
-}
-
-// Kinds lists the effects, so that a file can name them.
 func Kinds() fault.Kinds {
 	return fault.NewKinds("httpd",
 		Accept{}, Alert{}, AskAgain{}, BareBody{}, BareLF{}, Chunked{}, Close{}, Compressed{}, Corrupt{},
@@ -34,22 +29,25 @@ func Kinds() fault.Kinds {
 
 // answering is an effect on an answer that is about to be sent.
 type answering interface {
-	Effect
-	// suits tells whether it can be done to this answer.
-	suits(x *exchange) bool
+	fault.Effect
 	// alter does it.
 	alter(x *exchange)
 }
 
+// choosy is an answering effect that can do nothing to some answers.
+type choosy interface {
+	suits(x *exchange) bool
+}
+
 // challenging is an effect on a challenge that is about to be made.
 type challenging interface {
-	Effect
+	fault.Effect
 	ask(c *ask)
 }
 
 // interrupting is an effect on a body of which a part was sent.
 type interrupting interface {
-	Effect
+	fault.Effect
 	// within tells whether it can be done at such a place; done: nothing of the
 	// body is left.
 	within(done bool) bool
@@ -59,7 +57,7 @@ type interrupting interface {
 
 // shaking is an effect on a TLS handshake.
 type shaking interface {
-	Effect
+	fault.Effect
 	// at tells whether it can be done at this place of the handshake, of which
 	// flight is about to be sent; nil: none is.
 	at(p place, flight []byte) bool
@@ -69,12 +67,13 @@ type shaking interface {
 
 // Can tells whether the server knows how to do e.
 func (s *Server) Can(e fault.Effect) error {
-	own, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("httpd: %v (%T) is not an effect of this service", e, e)
 	}
-	if err := own.check(); err != nil {
-		return fmt.Errorf("httpd: %w", err)
+	if c, ok := e.(checked); ok {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("httpd: %w", err)
+		}
 	}
 	if p, ok := e.(Present); ok {
 		_, err := s.other(p.Label)
@@ -85,24 +84,20 @@ func (s *Server) Can(e fault.Effect) error {
 
 // fault asks the plan for an effect that is able to act at p, and enters what it
 // answers into the journal.
-func (c *conn) fault(p fault.Point, able func(Effect) bool) Effect {
+func (c *conn) fault(p fault.Point, able func(fault.Effect) bool) fault.Effect {
 	plan := c.srv.cfg.Faults
 	if plan.Empty() {
 		return nil
 	}
 	p.Service = by
-	f, sentence, ok := plan.Try(p, func(f fault.Effect) bool {
-		own, ok := f.(Effect)
-		return ok && own.check() == nil && able(own)
-	}, nil)
+	f, sentence, ok := plan.Try(p, func(e fault.Effect) bool { return c.srv.Can(e) == nil && able(e) }, nil)
 	if !ok {
 		return nil
 	}
 	e := c.event(timeline.FaultFired)
 	e.Message, e.File, e.Reason = p.Message, p.File, sentence
 	c.srv.cfg.Record(e)
-	own, _ := f.(Effect)
-	return own
+	return f
 }
 
 func statusText(code int) string {

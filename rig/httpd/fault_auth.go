@@ -12,10 +12,22 @@ import (
 // applies no more.
 type Stale struct{}
 
+func (Stale) String() string { return "takes the nonce for stale" }
+
+func (Stale) suits(x *exchange) bool { return passed(x) && x.verdict.nonce != nil }
+
+func (Stale) alter(x *exchange) { x.askAgain(true) }
+
 // AskAgain asks again though the credentials were right, with a new nonce and
 // without saying why: without a bound, a loop of 401. Nothing is said of the old
 // nonce, which stays good.
 type AskAgain struct{}
+
+func (AskAgain) String() string { return "asks again for right credentials" }
+
+func (AskAgain) suits(x *exchange) bool { return passed(x) }
+
+func (AskAgain) alter(x *exchange) { x.askAgain(false) }
 
 // NonceOnce lets a nonce be used once: the request that uses it again is asked
 // for credentials anew. So each file is challenged.
@@ -24,12 +36,44 @@ type NonceOnce struct {
 	Stale bool
 }
 
+func (e NonceOnce) String() string {
+	if e.Stale {
+		return "takes a nonce once, then for stale"
+	}
+	return "takes a nonce once"
+}
+
+func (NonceOnce) suits(x *exchange) bool {
+	n := x.verdict.nonce
+	return passed(x) && n != nil && x.c.srv.gate.used(n) > 1
+}
+
+func (e NonceOnce) alter(x *exchange) { x.askAgain(e.Stale) }
+
 // NextNonce gives the nonce of the next request with the answer (RFC 7616, 3.5).
 type NextNonce struct{}
+
+func (NextNonce) String() string { return "gives the next nonce with the answer" }
+
+func (NextNonce) suits(x *exchange) bool {
+	return passed(x) && x.verdict.nonce != nil && x.verdict.nonce.asked != nil
+}
+
+func (NextNonce) alter(x *exchange) {
+	x.a.lines = append(x.a.lines, "Authentication-Info: nextnonce="+quoted(x.c.srv.gate.next(x.verdict.nonce)))
+}
 
 // Accept lets wrong credentials pass: another password, an nc that does not
 // count up.
 type Accept struct{}
+
+func (Accept) String() string { return "accepts wrong credentials" }
+
+func (Accept) suits(x *exchange) bool {
+	return x.asked != nil && x.r.Header.Get("Authorization") != ""
+}
+
+func (Accept) alter(x *exchange) { x.a, x.asked = x.c.lookup(x.r), nil }
 
 // Realm makes the challenge with another realm, of which the right credentials
 // are then made.
@@ -39,6 +83,22 @@ type Realm struct {
 	// Unquoted leaves the quotes out; Text must be a token then.
 	Unquoted bool
 }
+
+func (e Realm) String() string {
+	if e.Unquoted {
+		return fmt.Sprintf("asks with the realm %s, unquoted", e.Text)
+	}
+	return fmt.Sprintf("asks with the realm %q", e.Text)
+}
+
+func (e Realm) check() error {
+	if !isLine(e.Text) || e.Unquoted && !isToken(e.Text) {
+		return fmt.Errorf("realm %q, unquoted %t", e.Text, e.Unquoted)
+	}
+	return nil
+}
+
+func (e Realm) ask(a *ask) { a.realm, a.unquoted = e.Text, e.Unquoted }
 
 // Offer makes the challenge with other schemes, in the order given; each of them
 // may be answered.
@@ -51,63 +111,11 @@ type Offer struct {
 	Schemes string
 }
 
-// Opaque adds text to the challenge that must come back (RFC 7616, 3.3).
-type Opaque struct {
-	// Text is what must come back.
-	Text string
-}
-
-func (Stale) String() string    { return "takes the nonce for stale" }
-func (AskAgain) String() string { return "asks again for right credentials" }
-func (e NonceOnce) String() string {
-	if e.Stale {
-		return "takes a nonce once, then for stale"
-	}
-	return "takes a nonce once"
-}
-func (NextNonce) String() string { return "gives the next nonce with the answer" }
-func (Accept) String() string    { return "accepts wrong credentials" }
-func (e Realm) String() string {
-	if e.Unquoted {
-		return fmt.Sprintf("asks with the realm %s, unquoted", e.Text)
-	}
-	return fmt.Sprintf("asks with the realm %q", e.Text)
-}
-func (e Offer) String() string  { return fmt.Sprintf("offers %q", e.Schemes) }
-func (e Opaque) String() string { return fmt.Sprintf("asks with the opaque %q", e.Text) }
-
-func (Stale) sealed()     {}
-func (AskAgain) sealed()  {}
-func (NonceOnce) sealed() {}
-func (NextNonce) sealed() {}
-func (Accept) sealed()    {}
-func (Realm) sealed()     {}
-func (Offer) sealed()     {}
-func (Opaque) sealed()    {}
-
-func (Stale) check() error     { return nil }
-func (AskAgain) check() error  { return nil }
-func (NonceOnce) check() error { return nil }
-func (NextNonce) check() error { return nil }
-func (Accept) check() error    { return nil }
-
-func (e Realm) check() error {
-	if !isLine(e.Text) || e.Unquoted && !isToken(e.Text) {
-		return fmt.Errorf("realm %q, unquoted %t", e.Text, e.Unquoted)
-	}
-	return nil
-}
+func (e Offer) String() string { return fmt.Sprintf("offers %q", e.Schemes) }
 
 func (e Offer) check() error {
 	_, err := e.offers()
 	return err
-}
-
-func (e Opaque) check() error {
-	if e.Text == "" || !isLine(e.Text) {
-		return fmt.Errorf("opaque %q", e.Text)
-	}
-	return nil
 }
 
 func (e Offer) offers() ([]offer, error) {
@@ -134,27 +142,31 @@ func (e Offer) offers() ([]offer, error) {
 	return all, nil
 }
 
+func (e Offer) ask(a *ask) {
+	if offers, err := e.offers(); err == nil {
+		a.offers = offers
+	}
+}
+
+// Opaque adds text to the challenge that must come back (RFC 7616, 3.3).
+type Opaque struct {
+	// Text is what must come back.
+	Text string
+}
+
+func (e Opaque) String() string { return fmt.Sprintf("asks with the opaque %q", e.Text) }
+
+func (e Opaque) check() error {
+	if e.Text == "" || !isLine(e.Text) {
+		return fmt.Errorf("opaque %q", e.Text)
+	}
+	return nil
+}
+
+func (e Opaque) ask(a *ask) { a.opaque = e.Text }
+
 // passed tells of credentials that were looked at and found right.
 func passed(x *exchange) bool { return x.verdict.fields["auth.ok"] == "true" && x.a.isFile }
-
-func (Stale) suits(x *exchange) bool    { return passed(x) && x.verdict.nonce != nil }
-func (AskAgain) suits(x *exchange) bool { return passed(x) }
-func (NonceOnce) suits(x *exchange) bool {
-	n := x.verdict.nonce
-	return passed(x) && n != nil && x.c.srv.gate.used(n) > 1
-}
-
-func (NextNonce) suits(x *exchange) bool {
-	return passed(x) && x.verdict.nonce != nil && x.verdict.nonce.asked != nil
-}
-
-func (Accept) suits(x *exchange) bool {
-	return x.asked != nil && x.r.Header.Get("Authorization") != ""
-}
-
-func (Stale) alter(x *exchange)       { x.askAgain(true) }
-func (AskAgain) alter(x *exchange)    { x.askAgain(false) }
-func (e NonceOnce) alter(x *exchange) { x.askAgain(e.Stale) }
 
 func (x *exchange) askAgain(stale bool) {
 	x.asked = x.auth.ask(stale)
@@ -167,19 +179,4 @@ func (x *exchange) askAgain(stale bool) {
 		x.c.srv.gate.spend(n)
 	}
 	x.a = text(http.StatusUnauthorized)
-}
-
-func (NextNonce) alter(x *exchange) {
-	x.a.lines = append(x.a.lines, "Authentication-Info: nextnonce="+quoted(x.c.srv.gate.next(x.verdict.nonce)))
-}
-
-func (Accept) alter(x *exchange) { x.a, x.asked = x.c.lookup(x.r), nil }
-
-func (e Realm) ask(a *ask)  { a.realm, a.unquoted = e.Text, e.Unquoted }
-func (e Opaque) ask(a *ask) { a.opaque = e.Text }
-
-func (e Offer) ask(a *ask) {
-	if offers, err := e.offers(); err == nil {
-		a.offers = offers
-	}
 }

@@ -73,7 +73,7 @@ func TestForeignClientsMeetOddChallenges(t *testing.T) {
 	t.Parallel()
 	const file = "sysconf_8830_sip.cfg"
 	user := "Mufasa:" + secret
-	on := func(e Effect) fault.Rule { return fault.On("401").Do(e) }
+	on := func(e fault.Effect) fault.Rule { return fault.On("401").Do(e) }
 	for name, c := range map[string]struct {
 		auth Auth
 		rule fault.Rule
@@ -173,7 +173,7 @@ func TestANonceThatWasCalledStaleStaysSo(t *testing.T) {
 	t.Parallel()
 	auth := digest(true)
 	for name, c := range map[string]struct {
-		effect Effect
+		effect fault.Effect
 		want   []string // of the answers to the same nonce
 	}{
 		"stale":       {Stale{}, []string{"401 stale", "401 stale", "401 stale"}},

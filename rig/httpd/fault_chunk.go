@@ -46,8 +46,6 @@ func (e Chunked) String() string {
 	return s
 }
 
-func (Chunked) sealed() {}
-
 func (e Chunked) check() error {
 	if e.Size < 0 {
 		return fmt.Errorf("chunks of %d bytes", e.Size)

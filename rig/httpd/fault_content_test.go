@@ -21,7 +21,7 @@ func TestWrongContent(t *testing.T) {
 		return string(b)
 	}
 	for name, c := range map[string]struct {
-		effect Effect
+		effect fault.Effect
 		want   string
 	}{
 		"the lowest bit of the first byte":    {Corrupt{}, flipped(0, 1)},

@@ -18,6 +18,24 @@ type Reset struct {
 	HeadBytes int64
 }
 
+func (e Reset) String() string { return "resets the connection" + behind(e.AfterBytes, e.HeadBytes) }
+
+func (e Reset) check() error { return checkCut("reset", e.AfterBytes, e.HeadBytes) }
+
+func (e Reset) suits(x *exchange) bool { return e.AfterBytes <= x.sends() }
+
+func (e Reset) within(bool) bool { return e == Reset{} }
+
+func (e Reset) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
+
+func (e Reset) alter(x *exchange) { x.a.cut = &cut{e.HeadBytes, e.AfterBytes, false, x.c.reset} }
+
+func (Reset) interrupt(s *stream) { s.then, s.broken = s.c.reset, true }
+
+func (e Reset) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: flight[:e.AfterBytes], over: f.c.reset}
+}
+
 // FallSilent stops in the middle and keeps the connection open, without a
 // bound of its own.
 type FallSilent struct {
@@ -25,6 +43,26 @@ type FallSilent struct {
 	AfterBytes int64
 	// HeadBytes is as that of Reset.
 	HeadBytes int64
+}
+
+func (e FallSilent) String() string { return "falls silent" + behind(e.AfterBytes, e.HeadBytes) }
+
+func (e FallSilent) check() error { return checkCut("silence", e.AfterBytes, e.HeadBytes) }
+
+func (e FallSilent) suits(x *exchange) bool { return e.AfterBytes <= x.sends() }
+
+func (e FallSilent) within(bool) bool { return e == FallSilent{} }
+
+func (e FallSilent) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
+
+func (e FallSilent) alter(x *exchange) {
+	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, x.c.silence}
+}
+
+func (FallSilent) interrupt(s *stream) { s.then = s.c.silence }
+
+func (e FallSilent) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: flight[:e.AfterBytes], over: f.c.silence}
 }
 
 // Close ends the connection in order, too early.
@@ -38,16 +76,41 @@ type Close struct {
 	Mute bool
 }
 
-func (e Reset) String() string { return "resets the connection" + behind(e.AfterBytes, e.HeadBytes) }
-
-func (e FallSilent) String() string { return "falls silent" + behind(e.AfterBytes, e.HeadBytes) }
-
 func (e Close) String() string {
 	s := "closes the connection" + behind(e.AfterBytes, e.HeadBytes)
 	if e.Mute {
 		s += " without close_notify"
 	}
 	return s
+}
+
+func (e Close) check() error { return checkCut("close", e.AfterBytes, e.HeadBytes) }
+
+func (e Close) suits(x *exchange) bool { return e.AfterBytes <= x.sends() }
+
+func (e Close) within(bool) bool { return e.AfterBytes == 0 && e.HeadBytes == 0 }
+
+func (e Close) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
+
+func (e Close) alter(x *exchange) {
+	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, e.ending(x.c)}
+}
+
+func (e Close) ending(c *conn) func() string {
+	return func() string {
+		if e.Mute {
+			c.leave()
+		} else {
+			c.finish()
+		}
+		return "closed as told"
+	}
+}
+
+func (e Close) interrupt(s *stream) { s.then = e.ending(s.c) }
+
+func (e Close) shake(f *flights, _ place, flight []byte) outcome {
+	return outcome{out: flight[:e.AfterBytes], over: e.ending(f.c)}
 }
 
 func behind(body, head int64) string {
@@ -60,14 +123,6 @@ func behind(body, head int64) string {
 		return ""
 	}
 }
-
-func (Reset) sealed()      {}
-func (FallSilent) sealed() {}
-func (Close) sealed()      {}
-
-func (e Reset) check() error      { return checkCut("reset", e.AfterBytes, e.HeadBytes) }
-func (e FallSilent) check() error { return checkCut("silence", e.AfterBytes, e.HeadBytes) }
-func (e Close) check() error      { return checkCut("close", e.AfterBytes, e.HeadBytes) }
 
 func checkCut(what string, body, head int64) error {
 	if body < 0 || head < 0 || body > 0 && head > 0 {
@@ -86,59 +141,8 @@ type cut struct {
 // nothing tells that not even the head goes out.
 func (k *cut) nothing() bool { return k != nil && k.head == 0 && k.body == 0 }
 
-func (e Reset) suits(x *exchange) bool      { return e.AfterBytes <= x.sends() }
-func (e FallSilent) suits(x *exchange) bool { return e.AfterBytes <= x.sends() }
-func (e Close) suits(x *exchange) bool      { return e.AfterBytes <= x.sends() }
-
-func (e Reset) alter(x *exchange) { x.a.cut = &cut{e.HeadBytes, e.AfterBytes, false, x.c.reset} }
-
-func (e FallSilent) alter(x *exchange) {
-	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, x.c.silence}
-}
-
-func (e Close) alter(x *exchange) {
-	x.a.cut = &cut{e.HeadBytes, e.AfterBytes, true, e.ending(x.c)}
-}
-
-func (e Close) ending(c *conn) func() string {
-	return func() string {
-		if e.Mute {
-			c.leave()
-		} else {
-			c.finish()
-		}
-		return "closed as told"
-	}
-}
-
-func (e Reset) within(bool) bool      { return e == Reset{} }
-func (e FallSilent) within(bool) bool { return e == FallSilent{} }
-func (e Close) within(bool) bool      { return e.AfterBytes == 0 && e.HeadBytes == 0 }
-
-func (Reset) interrupt(s *stream)      { s.then, s.broken = s.c.reset, true }
-func (FallSilent) interrupt(s *stream) { s.then = s.c.silence }
-func (e Close) interrupt(s *stream)    { s.then = e.ending(s.c) }
-
 // before tells whether a flight can be cut so: it has as many bytes, and no head.
 func before(flight []byte, body, head int64) bool { return head == 0 && body <= int64(len(flight)) }
-
-func (e Reset) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
-
-func (e FallSilent) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
-
-func (e Close) at(_ place, flight []byte) bool { return before(flight, e.AfterBytes, e.HeadBytes) }
-
-func (e Reset) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: flight[:e.AfterBytes], over: f.c.reset}
-}
-
-func (e FallSilent) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: flight[:e.AfterBytes], over: f.c.silence}
-}
-
-func (e Close) shake(f *flights, _ place, flight []byte) outcome {
-	return outcome{out: flight[:e.AfterBytes], over: e.ending(f.c)}
-}
 
 // reset breaks the connection and tells how. What was written is on the wire
 // before, if the other side takes it.

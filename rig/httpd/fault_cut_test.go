@@ -15,7 +15,7 @@ import (
 func TestAnswersThatAreCut(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		effect Effect
+		effect fault.Effect
 		head   int // bytes of it; -1: whole
 		body   int
 		reset  bool

@@ -13,7 +13,7 @@ import (
 func TestFaultsOfTheHead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		effect Effect
+		effect fault.Effect
 		starts string
 		holds  string
 		not    string

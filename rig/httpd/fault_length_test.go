@@ -11,7 +11,7 @@ import (
 func TestWrongLengths(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		effect Effect
+		effect fault.Effect
 		lines  []string // of Content-Length
 		whole  bool
 		code   int // of curl
@@ -54,7 +54,7 @@ func TestWrongLengths(t *testing.T) {
 func TestTheConnectionAfterAWrongLength(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		effect Effect
+		effect fault.Effect
 		why    string
 	}{
 		{Length{By: 5}, "closed by the rig"},

@@ -100,42 +100,42 @@ const config = "[LAN]\n" // sysconf_8830_sip.cfg
 
 // every is one of each effect, and what cannot be done of it.
 var every = []struct {
-	good, bad []Effect
+	good, bad []fault.Effect
 }{
-	{[]Effect{Status{Code: 404}}, []Effect{Status{Code: 100}}},
-	{[]Effect{Redirect{Code: 302}, Redirect{Code: 307, To: "http://192.0.2.2/a"}}, []Effect{Redirect{Code: 200}, Redirect{Code: 302, To: "a\r\nb"}}},
-	{[]Effect{Interim{}, Interim{Code: 103, Count: 3}}, []Effect{Interim{Code: 101}, Interim{Code: 200}, Interim{Count: -1}}},
-	{[]Effect{FileUnder{Code: 304}}, []Effect{FileUnder{}}},
-	{[]Effect{Twice{}, BareBody{}, NULHeader{}, BareLF{}, NoLength{}}, nil},
-	{[]Effect{Version{Name: "HTTP/1.0"}}, []Effect{Version{}, Version{Name: "HTTP/1.0 200"}}},
-	{[]Effect{StatusLine{}, StatusLine{Line: "no"}}, []Effect{StatusLine{Line: "a\nb"}}},
-	{[]Effect{Persistence{}, Persistence{Say: "close"}}, []Effect{Persistence{Say: "a\nb"}}},
-	{[]Effect{LongHeader{Bytes: 1}}, []Effect{LongHeader{}, LongHeader{Bytes: 17 << 20}}},
-	{[]Effect{ManyHeaders{Count: 1}}, []Effect{ManyHeaders{}, ManyHeaders{Count: 100_001}}},
-	{[]Effect{FoldedHeader{}, FoldedHeader{Name: "Date"}}, []Effect{FoldedHeader{Name: "a b"}}},
-	{[]Effect{RawHeader{Text: "\x00\r\n"}}, []Effect{RawHeader{}}},
-	{[]Effect{Length{By: 1, Hold: true}, Length{By: -1}}, []Effect{Length{}, Length{By: -1, Hold: true}}},
-	{[]Effect{LengthAs{}, LengthAs{Text: "-1"}}, []Effect{LengthAs{Text: "1\r\n2"}}},
-	{[]Effect{LengthTwice{By: 1}}, []Effect{LengthTwice{}}},
-	{[]Effect{Chunked{}, Chunked{Size: 1, Flaw: ChunkHuge}}, []Effect{Chunked{Size: -1}, Chunked{Flaw: "none"}, Chunked{Size: 1, Flaw: ChunkTooLong}}},
-	{[]Effect{Compressed{}, Compressed{HeaderOnly: true}}, []Effect{Compressed{HeaderOnly: true, BodyOnly: true}}},
-	{[]Effect{Corrupt{}, Corrupt{Offset: -1, Mask: 0x80}}, nil},
-	{[]Effect{WrongFile{Name: "a"}}, []Effect{WrongFile{}, WrongFile{Name: "/a"}}},
-	{[]Effect{Truncate{}}, []Effect{Truncate{Bytes: -1}}},
-	{[]Effect{Garbage{Bytes: 1}}, []Effect{Garbage{}, Garbage{Bytes: 2 << 20}}},
-	{[]Effect{Reset{}, Reset{HeadBytes: 1}}, []Effect{Reset{AfterBytes: 1, HeadBytes: 1}, Reset{HeadBytes: -1}}},
-	{[]Effect{FallSilent{}, FallSilent{AfterBytes: 1}}, []Effect{FallSilent{AfterBytes: -1}}},
-	{[]Effect{Close{}, Close{Mute: true}}, []Effect{Close{AfterBytes: -1}}},
-	{[]Effect{Trickle{}, Trickle{Bytes: 10, Every: time.Millisecond, Head: true}}, []Effect{Trickle{Bytes: -1}, Trickle{Every: -1}}},
-	{[]Effect{Delay{For: 1}, Delay{For: 1, AfterBytes: 1}}, []Effect{Delay{}, Delay{For: 1, AfterBytes: -1}}},
-	{[]Effect{Stale{}, AskAgain{}, NonceOnce{}, NonceOnce{Stale: true}, NextNonce{}, Accept{}}, nil},
-	{[]Effect{Realm{}, Realm{Text: `"\`}, Realm{Text: "a", Unquoted: true}}, []Effect{Realm{Text: "\n"}, Realm{Text: "a b", Unquoted: true}}},
-	{[]Effect{Offer{Schemes: "Basic"}, Offer{Schemes: "Digest SHA-256 auth,auth-int; Digest; Basic"}}, []Effect{Offer{}, Offer{Schemes: "Basic;"}, Offer{Schemes: "Bearer"}, Offer{Schemes: "Digest MD5 int"}, Offer{Schemes: "Basic MD5"}}},
-	{[]Effect{Opaque{Text: "a"}}, []Effect{Opaque{}}},
-	{[]Effect{Alert{}, Alert{Level: 1, Description: 112, Proceed: true}}, nil},
-	{[]Effect{Versions{Max: 0x0301}, Versions{Min: 0x0304}, Versions{Min: 0x0301, Max: 0x0303}}, []Effect{Versions{}, Versions{Min: 0x0304, Max: 0x0301}, Versions{Max: 0x0300}}},
-	{[]Effect{Suites{Names: "TLS_RSA_WITH_RC4_128_SHA, TLS_RSA_WITH_AES_128_CBC_SHA"}}, []Effect{Suites{}, Suites{Names: "TLS_AES_128_GCM_SHA256"}}},
-	{nil, []Effect{Present{}, Present{Label: "none"}}},
+	{[]fault.Effect{Status{Code: 404}}, []fault.Effect{Status{Code: 100}}},
+	{[]fault.Effect{Redirect{Code: 302}, Redirect{Code: 307, To: "http://192.0.2.2/a"}}, []fault.Effect{Redirect{Code: 200}, Redirect{Code: 302, To: "a\r\nb"}}},
+	{[]fault.Effect{Interim{}, Interim{Code: 103, Count: 3}}, []fault.Effect{Interim{Code: 101}, Interim{Code: 200}, Interim{Count: -1}}},
+	{[]fault.Effect{FileUnder{Code: 304}}, []fault.Effect{FileUnder{}}},
+	{[]fault.Effect{Twice{}, BareBody{}, NULHeader{}, BareLF{}, NoLength{}}, nil},
+	{[]fault.Effect{Version{Name: "HTTP/1.0"}}, []fault.Effect{Version{}, Version{Name: "HTTP/1.0 200"}}},
+	{[]fault.Effect{StatusLine{}, StatusLine{Line: "no"}}, []fault.Effect{StatusLine{Line: "a\nb"}}},
+	{[]fault.Effect{Persistence{}, Persistence{Say: "close"}}, []fault.Effect{Persistence{Say: "a\nb"}}},
+	{[]fault.Effect{LongHeader{Bytes: 1}}, []fault.Effect{LongHeader{}, LongHeader{Bytes: 17 << 20}}},
+	{[]fault.Effect{ManyHeaders{Count: 1}}, []fault.Effect{ManyHeaders{}, ManyHeaders{Count: 100_001}}},
+	{[]fault.Effect{FoldedHeader{}, FoldedHeader{Name: "Date"}}, []fault.Effect{FoldedHeader{Name: "a b"}}},
+	{[]fault.Effect{RawHeader{Text: "\x00\r\n"}}, []fault.Effect{RawHeader{}}},
+	{[]fault.Effect{Length{By: 1, Hold: true}, Length{By: -1}}, []fault.Effect{Length{}, Length{By: -1, Hold: true}}},
+	{[]fault.Effect{LengthAs{}, LengthAs{Text: "-1"}}, []fault.Effect{LengthAs{Text: "1\r\n2"}}},
+	{[]fault.Effect{LengthTwice{By: 1}}, []fault.Effect{LengthTwice{}}},
+	{[]fault.Effect{Chunked{}, Chunked{Size: 1, Flaw: ChunkHuge}}, []fault.Effect{Chunked{Size: -1}, Chunked{Flaw: "none"}, Chunked{Size: 1, Flaw: ChunkTooLong}}},
+	{[]fault.Effect{Compressed{}, Compressed{HeaderOnly: true}}, []fault.Effect{Compressed{HeaderOnly: true, BodyOnly: true}}},
+	{[]fault.Effect{Corrupt{}, Corrupt{Offset: -1, Mask: 0x80}}, nil},
+	{[]fault.Effect{WrongFile{Name: "a"}}, []fault.Effect{WrongFile{}, WrongFile{Name: "/a"}}},
+	{[]fault.Effect{Truncate{}}, []fault.Effect{Truncate{Bytes: -1}}},
+	{[]fault.Effect{Garbage{Bytes: 1}}, []fault.Effect{Garbage{}, Garbage{Bytes: 2 << 20}}},
+	{[]fault.Effect{Reset{}, Reset{HeadBytes: 1}}, []fault.Effect{Reset{AfterBytes: 1, HeadBytes: 1}, Reset{HeadBytes: -1}}},
+	{[]fault.Effect{FallSilent{}, FallSilent{AfterBytes: 1}}, []fault.Effect{FallSilent{AfterBytes: -1}}},
+	{[]fault.Effect{Close{}, Close{Mute: true}}, []fault.Effect{Close{AfterBytes: -1}}},
+	{[]fault.Effect{Trickle{}, Trickle{Bytes: 10, Every: time.Millisecond, Head: true}}, []fault.Effect{Trickle{Bytes: -1}, Trickle{Every: -1}}},
+	{[]fault.Effect{Delay{For: 1}, Delay{For: 1, AfterBytes: 1}}, []fault.Effect{Delay{}, Delay{For: 1, AfterBytes: -1}}},
+	{[]fault.Effect{Stale{}, AskAgain{}, NonceOnce{}, NonceOnce{Stale: true}, NextNonce{}, Accept{}}, nil},
+	{[]fault.Effect{Realm{}, Realm{Text: `"\`}, Realm{Text: "a", Unquoted: true}}, []fault.Effect{Realm{Text: "\n"}, Realm{Text: "a b", Unquoted: true}}},
+	{[]fault.Effect{Offer{Schemes: "Basic"}, Offer{Schemes: "Digest SHA-256 auth,auth-int; Digest; Basic"}}, []fault.Effect{Offer{}, Offer{Schemes: "Basic;"}, Offer{Schemes: "Bearer"}, Offer{Schemes: "Digest MD5 int"}, Offer{Schemes: "Basic MD5"}}},
+	{[]fault.Effect{Opaque{Text: "a"}}, []fault.Effect{Opaque{}}},
+	{[]fault.Effect{Alert{}, Alert{Level: 1, Description: 112, Proceed: true}}, nil},
+	{[]fault.Effect{Versions{Max: 0x0301}, Versions{Min: 0x0304}, Versions{Min: 0x0301, Max: 0x0303}}, []fault.Effect{Versions{}, Versions{Min: 0x0304, Max: 0x0301}, Versions{Max: 0x0300}}},
+	{[]fault.Effect{Suites{Names: "TLS_RSA_WITH_RC4_128_SHA, TLS_RSA_WITH_AES_128_CBC_SHA"}}, []fault.Effect{Suites{}, Suites{Names: "TLS_AES_128_GCM_SHA256"}}},
+	{nil, []fault.Effect{Present{}, Present{Label: "none"}}},
 }
 
 func TestEachEffectSaysWhatItDoesAndRefusesWhatItCannot(t *testing.T) {
@@ -144,7 +144,7 @@ func TestEachEffectSaysWhatItDoesAndRefusesWhatItCannot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sentences := map[string]Effect{}
+	sentences := map[string]fault.Effect{}
 	for _, c := range every {
 		for _, e := range c.good {
 			if err := s.Can(e); err != nil {
@@ -168,7 +168,7 @@ func TestARuleWaitsForAPlaceWhereItsEffectCanAct(t *testing.T) {
 	t.Parallel()
 	plan := &fault.Plan{}
 	const behind = int64(len(config)) + 1
-	for _, e := range []Effect{
+	for _, e := range []fault.Effect{
 		Alert{},
 		Stale{},
 		Accept{},
@@ -218,7 +218,7 @@ func spared(t *testing.T, plan *fault.Plan, j *journal) {
 // Of a file that is empty, of one byte, or only asked about, less can be spoilt.
 func TestARuleWaitsForABodyThatItCanSpoil(t *testing.T) {
 	t.Parallel()
-	nothing := []Effect{
+	nothing := []fault.Effect{
 		Corrupt{},
 		Trickle{Every: time.Hour},
 		Delay{For: time.Hour, AfterBytes: 1},
@@ -232,11 +232,11 @@ func TestARuleWaitsForABodyThatItCanSpoil(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		method, content string
-		effects         []Effect
+		effects         []fault.Effect
 	}{
 		"empty":       {"GET", "", nothing},
-		"of one byte": {"GET", "x", []Effect{Chunked{Flaw: ChunkTooLong}, Delay{For: time.Hour, AfterBytes: 1}}},
-		"asked about": {"HEAD", config, append([]Effect{Chunked{Flaw: ChunkNoLast}}, nothing...)},
+		"of one byte": {"GET", "x", []fault.Effect{Chunked{Flaw: ChunkTooLong}, Delay{For: time.Hour, AfterBytes: 1}}},
+		"asked about": {"HEAD", config, append([]fault.Effect{Chunked{Flaw: ChunkNoLast}}, nothing...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

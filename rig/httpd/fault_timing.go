@@ -17,6 +17,37 @@ type Trickle struct {
 	Head bool
 }
 
+func (e Trickle) String() string {
+	s := fmt.Sprintf("sends %d bytes every %s", orElse(e.Bytes, 1), orElse(e.Every, time.Second))
+	if e.Head {
+		s += ", from the head on"
+	}
+	return s
+}
+
+func (e Trickle) check() error {
+	if e.Bytes < 0 || e.Every < 0 {
+		return fmt.Errorf("%d bytes every %s", e.Bytes, e.Every)
+	}
+	return nil
+}
+
+func (e Trickle) suits(x *exchange) bool { return e.Head || x.sends() > 0 }
+
+func (Trickle) within(done bool) bool { return !done }
+
+func (Trickle) at(p place, flight []byte) bool { return p == afterHello || len(flight) > 0 }
+
+func (e Trickle) alter(x *exchange) { x.a.pace = &e }
+
+func (e Trickle) interrupt(s *stream) { s.pace = &e }
+
+func (e Trickle) shake(f *flights, p place, flight []byte) outcome {
+	f.pace = &e
+	f.slow = f.slow || p == afterHello
+	return outcome{out: flight}
+}
+
 // Delay waits before it goes on.
 type Delay struct {
 	// For is how long.
@@ -27,25 +58,7 @@ type Delay struct {
 	AfterBytes int64
 }
 
-func (e Trickle) String() string {
-	s := fmt.Sprintf("sends %d bytes every %s", orElse(e.Bytes, 1), orElse(e.Every, time.Second))
-	if e.Head {
-		s += ", from the head on"
-	}
-	return s
-}
-
 func (e Delay) String() string { return "waits " + e.For.String() + behind(e.AfterBytes, 0) }
-
-func (Trickle) sealed() {}
-func (Delay) sealed()   {}
-
-func (e Trickle) check() error {
-	if e.Bytes < 0 || e.Every < 0 {
-		return fmt.Errorf("%d bytes every %s", e.Bytes, e.Every)
-	}
-	return nil
-}
 
 func (e Delay) check() error {
 	if e.For <= 0 || e.AfterBytes < 0 {
@@ -54,26 +67,15 @@ func (e Delay) check() error {
 	return nil
 }
 
-func (e Trickle) suits(x *exchange) bool { return e.Head || x.sends() > 0 }
-func (e Delay) suits(x *exchange) bool   { return e.AfterBytes == 0 || e.AfterBytes < x.sends() }
+func (e Delay) suits(x *exchange) bool { return e.AfterBytes == 0 || e.AfterBytes < x.sends() }
 
-func (e Trickle) alter(x *exchange) { x.a.pace = &e }
-func (e Delay) alter(x *exchange)   { x.a.delay = e }
+func (e Delay) within(bool) bool { return e.AfterBytes == 0 }
 
-func (Trickle) within(done bool) bool { return !done }
-func (e Delay) within(bool) bool      { return e.AfterBytes == 0 }
+func (e Delay) at(place, []byte) bool { return e.AfterBytes == 0 }
 
-func (e Trickle) interrupt(s *stream) { s.pace = &e }
-func (e Delay) interrupt(s *stream)   { s.fail(s.pause(e.For)) }
+func (e Delay) alter(x *exchange) { x.a.delay = e }
 
-func (Trickle) at(p place, flight []byte) bool { return p == afterHello || len(flight) > 0 }
-func (e Delay) at(place, []byte) bool          { return e.AfterBytes == 0 }
-
-func (e Trickle) shake(f *flights, p place, flight []byte) outcome {
-	f.pace = &e
-	f.slow = f.slow || p == afterHello
-	return outcome{out: flight}
-}
+func (e Delay) interrupt(s *stream) { s.fail(s.pause(e.For)) }
 
 func (e Delay) shake(f *flights, _ place, flight []byte) outcome {
 	if !f.c.wait(f.done, e.For) {

@@ -67,7 +67,7 @@ func TestSlowAnswers(t *testing.T) {
 }
 
 func TestASlowAnswerEndsWithTheService(t *testing.T) {
-	for _, e := range []Effect{Trickle{Every: time.Hour}, Delay{For: time.Hour}, Delay{For: time.Hour, AfterBytes: 1}} {
+	for _, e := range []fault.Effect{Trickle{Every: time.Hour}, Delay{For: time.Hour}, Delay{For: time.Hour, AfterBytes: 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			plan := &fault.Plan{}
 			plan.Add(fault.On("*").Do(e))

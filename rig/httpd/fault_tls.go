@@ -24,32 +24,28 @@ type Alert struct {
 	Proceed bool
 }
 
-// Versions bounds the version of TLS on this connection.
-type Versions struct {
-	// Min and Max are as in crypto/tls; 0: as the server has it.
-	Min, Max uint16
-}
-
-// Suites bounds the cipher suites on this connection.
-type Suites struct {
-	// Names are those of crypto/tls, separated by commas, of TLS 1.0 to 1.2; the
-	// connection speaks no TLS 1.3 then.
-	Names string
-}
-
-// Present shows another certificate on this connection: one that changes between
-// two connections.
-type Present struct {
-	// Label names it, see Config.Other.
-	Label string
-}
-
 func (e Alert) String() string {
 	s := fmt.Sprintf("sends the alert %s (level %d)", alertName(int(e.Description)), orElse(e.Level, 2))
 	if e.Proceed {
 		s += " and goes on"
 	}
 	return s
+}
+
+func (Alert) at(place, []byte) bool { return true }
+
+func (e Alert) shake(f *flights, _ place, flight []byte) outcome {
+	record := []byte{recordAlert, 3, 1, 0, 2, orElse(e.Level, 2), e.Description}
+	if e.Proceed {
+		return outcome{out: append(record, flight...)}
+	}
+	return outcome{out: record, over: f.finish("closed after the alert")}
+}
+
+// Versions bounds the version of TLS on this connection.
+type Versions struct {
+	// Min and Max are as in crypto/tls; 0: as the server has it.
+	Min, Max uint16
 }
 
 func (e Versions) String() string {
@@ -63,16 +59,6 @@ func (e Versions) String() string {
 	}
 }
 
-func (e Suites) String() string  { return "takes no cipher suite but " + e.Names }
-func (e Present) String() string { return fmt.Sprintf("shows the certificate %q", e.Label) }
-
-func (Alert) sealed()    {}
-func (Versions) sealed() {}
-func (Suites) sealed()   {}
-func (Present) sealed()  {}
-
-func (Alert) check() error { return nil }
-
 func (e Versions) check() error {
 	for _, v := range []uint16{e.Min, e.Max} {
 		if v != 0 && (v < tls.VersionTLS10 || v > tls.VersionTLS13) {
@@ -85,17 +71,30 @@ func (e Versions) check() error {
 	return nil
 }
 
+func (Versions) at(p place, _ []byte) bool { return p == afterHello }
+
+func (e Versions) shake(f *flights, _ place, flight []byte) outcome {
+	f.config.MinVersion = orElse(e.Min, f.config.MinVersion)
+	f.config.MaxVersion = orElse(e.Max, f.config.MaxVersion)
+	f.config.MinVersion = min(f.config.MinVersion, f.config.MaxVersion)
+	return outcome{out: flight}
+}
+
+// Suites bounds the cipher suites on this connection.
+type Suites struct {
+	// Names are those of crypto/tls, separated by commas, of TLS 1.0 to 1.2; the
+	// connection speaks no TLS 1.3 then.
+	Names string
+}
+
+func (e Suites) String() string { return "takes no cipher suite but " + e.Names }
+
 func (e Suites) check() error {
 	_, err := e.ids()
 	return err
 }
 
-func (e Present) check() error {
-	if e.Label == "" {
-		return errors.New("a certificate without a label")
-	}
-	return nil
-}
+func (Suites) at(p place, _ []byte) bool { return p == afterHello }
 
 func (e Suites) ids() ([]uint16, error) {
 	var ids []uint16
@@ -113,39 +112,6 @@ func (e Suites) ids() ([]uint16, error) {
 	return ids, nil
 }
 
-func (Alert) at(place, []byte) bool        { return true }
-func (Versions) at(p place, _ []byte) bool { return p == afterHello }
-func (Suites) at(p place, _ []byte) bool   { return p == afterHello }
-func (Present) at(p place, _ []byte) bool  { return p == afterHello }
-func (Garbage) at(place, []byte) bool      { return true }
-func (e Corrupt) at(_ place, flight []byte) bool {
-	_, ok := e.place(len(flight))
-	return ok
-}
-
-func (e Alert) shake(f *flights, _ place, flight []byte) outcome {
-	record := []byte{recordAlert, 3, 1, 0, 2, orElse(e.Level, 2), e.Description}
-	if e.Proceed {
-		return outcome{out: append(record, flight...)}
-	}
-	return outcome{out: record, over: f.finish("closed after the alert")}
-}
-
-func (e Garbage) shake(f *flights, _ place, _ []byte) outcome {
-	return outcome{out: e.make(), over: f.finish("closed after the garbage")}
-}
-
-func (e Corrupt) shake(_ *flights, _ place, flight []byte) outcome {
-	return outcome{out: e.flip(flight)}
-}
-
-func (e Versions) shake(f *flights, _ place, flight []byte) outcome {
-	f.config.MinVersion = orElse(e.Min, f.config.MinVersion)
-	f.config.MaxVersion = orElse(e.Max, f.config.MaxVersion)
-	f.config.MinVersion = min(f.config.MinVersion, f.config.MaxVersion)
-	return outcome{out: flight}
-}
-
 func (e Suites) shake(f *flights, _ place, flight []byte) outcome {
 	if ids, err := e.ids(); err == nil {
 		f.config.CipherSuites = ids
@@ -154,9 +120,42 @@ func (e Suites) shake(f *flights, _ place, flight []byte) outcome {
 	return outcome{out: flight}
 }
 
+// Present shows another certificate on this connection: one that changes between
+// two connections.
+type Present struct {
+	// Label names it, see Config.Other.
+	Label string
+}
+
+func (e Present) String() string { return fmt.Sprintf("shows the certificate %q", e.Label) }
+
+func (e Present) check() error {
+	if e.Label == "" {
+		return errors.New("a certificate without a label")
+	}
+	return nil
+}
+
+func (Present) at(p place, _ []byte) bool { return p == afterHello }
+
 func (e Present) shake(f *flights, _ place, flight []byte) outcome {
 	f.label = e.Label
 	return outcome{out: flight}
+}
+
+func (Garbage) at(place, []byte) bool { return true }
+
+func (e Corrupt) at(_ place, flight []byte) bool {
+	_, ok := e.place(len(flight))
+	return ok
+}
+
+func (e Garbage) shake(f *flights, _ place, _ []byte) outcome {
+	return outcome{out: e.make(), over: f.finish("closed after the garbage")}
+}
+
+func (e Corrupt) shake(_ *flights, _ place, flight []byte) outcome {
+	return outcome{out: e.flip(flight)}
 }
 
 // other is the certificate of a label.
@@ -177,13 +176,6 @@ func (s *Server) other(label string) (*tls.Certificate, error) {
 // place is where in a handshake the rig stands.
 type place uint8
 
-const (
-	afterHello place = iota
-	serverFlight
-	flightSent
-	clientFinished
-)
-
 // point is the place as rules name it.
 func (p place) point() fault.Point {
 	return [...]fault.Point{
@@ -193,6 +185,13 @@ func (p place) point() fault.Point {
 		clientFinished: {Message: "Finished", Phase: "client finished", Within: true},
 	}[p]
 }
+
+const (
+	afterHello place = iota
+	serverFlight
+	flightSent
+	clientFinished
+)
 
 // outcome is what goes out in place of a flight, and how the connection ends
 // behind it; nil: it does not.
@@ -217,15 +216,13 @@ type flights struct {
 	whole  bool     // the handshake is over
 }
 
-var errTold = errors.New("ended as told")
-
 // ask meets the fault of a place, and returns what to send.
 func (f *flights) ask(p place, flight []byte) []byte {
 	f.place = p
 	if !f.slow {
 		f.pace = nil
 	}
-	effect := f.c.fault(p.point(), func(e Effect) bool {
+	effect := f.c.fault(p.point(), func(e fault.Effect) bool {
 		s, ok := e.(shaking)
 		return ok && s.at(p, flight)
 	})
@@ -310,6 +307,8 @@ func (f *flights) over() {
 	}
 	f.whole = true
 }
+
+var errTold = errors.New("ended as told")
 
 // retry tells a HelloRetryRequest (RFC 8446, 4.1.3) from a ServerHello: another
 // ClientHello follows it.

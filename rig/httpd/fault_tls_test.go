@@ -26,7 +26,7 @@ func TestEachFlightCanBeCutOff(t *testing.T) {
 	for _, version := range []string{"1.2", "1.3"} {
 		for _, message := range flightNames {
 			for _, c := range []struct {
-				effect Effect
+				effect fault.Effect
 				code   []int // of curl
 				reason string
 			}{
@@ -90,7 +90,7 @@ func TestWhatIsSentOfTheFlights(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		message string
-		effect  Effect
+		effect  fault.Effect
 		want    string
 	}{
 		"nothing before the first":   {"ServerHello", Reset{}, ""},
@@ -144,7 +144,7 @@ func TestAnAlertIsSentAsItIs(t *testing.T) {
 func TestVersionsAndSuitesAreLimited(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		effect  Effect
+		effect  fault.Effect
 		args    []string
 		version string // empty: no handshake
 		cipher  string
@@ -292,7 +292,7 @@ func TestARuleWaitsForAFlightThatItCanSpoil(t *testing.T) {
 	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		plan := &fault.Plan{}
-		for _, e := range []Effect{
+		for _, e := range []fault.Effect{
 			Corrupt{Offset: 1 << 20}, Reset{AfterBytes: 1 << 20}, FallSilent{AfterBytes: 1 << 20}, Close{AfterBytes: 1 << 20}, Reset{HeadBytes: 1},
 		} {
 			plan.Add(fault.On("ServerHello").Do(e))

@@ -524,12 +524,12 @@ func TestConfigurationsThatCannotServeAreRefused(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	const get = "GET /image.rom HTTP/1.1\r\nHost: a\r\n\r\n"
-	plan := func(e Effect) *fault.Plan {
+	plan := func(e fault.Effect) *fault.Plan {
 		p := &fault.Plan{}
 		p.Add(fault.On("image.rom").Do(e).Once())
 		return p
 	}
-	ask := func(t *testing.T, e Effect) (net.Conn, *bufio.Reader, *journal) {
+	ask := func(t *testing.T, e fault.Effect) (net.Conn, *bufio.Reader, *journal) {
 		t.Helper()
 		addr, j := serve(t, Config{Faults: plan(e)})
 		client := dial(t, addr)

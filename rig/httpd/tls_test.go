@@ -488,7 +488,7 @@ func TestTheHelloOfAForeignClientIsReadWhole(t *testing.T) {
 }
 
 func TestFaultsInTheHandshake(t *testing.T) {
-	plan := func(e Effect) *fault.Plan {
+	plan := func(e fault.Effect) *fault.Plan {
 		p := &fault.Plan{}
 		p.Add(fault.On("ClientHello").Do(e).Once())
 		return p

@@ -9,19 +9,13 @@ import (
 	"ip88rig/rig/fault"
 )
 
-// Effect is what the wire can do to a frame, or to the bench. Rules of several
-// effects apply to one frame together; what is lost is lost. Each family has a
-// file of its own, fault_*.go.
-//
-//sumtype:decl
-type Effect interface {
-	fault.Effect
-	sealed()
-	// check says what is wrong with the parameters.
-	check() error
-}
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
-// Kinds lists the effects, so that a file can name them.
+// Kinds lists the effects, so that a file can name them: what the wire can do to a
+// frame, or to the bench. Rules of several effects apply to one frame together;
+// what is lost is lost. Each family has a file of its own, fault_*.go.
 func Kinds() fault.Kinds {
 	return fault.NewKinds("impair",
 		Air{}, Burst{}, Corrupt{}, Delay{}, Duplicate{}, Limit{}, LinkDown{}, Lose{}, Phase{},
@@ -29,10 +23,10 @@ func Kinds() fault.Kinds {
 	)
 }
 
-// framed is an Effect on frames; the others are deeds, which whoever opened the
+// framed is an effect on frames; the others are deeds, which whoever opened the
 // lane does.
 type framed interface {
-	Effect
+	fault.Effect
 	// act does it to a frame, with what the rule remembers of its direction.
 	act(j *judgement, st *state) outcome
 	// rank says when the rule is tried.

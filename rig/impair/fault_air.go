@@ -9,6 +9,9 @@ import (
 // AirDeed is what the access point does to a WiFi module.
 type AirDeed string
 
+// lasts tells a deed that is to be undone.
+func (d AirDeed) lasts() bool { return d == Restart || d == WrongPassphrase }
+
 // The deeds, each called as the bench file calls its command.
 const (
 	Deauth          AirDeed = "deauth"
@@ -30,12 +33,6 @@ type Air struct {
 	For, Back time.Duration
 }
 
-func (Air) sealed() {}
-
-// Deed marks what is done to the bench.
-func (Air) Deed() {}
-
-// String is the predicate of a sentence.
 func (e Air) String() string {
 	back := fmt.Sprintf(", and gives the module %v to come back", e.Back)
 	switch e.Does {
@@ -53,9 +50,6 @@ func (e Air) String() string {
 	return fmt.Sprintf("has the access point do %q", string(e.Does)) + back
 }
 
-// lasts tells a deed that is to be undone.
-func (d AirDeed) lasts() bool { return d == Restart || d == WrongPassphrase }
-
 func (e Air) check() error {
 	if !slices.Contains(AirDeeds(), e.Does) {
 		return fmt.Errorf("an access point does no %q: want one of %v", string(e.Does), AirDeeds())
@@ -65,3 +59,6 @@ func (e Air) check() error {
 	}
 	return nil
 }
+
+// Deed marks what is done to the bench.
+func (Air) Deed() {}

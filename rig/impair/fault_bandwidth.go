@@ -13,18 +13,8 @@ type Limit struct {
 	Queue          int
 }
 
-func (Limit) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Limit) String() string {
 	return fmt.Sprintf("lets %d bytes a second through, %d wait", e.BytesPerSecond, e.queue())
-}
-
-func (e Limit) queue() int {
-	if e.Queue == 0 {
-		return 64 << 10
-	}
-	return e.Queue
 }
 
 func (e Limit) check() error {
@@ -37,6 +27,13 @@ func (e Limit) check() error {
 func (Limit) seed() uint64 { return 0 }
 
 func (Limit) rank() int { return early }
+
+func (e Limit) queue() int {
+	if e.Queue == 0 {
+		return 64 << 10
+	}
+	return e.Queue
+}
 
 func (e Limit) act(j *judgement, st *state) outcome {
 	delay, full := st.through(e, j.now, len(j.frame.Data))

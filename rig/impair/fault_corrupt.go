@@ -18,9 +18,6 @@ type Corrupt struct {
 	Seed    uint64
 }
 
-func (Corrupt) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Corrupt) String() string {
 	what := "turns over a bit of it"
 	if e.Mend {
@@ -41,6 +38,12 @@ func (e Corrupt) seed() uint64 { return e.Seed }
 
 func (Corrupt) rank() int { return between }
 
+// fits spares what has no bit to turn.
+func (e Corrupt) fits(frame []byte) bool {
+	from, to := e.room(frame)
+	return from < to
+}
+
 func (e Corrupt) act(j *judgement, st *state) outcome {
 	data := j.data
 	if data == nil {
@@ -52,12 +55,6 @@ func (e Corrupt) act(j *judgement, st *state) outcome {
 	}
 	j.data = e.spoil(st, data)
 	return did(Altered)
-}
-
-// fits spares what has no bit to turn.
-func (e Corrupt) fits(frame []byte) bool {
-	from, to := e.room(frame)
-	return from < to
 }
 
 // room is the part of an IPv4 packet in which a bit may be turned over.

@@ -12,9 +12,6 @@ type Delay struct {
 	Seed      uint64
 }
 
-func (Delay) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Delay) String() string {
 	if e.Jitter == 0 {
 		return fmt.Sprintf("delays it by %v", e.D)

@@ -12,9 +12,6 @@ type Duplicate struct {
 	Seed    uint64
 }
 
-func (Duplicate) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Duplicate) String() string {
 	return fmt.Sprintf("sends it %d times", e.Copies+1) + byChance(e.Percent, e.Seed)
 }

@@ -13,19 +13,6 @@ type Lose struct {
 	Seed    uint64
 }
 
-// Burst loses frames in bursts (Gilbert and Elliott): before each frame the wire
-// turns bad with a chance of Enter, or good again with a chance of Leave, and
-// loses the frame with a chance of Good or Bad. All are in percent.
-type Burst struct {
-	Enter, Leave float64
-	Good, Bad    float64
-	Seed         uint64
-}
-
-func (Lose) sealed()  {}
-func (Burst) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Lose) String() string {
 	switch {
 	case e.Pattern != "":
@@ -36,17 +23,33 @@ func (e Lose) String() string {
 	return "loses it"
 }
 
-// String is the predicate of a sentence.
-func (e Burst) String() string {
-	return fmt.Sprintf("loses it in bursts: turns bad with %s, good with %s, loses %s when good, %s when bad (seed %d)",
-		percent(e.Enter), percent(e.Leave), percent(e.Good), percent(e.Bad), e.Seed)
-}
-
 func (e Lose) check() error {
 	if err := checkWhich("lose", e.Pattern, e.Percent); err != nil {
 		return err
 	}
 	return checkSeed("lose", e.Pattern == "", e.Percent, e.Seed)
+}
+
+func (e Lose) seed() uint64 { return e.Seed }
+
+func (Lose) rank() int { return first }
+
+func (e Lose) act(j *judgement, st *state) outcome {
+	return j.lose(st.chosen(e.Pattern, e.Percent))
+}
+
+// Burst loses frames in bursts (Gilbert and Elliott): before each frame the wire
+// turns bad with a chance of Enter, or good again with a chance of Leave, and
+// loses the frame with a chance of Good or Bad. All are in percent.
+type Burst struct {
+	Enter, Leave float64
+	Good, Bad    float64
+	Seed         uint64
+}
+
+func (e Burst) String() string {
+	return fmt.Sprintf("loses it in bursts: turns bad with %s, good with %s, loses %s when good, %s when bad (seed %d)",
+		percent(e.Enter), percent(e.Leave), percent(e.Good), percent(e.Bad), e.Seed)
 }
 
 func (e Burst) check() error {
@@ -59,15 +62,9 @@ func (e Burst) check() error {
 	return nil
 }
 
-func (e Lose) seed() uint64  { return e.Seed }
 func (e Burst) seed() uint64 { return e.Seed }
 
-func (Lose) rank() int  { return first }
 func (Burst) rank() int { return first }
-
-func (e Lose) act(j *judgement, st *state) outcome {
-	return j.lose(st.chosen(e.Pattern, e.Percent))
-}
 
 func (e Burst) act(j *judgement, st *state) outcome {
 	if st.bad {

@@ -13,9 +13,6 @@ type Reorder struct {
 	By    time.Duration
 }
 
-func (Reorder) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Reorder) String() string {
 	return fmt.Sprintf("holds each %d. back by %v, past those behind it", e.Every, e.By)
 }

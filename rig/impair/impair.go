@@ -105,12 +105,13 @@ func New(cfg Config) *Server {
 
 // Can says whether the wire can do this, and if not, why.
 func (s *Server) Can(e fault.Effect) error {
-	own, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("the wire cannot do %T", e)
 	}
-	if err := own.check(); err != nil {
-		return fmt.Errorf("the wire: %w", err)
+	if c, ok := e.(checked); ok {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("the wire: %w", err)
+		}
 	}
 	return nil
 }

@@ -25,9 +25,6 @@ const (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	sealed()
-	// check says what is wrong with the parameters.
-	check() error
 	// fits tells whether the effect finds something to do in a phase.
 	fits(phase string) bool
 }
@@ -38,6 +35,10 @@ func Kinds() fault.Kinds {
 		Challenge{}, Cut{}, Delay{}, Drop{}, Duplicate{}, Garbage{}, Respond{}, SetHeader{},
 	)
 }
+
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
 // otherwise is an effect that answers a request of the handset in its own way.
 type otherwise interface {
@@ -54,9 +55,11 @@ type edit interface {
 
 // Can says whether the server can do this, and if not, why.
 func (s *Server) Can(e fault.Effect) error {
-	own, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("sipd cannot do %T", e)
 	}
-	return own.check()
+	if c, ok := e.(checked); ok {
+		return c.check()
+	}
+	return nil
 }

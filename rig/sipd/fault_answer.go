@@ -15,6 +15,33 @@ type Respond struct {
 	RetryAfter int
 }
 
+func (e Respond) String() string {
+	if e.RetryAfter > 0 {
+		return fmt.Sprintf("answers %d with Retry-After %d", e.Code, e.RetryAfter)
+	}
+	return fmt.Sprintf("answers %d", e.Code)
+}
+
+func (e Respond) check() error {
+	if e.Code < 200 || e.Code > 699 {
+		return fmt.Errorf("sipd cannot answer %d: a final status is 200 to 699", e.Code)
+	}
+	if e.RetryAfter < 0 || e.RetryAfter > int(24*time.Hour/time.Second) {
+		return fmt.Errorf("sipd cannot send Retry-After %d: 0 to a day", e.RetryAfter)
+	}
+	return nil
+}
+
+func (Respond) fits(phase string) bool { return phase == PhaseAnswer }
+
+func (e Respond) answer(s *Server, req *sip.Request, h hop) *sip.Response {
+	res := s.response(req, h, e.Code)
+	if e.RetryAfter > 0 {
+		res.AppendHeader(sip.NewHeader("Retry-After", fmt.Sprint(e.RetryAfter)))
+	}
+	return res
+}
+
 // Challenge answers a request of the handset with 401, whatever credentials it
 // has: without end it is a loop. Empty fields are what they should be.
 type Challenge struct {
@@ -31,18 +58,6 @@ type Challenge struct {
 	Algorithm string
 }
 
-func (Respond) sealed()   {}
-func (Challenge) sealed() {}
-
-// String is the predicate of a sentence.
-func (e Respond) String() string {
-	if e.RetryAfter > 0 {
-		return fmt.Sprintf("answers %d with Retry-After %d", e.Code, e.RetryAfter)
-	}
-	return fmt.Sprintf("answers %d", e.Code)
-}
-
-// String is the predicate of a sentence.
 func (e Challenge) String() string {
 	var with []string
 	if e.Stale {
@@ -59,16 +74,6 @@ func (e Challenge) String() string {
 	return "challenges it again with " + strings.Join(with, ", ")
 }
 
-func (e Respond) check() error {
-	if e.Code < 200 || e.Code > 699 {
-		return fmt.Errorf("sipd cannot answer %d: a final status is 200 to 699", e.Code)
-	}
-	if e.RetryAfter < 0 || e.RetryAfter > int(24*time.Hour/time.Second) {
-		return fmt.Errorf("sipd cannot send Retry-After %d: 0 to a day", e.RetryAfter)
-	}
-	return nil
-}
-
 func (e Challenge) check() error {
 	for _, v := range []string{e.Nonce, e.Realm, e.Algorithm} {
 		if strings.ContainsAny(v, "\"\r\n") {
@@ -78,16 +83,7 @@ func (e Challenge) check() error {
 	return nil
 }
 
-func (Respond) fits(phase string) bool   { return phase == PhaseAnswer }
 func (Challenge) fits(phase string) bool { return phase == PhaseAnswer }
-
-func (e Respond) answer(s *Server, req *sip.Request, h hop) *sip.Response {
-	res := s.response(req, h, e.Code)
-	if e.RetryAfter > 0 {
-		res.AppendHeader(sip.NewHeader("Retry-After", fmt.Sprint(e.RetryAfter)))
-	}
-	return res
-}
 
 func (e Challenge) answer(s *Server, req *sip.Request, h hop) *sip.Response {
 	if e.Stale {

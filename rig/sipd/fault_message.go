@@ -14,35 +14,8 @@ type Garbage struct {
 	Seed  uint64
 }
 
-// Cut sends only so many bytes of a message.
-type Cut struct{ To int }
-
-// SetHeader sends a message with another value of a header, or without it if
-// Value is empty. Name is the long one ("Call-ID"); of several headers it is the
-// first. What the message does not have is put behind its last header.
-type SetHeader struct{ Name, Value string }
-
-// maxPacket is the longest message sent by Garbage and Cut, in bytes.
-const maxPacket = 65000
-
-func (Garbage) sealed()   {}
-func (Cut) sealed()       {}
-func (SetHeader) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Garbage) String() string {
 	return fmt.Sprintf("sends %d bytes of garbage, seed %d", e.Bytes, e.Seed)
-}
-
-// String is the predicate of a sentence.
-func (e Cut) String() string { return fmt.Sprintf("cuts it to %d bytes", e.To) }
-
-// String is the predicate of a sentence.
-func (e SetHeader) String() string {
-	if e.Value == "" {
-		return "sends it without " + e.Name
-	}
-	return fmt.Sprintf("sends it with %s: %s", e.Name, e.Value)
 }
 
 func (e Garbage) check() error {
@@ -52,23 +25,7 @@ func (e Garbage) check() error {
 	return nil
 }
 
-func (e Cut) check() error {
-	if e.To < 0 || e.To > maxPacket {
-		return fmt.Errorf("sipd cannot cut a message to %d bytes: 0 to %d", e.To, maxPacket)
-	}
-	return nil
-}
-
-func (e SetHeader) check() error {
-	if e.Name == "" || strings.ContainsAny(e.Name, ": \r\n") || strings.ContainsAny(e.Value, "\r\n") {
-		return fmt.Errorf("sipd cannot send a header %q: %q", e.Name, e.Value)
-	}
-	return nil
-}
-
-func (Garbage) fits(string) bool   { return true }
-func (Cut) fits(string) bool       { return true }
-func (SetHeader) fits(string) bool { return true }
+func (Garbage) fits(string) bool { return true }
 
 func (e Garbage) edit([]byte) []byte {
 	r := rand.New(rand.NewPCG(e.Seed, 0)) //nolint:gosec // to be repeated, not to be secret
@@ -79,7 +36,42 @@ func (e Garbage) edit([]byte) []byte {
 	return b
 }
 
+// Cut sends only so many bytes of a message.
+type Cut struct{ To int }
+
+func (e Cut) String() string { return fmt.Sprintf("cuts it to %d bytes", e.To) }
+
+func (e Cut) check() error {
+	if e.To < 0 || e.To > maxPacket {
+		return fmt.Errorf("sipd cannot cut a message to %d bytes: 0 to %d", e.To, maxPacket)
+	}
+	return nil
+}
+
+func (Cut) fits(string) bool { return true }
+
 func (e Cut) edit(pkt []byte) []byte { return pkt[:min(e.To, len(pkt))] }
+
+// SetHeader sends a message with another value of a header, or without it if
+// Value is empty. Name is the long one ("Call-ID"); of several headers it is the
+// first. What the message does not have is put behind its last header.
+type SetHeader struct{ Name, Value string }
+
+func (e SetHeader) String() string {
+	if e.Value == "" {
+		return "sends it without " + e.Name
+	}
+	return fmt.Sprintf("sends it with %s: %s", e.Name, e.Value)
+}
+
+func (e SetHeader) check() error {
+	if e.Name == "" || strings.ContainsAny(e.Name, ": \r\n") || strings.ContainsAny(e.Value, "\r\n") {
+		return fmt.Errorf("sipd cannot send a header %q: %q", e.Name, e.Value)
+	}
+	return nil
+}
+
+func (SetHeader) fits(string) bool { return true }
 
 func (e SetHeader) edit(pkt []byte) []byte {
 	head, body, _ := bytes.Cut(pkt, []byte("\r\n\r\n"))
@@ -101,3 +93,6 @@ func (e SetHeader) edit(pkt []byte) []byte {
 	}
 	return append([]byte(strings.Join(out, "\r\n")+"\r\n\r\n"), body...)
 }
+
+// maxPacket is the longest message sent by Garbage and Cut, in bytes.
+const maxPacket = 65000

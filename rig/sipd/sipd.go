@@ -306,7 +306,7 @@ func (s *Server) fault(method, phase string, h hop, pkt []byte) Effect {
 	}
 	effect, sentence, ok := s.cfg.Faults.Try(fault.Point{Service: "sipd", Message: method, Phase: phase}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
-		return ok && own.check() == nil && own.fits(phase)
+		return ok && s.Can(own) == nil && own.fits(phase)
 	}, func(e fault.Effect) bool {
 		own, ok := e.(edit)
 		return !ok || !bytes.Equal(own.edit(pkt), pkt)

@@ -14,16 +14,20 @@ import (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	sealed()
-	// check says what is wrong with the parameters.
-	check() error
-	// fits tells whether the effect finds something to do; before: the client
-	// was told a time already.
-	fits(before bool) bool
 	// act changes the answer; last is what the client was told before. Where it
 	// leaves the answer as it is, the occasion is spared.
 	act(a *answer, last time.Time)
 }
+
+// choosy is an effect that can do nothing to some answers; before: the client was
+// told a time already.
+type choosy interface {
+	fits(before bool) bool
+}
+
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
 // Kinds lists the effects, so that a file can name them.
 func Kinds() fault.Kinds {
@@ -35,12 +39,14 @@ func Kinds() fault.Kinds {
 
 // Can says whether this service can do e; the error says why not.
 func (s *Server) Can(e fault.Effect) error {
-	mine, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("sntpd cannot do %T", e)
 	}
-	if _, ok := mine.(FromOtherPort); ok && s.open == nil {
+	if _, ok := e.(FromOtherPort); ok && s.open == nil {
 		return errors.New("sntpd has no other port to answer from: Open is nil")
 	}
-	return mine.check()
+	if c, ok := e.(checked); ok {
+		return c.check()
+	}
+	return nil
 }

@@ -226,8 +226,8 @@ func (s *Server) fault(a *answer, from, to netip.AddrPort, last time.Time, befor
 		return
 	}
 	_, sentence, ok := s.faults.Try(fault.Point{Service: name, Message: "SNTP", Phase: "answer"}, func(e fault.Effect) bool {
-		own, ok := e.(Effect)
-		return ok && s.Can(own) == nil && own.fits(before)
+		picks, picky := e.(choosy)
+		return s.Can(e) == nil && (!picky || picks.fits(before))
 	}, func(e fault.Effect) bool {
 		own, ok := e.(Effect)
 		spoilt := *a

@@ -30,9 +30,6 @@ import (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	sealed()
-	// check says what is wrong with the parameters.
-	check() error
 	// fits tells whether the effect finds something to do here.
 	fits(at stand) bool
 }
@@ -45,6 +42,10 @@ func Kinds() fault.Kinds {
 		Offer{}, OmitLast{}, RefuseOptions{}, Resize{}, Swap{}, WrapToOne{},
 	)
 }
+
+// checked is an effect whose parameters can be wrong: check returns an error that
+// names the parameter and its bounds.
+type checked interface{ check() error }
 
 // onTransfer is an effect that a transfer begins with.
 type onTransfer interface {
@@ -99,19 +100,18 @@ func (at stand) sends() bool { return at.message != "done" && at.message != "ACK
 
 // Can says whether the server can do this, and if not, why.
 func (s *Server) Can(e fault.Effect) error {
-	own, ok := e.(Effect)
-	if !ok {
+	if !Kinds().Has(e) {
 		return fmt.Errorf("tftpd cannot do %T", e)
 	}
-	if err := own.check(); err != nil {
-		return err
-	}
-	switch own.(type) {
+	switch e.(type) {
 	case AnswerElsewhere, FromOtherAddress:
 		if s.cfg.Elsewhere == nil {
 			return errors.New("tftpd has no other address to answer from: Elsewhere is nil")
 		}
 	default:
+	}
+	if c, ok := e.(checked); ok {
+		return c.check()
 	}
 	return nil
 }

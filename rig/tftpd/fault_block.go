@@ -9,57 +9,11 @@ import (
 // or earlier if By is negative. It wraps.
 type BlockNumber struct{ By int }
 
-// WrapToOne counts on from block 65535 to 1 instead of 0, as some servers do
-// (no RFC says which). It fires before block 65536 and holds to the end of the
-// transfer.
-type WrapToOne struct{}
-
-// OmitLast never sends the last block, which tells the client that the file is
-// at its end: the short one, or the empty one behind a whole block. The
-// transfer falls silent there.
-type OmitLast struct{}
-
-// Endless does not let the file end: where its last block should come, whole
-// ones go on with its content from the beginning (zeros for an empty file).
-// After Bytes more than the file has, rounded up to a whole block, the
-// transfer falls silent.
-type Endless struct{ Bytes int64 }
-
-// Careless makes the server of this transfer answer each ACK, also one that it
-// had before, by sending the next block: the sorcerer's apprentice of RFC 1123
-// section 4.2.3.1. With a client that acknowledges a block twice, every packet
-// is doubled from there on; see Duplicate for something to begin with.
-type Careless struct{}
-
-// maxEndless bounds Endless, in bytes.
-const maxEndless = 1 << 32
-
-func (BlockNumber) sealed() {}
-func (WrapToOne) sealed()   {}
-func (OmitLast) sealed()    {}
-func (Endless) sealed()     {}
-func (Careless) sealed()    {}
-
-// String is the predicate of a sentence.
 func (e BlockNumber) String() string {
 	if e.By < 0 {
 		return fmt.Sprintf("numbers it %d too low", -e.By)
 	}
 	return fmt.Sprintf("numbers it %d too high", e.By)
-}
-
-// String is the predicate of a sentence.
-func (WrapToOne) String() string { return "counts on from block 65535 to 1" }
-
-// String is the predicate of a sentence.
-func (OmitLast) String() string { return "never sends the last block" }
-
-// String is the predicate of a sentence.
-func (e Endless) String() string { return fmt.Sprintf("does not end for %d bytes more", e.Bytes) }
-
-// String is the predicate of a sentence.
-func (Careless) String() string {
-	return "answers each ACK with the next block, however often it comes"
 }
 
 func (e BlockNumber) check() error {
@@ -69,22 +23,7 @@ func (e BlockNumber) check() error {
 	return nil
 }
 
-func (e Endless) check() error {
-	if e.Bytes < 1 || e.Bytes > maxEndless {
-		return fmt.Errorf("tftpd cannot go on for %d bytes: 1 to %d", e.Bytes, int64(maxEndless))
-	}
-	return nil
-}
-
-func (WrapToOne) check() error { return nil }
-func (OmitLast) check() error  { return nil }
-func (Careless) check() error  { return nil }
-
 func (BlockNumber) fits(at stand) bool { return at.message == "DATA" }
-func (WrapToOne) fits(at stand) bool   { return at.message == "DATA" && at.n > 65535 && !at.wrapped }
-func (OmitLast) fits(at stand) bool    { return at.message == "DATA" && at.last }
-func (Endless) fits(at stand) bool     { return at.message == "DATA" && at.last }
-func (Careless) fits(at stand) bool    { return at.begins() }
 
 func (e BlockNumber) act(t *transfer, p packet) {
 	p = p.clone()
@@ -92,15 +31,50 @@ func (e BlockNumber) act(t *transfer, p packet) {
 	t.write(p.b, t.peer)
 }
 
+// WrapToOne counts on from block 65535 to 1 instead of 0, as some servers do
+// (no RFC says which). It fires before block 65536 and holds to the end of the
+// transfer.
+type WrapToOne struct{}
+
+func (WrapToOne) String() string { return "counts on from block 65535 to 1" }
+
+func (WrapToOne) fits(at stand) bool { return at.message == "DATA" && at.n > 65535 && !at.wrapped }
+
 func (WrapToOne) act(t *transfer, p packet) {
 	t.toOne = true
 	binary.BigEndian.PutUint16(p.b[2:], t.number(p.n))
 	t.dispatch(p)
 }
 
+// OmitLast never sends the last block, which tells the client that the file is
+// at its end: the short one, or the empty one behind a whole block. The
+// transfer falls silent there.
+type OmitLast struct{}
+
+func (OmitLast) String() string { return "never sends the last block" }
+
+func (OmitLast) fits(at stand) bool { return at.message == "DATA" && at.last }
+
 func (OmitLast) end(t *transfer, p packet) *ending {
 	return &ending{reason: t.name(p.n) + ": not sent, as told", silent: true}
 }
+
+// Endless does not let the file end: where its last block should come, whole
+// ones go on with its content from the beginning (zeros for an empty file).
+// After Bytes more than the file has, rounded up to a whole block, the
+// transfer falls silent.
+type Endless struct{ Bytes int64 }
+
+func (e Endless) String() string { return fmt.Sprintf("does not end for %d bytes more", e.Bytes) }
+
+func (e Endless) check() error {
+	if e.Bytes < 1 || e.Bytes > maxEndless {
+		return fmt.Errorf("tftpd cannot go on for %d bytes: 1 to %d", e.Bytes, int64(maxEndless))
+	}
+	return nil
+}
+
+func (Endless) fits(at stand) bool { return at.message == "DATA" && at.last }
 
 func (e Endless) end(t *transfer, p packet) *ending {
 	size := int64(t.terms.blockSize)
@@ -110,4 +84,19 @@ func (e Endless) end(t *transfer, p packet) *ending {
 	return t.emit(p.n)
 }
 
+// Careless makes the server of this transfer answer each ACK, also one that it
+// had before, by sending the next block: the sorcerer's apprentice of RFC 1123
+// section 4.2.3.1. With a client that acknowledges a block twice, every packet
+// is doubled from there on; see Duplicate for something to begin with.
+type Careless struct{}
+
+func (Careless) String() string {
+	return "answers each ACK with the next block, however often it comes"
+}
+
+func (Careless) fits(at stand) bool { return at.begins() }
+
 func (Careless) begin(t *transfer) { t.careless = true }
+
+// maxEndless bounds Endless, in bytes.
+const maxEndless = 1 << 32

@@ -12,20 +12,7 @@ type FlipBit struct {
 	Bit  int
 }
 
-// Resize cuts the data of a DATA packet, or the options of an OACK, to so many
-// bytes, or fills them up with zeros. A block cut so and acknowledged is the
-// last one of the file that was sent, as it is for the client. A last block
-// filled up to a whole one leaves the client waiting.
-type Resize struct{ To int }
-
-func (FlipBit) sealed() {}
-func (Resize) sealed()  {}
-
-// String is the predicate of a sentence.
 func (e FlipBit) String() string { return fmt.Sprintf("flips bit %d of byte %d", e.Bit, e.Byte) }
-
-// String is the predicate of a sentence.
-func (e Resize) String() string { return fmt.Sprintf("makes it %d bytes long", e.To) }
 
 func (e FlipBit) check() error {
 	if e.Byte < 0 || e.Bit < 0 || e.Bit > 7 {
@@ -34,15 +21,7 @@ func (e FlipBit) check() error {
 	return nil
 }
 
-func (e Resize) check() error {
-	if e.To < 0 || e.To > maxBlockSize {
-		return fmt.Errorf("tftpd cannot send %d bytes in a packet: 0 to %d", e.To, maxBlockSize)
-	}
-	return nil
-}
-
-func (FlipBit) fits(at stand) bool  { return at.packet() && at.payload > 0 }
-func (e Resize) fits(at stand) bool { return at.packet() && at.payload != e.To }
+func (FlipBit) fits(at stand) bool { return at.packet() && at.payload > 0 }
 
 func (e FlipBit) act(t *transfer, p packet) {
 	p = p.clone()
@@ -51,6 +30,23 @@ func (e FlipBit) act(t *transfer, p packet) {
 	p.changed = true
 	t.dispatch(p)
 }
+
+// Resize cuts the data of a DATA packet, or the options of an OACK, to so many
+// bytes, or fills them up with zeros. A block cut so and acknowledged is the
+// last one of the file that was sent, as it is for the client. A last block
+// filled up to a whole one leaves the client waiting.
+type Resize struct{ To int }
+
+func (e Resize) String() string { return fmt.Sprintf("makes it %d bytes long", e.To) }
+
+func (e Resize) check() error {
+	if e.To < 0 || e.To > maxBlockSize {
+		return fmt.Errorf("tftpd cannot send %d bytes in a packet: 0 to %d", e.To, maxBlockSize)
+	}
+	return nil
+}
+
+func (e Resize) fits(at stand) bool { return at.packet() && at.payload != e.To }
 
 func (e Resize) act(t *transfer, p packet) {
 	head := len(p.b) - len(p.payload())

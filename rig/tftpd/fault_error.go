@@ -12,9 +12,6 @@ type Fail struct {
 	Text string
 }
 
-func (Fail) sealed() {}
-
-// String is the predicate of a sentence.
 func (e Fail) String() string { return fmt.Sprintf("answers ERROR %d %q", e.Code, e.Text) }
 
 func (e Fail) check() error {

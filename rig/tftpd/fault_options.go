@@ -11,9 +11,25 @@ import (
 // that has none (RFC 2347: a client may ask again without).
 type RefuseOptions struct{}
 
+func (RefuseOptions) String() string { return "refuses options with ERROR 8" }
+
+func (RefuseOptions) fits(at stand) bool {
+	return at.request() && len(at.opts) > 0 || at.message == "OACK"
+}
+
+func (RefuseOptions) end(t *transfer, p packet) *ending {
+	return errorEnding(OptionRefused, optionsRefused, t.name(p.n)+", as told")
+}
+
 // IgnoreOptions answers a request that has options as a server does that knows
 // none: with DATA in blocks of 512 bytes.
 type IgnoreOptions struct{}
+
+func (IgnoreOptions) String() string { return "ignores the options" }
+
+func (IgnoreOptions) fits(at stand) bool { return at.begins() && len(at.opts) > 0 }
+
+func (IgnoreOptions) begin(t *transfer) { t.agree(terms{blockSize: defaultBlockSize, window: 1}) }
 
 // Offer puts options of its own into the OACK: pairs as in "blksize=1428
 // tsize=-1", in place of the right value or, unasked, behind the others. A
@@ -22,28 +38,7 @@ type IgnoreOptions struct{}
 // 64, timeout 1 to 255); what cannot be done counts as not agreed.
 type Offer struct{ Options string }
 
-// LieAboutSize tells a tsize that is off by so many bytes.
-type LieAboutSize struct{ By int64 }
-
-func (RefuseOptions) sealed() {}
-func (IgnoreOptions) sealed() {}
-func (Offer) sealed()         {}
-func (LieAboutSize) sealed()  {}
-
-// String is the predicate of a sentence.
-func (RefuseOptions) String() string { return "refuses options with ERROR 8" }
-
-// String is the predicate of a sentence.
-func (IgnoreOptions) String() string { return "ignores the options" }
-
-// String is the predicate of a sentence.
 func (e Offer) String() string { return fmt.Sprintf("offers %s", e.Options) }
-
-// String is the predicate of a sentence.
-func (e LieAboutSize) String() string { return fmt.Sprintf("tells a tsize that is off by %+d", e.By) }
-
-func (RefuseOptions) check() error { return nil }
-func (IgnoreOptions) check() error { return nil }
 
 func (e Offer) check() error {
 	if len(e.Options) > maxRequest || strings.Contains(e.Options, "\x00") {
@@ -61,38 +56,7 @@ func (e Offer) check() error {
 	return nil
 }
 
-func (e LieAboutSize) check() error {
-	if e.By == 0 {
-		return fmt.Errorf("tftpd cannot lie about a size by %d bytes", e.By)
-	}
-	return nil
-}
-
-func (RefuseOptions) fits(at stand) bool {
-	return at.request() && len(at.opts) > 0 || at.message == "OACK"
-}
-func (IgnoreOptions) fits(at stand) bool { return at.begins() && len(at.opts) > 0 }
-func (Offer) fits(at stand) bool         { return at.begins() || at.message == "OACK" }
-
-func (LieAboutSize) fits(at stand) bool {
-	if !at.begins() && at.message != "OACK" {
-		return false
-	}
-	for _, o := range at.opts {
-		if strings.EqualFold(o.name, "tsize") {
-			return true
-		}
-	}
-	return false
-}
-
-func (RefuseOptions) end(t *transfer, p packet) *ending {
-	return errorEnding(OptionRefused, optionsRefused, t.name(p.n)+", as told")
-}
-
-const optionsRefused = "options refused"
-
-func (IgnoreOptions) begin(t *transfer) { t.agree(terms{blockSize: defaultBlockSize, window: 1}) }
+func (Offer) fits(at stand) bool { return at.begins() || at.message == "OACK" }
 
 func (e Offer) begin(t *transfer) {
 	for w := range strings.FieldsSeq(e.Options) {
@@ -106,6 +70,30 @@ func (e Offer) act(t *transfer, _ packet) {
 	t.dispatch(packet{b: t.oack})
 }
 
+// LieAboutSize tells a tsize that is off by so many bytes.
+type LieAboutSize struct{ By int64 }
+
+func (e LieAboutSize) String() string { return fmt.Sprintf("tells a tsize that is off by %+d", e.By) }
+
+func (e LieAboutSize) check() error {
+	if e.By == 0 {
+		return fmt.Errorf("tftpd cannot lie about a size by %d bytes", e.By)
+	}
+	return nil
+}
+
+func (LieAboutSize) fits(at stand) bool {
+	if !at.begins() && at.message != "OACK" {
+		return false
+	}
+	for _, o := range at.opts {
+		if strings.EqualFold(o.name, "tsize") {
+			return true
+		}
+	}
+	return false
+}
+
 func (e LieAboutSize) begin(t *transfer) {
 	t.offer("tsize", strconv.FormatInt(int64(len(t.content))+e.By, 10))
 }
@@ -114,6 +102,8 @@ func (e LieAboutSize) act(t *transfer, _ packet) {
 	e.begin(t)
 	t.dispatch(packet{b: t.oack})
 }
+
+const optionsRefused = "options refused"
 
 // offer makes an option of the OACK what a fault wants.
 func (t *transfer) offer(name, value string) {

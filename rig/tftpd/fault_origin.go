@@ -14,44 +14,9 @@ import (
 // has answered the transfer's own port, so it waits until then.
 type FromOtherPort struct{ Besides bool }
 
-// FromOtherAddress sends an OACK or DATA packet from another address, with the
-// transfer's port. Besides is that of FromOtherPort. It needs Config.Elsewhere.
-type FromOtherAddress struct{ Besides bool }
-
-// AnswerElsewhere serves a request from another address than the one that was
-// asked, from the first packet to the last. It needs Config.Elsewhere.
-type AnswerElsewhere struct{}
-
-func (FromOtherPort) sealed()    {}
-func (FromOtherAddress) sealed() {}
-func (AnswerElsewhere) sealed()  {}
-
-// String is the predicate of a sentence.
 func (e FromOtherPort) String() string { return stray("port", e.Besides) }
 
-// String is the predicate of a sentence.
-func (e FromOtherAddress) String() string { return stray("address", e.Besides) }
-
-// String is the predicate of a sentence.
-func (AnswerElsewhere) String() string { return "answers from another address" }
-
-func stray(what string, besides bool) string {
-	if besides {
-		return "sends it from another " + what + " besides"
-	}
-	return "sends it from another " + what
-}
-
-func (FromOtherPort) check() error    { return nil }
-func (FromOtherAddress) check() error { return nil }
-func (AnswerElsewhere) check() error  { return nil }
-
-func (e FromOtherPort) fits(at stand) bool    { return at.packet() && (e.Besides || at.heard) }
-func (e FromOtherAddress) fits(at stand) bool { return at.packet() && (e.Besides || at.heard) }
-func (AnswerElsewhere) fits(at stand) bool    { return at.begins() }
-
-// begin has nothing left to do: the transfer's socket is opened there.
-func (AnswerElsewhere) begin(*transfer) {}
+func (e FromOtherPort) fits(at stand) bool { return at.packet() && (e.Besides || at.heard) }
 
 func (e FromOtherPort) act(t *transfer, p packet) {
 	t.astray(p, e.String(), e.Besides, &t.otherPort, func() (net.PacketConn, error) {
@@ -59,10 +24,36 @@ func (e FromOtherPort) act(t *transfer, p packet) {
 	})
 }
 
+// FromOtherAddress sends an OACK or DATA packet from another address, with the
+// transfer's port. Besides is that of FromOtherPort. It needs Config.Elsewhere.
+type FromOtherAddress struct{ Besides bool }
+
+func (e FromOtherAddress) String() string { return stray("address", e.Besides) }
+
+func (e FromOtherAddress) fits(at stand) bool { return at.packet() && (e.Besides || at.heard) }
+
 func (e FromOtherAddress) act(t *transfer, p packet) {
 	t.astray(p, e.String(), e.Besides, &t.otherAddr, func() (net.PacketConn, error) {
 		return t.srv.elsewhere(t.local.Port())
 	})
+}
+
+// AnswerElsewhere serves a request from another address than the one that was
+// asked, from the first packet to the last. It needs Config.Elsewhere.
+type AnswerElsewhere struct{}
+
+func (AnswerElsewhere) String() string { return "answers from another address" }
+
+func (AnswerElsewhere) fits(at stand) bool { return at.begins() }
+
+// begin has nothing left to do: the transfer's socket is opened there.
+func (AnswerElsewhere) begin(*transfer) {}
+
+func stray(what string, besides bool) string {
+	if besides {
+		return "sends it from another " + what + " besides"
+	}
+	return "sends it from another " + what
 }
 
 // astray sends a packet from a socket that is opened when it is first needed,

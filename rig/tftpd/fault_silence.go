@@ -10,9 +10,6 @@ import "fmt"
 // host asks anew: a closed one would say so.
 type FallSilent struct{ AfterBytes int }
 
-func (FallSilent) sealed() {}
-
-// String is the predicate of a sentence.
 func (e FallSilent) String() string { return fmt.Sprintf("falls silent after %d bytes", e.AfterBytes) }
 
 func (e FallSilent) check() error {

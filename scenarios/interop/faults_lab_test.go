@@ -269,7 +269,7 @@ func (f *faultLab) shows(t *testing.T, dir string, w witness, ledger []fault.Cou
 	malformed := shown{"_ws.malformed && !_ws.malformed.reassembly", w.malformed}
 	var told []shown
 	for i, r := range w.rules {
-		if _, ok := r.Effect().(impair.Effect); ok {
+		if impair.Kinds().Has(r.Effect()) {
 			// A comma ends a filter where tshark counts.
 			sentence, _, _ := strings.Cut(r.Effect().String(), ",")
 			told = append(told, shown{fmt.Sprintf("frame.interface_id > 0 && frame.comment contains %q", sentence), atLeast(1)})

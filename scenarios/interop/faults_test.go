@@ -339,7 +339,7 @@ func fetch(more string) string {
 func httpWitnesses() []witness {
 	const url = "http://$SERVER/" + plainFile
 	const same = " && cmp got " + plainFile + ".orig && echo same"
-	one := func(e httpd.Effect) []fault.Rule { return []fault.Rule{fault.On(plainFile).Do(e).Once()} }
+	one := func(e fault.Effect) []fault.Rule { return []fault.Rule{fault.On(plainFile).Do(e).Once()} }
 	digest := func(l *rig.Lane) error { l.Challenge(rig.DigestQOP, "user", "secret"); return nil }
 	login := "--anyauth -u user:secret "
 	return []witness{
@@ -477,7 +477,7 @@ func tlsWitnesses() []witness {
 	const url = "--cacert $CA --resolve $NAME:443:$SERVER https://$NAME/" + plainFile
 	const same = " && cmp got " + plainFile + ".orig && echo same"
 	const client = "openssl s_client -connect $SERVER:443 -servername $NAME -CAfile $CA "
-	hello := func(e httpd.Effect) []fault.Rule { return []fault.Rule{fault.On("ClientHello").Do(e).Once()} }
+	hello := func(e fault.Effect) []fault.Rule { return []fault.Rule{fault.On("ClientHello").Do(e).Once()} }
 	return []witness{
 		{
 			name: "silence after the ClientHello", rules: hello(httpd.FallSilent{}),

@@ -25,6 +25,9 @@ import (
 // run is the suite on one lane, from its first spec to its last.
 type run struct {
 	Options
+	// selected reports which specs the filters let through.
+	selected func(s *story, over timeline.Transport) bool
+
 	hands int
 	phone *Phone
 	// proving: the way back is being proven right now.
@@ -92,13 +95,11 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 	if r.Rerun != "" {
 		spec.result.Rerun = fmt.Sprintf(r.Rerun, regexp.QuoteMeta(s.name+", over "+string(over)))
 	}
-	r.spec = spec
-	if r.Filter != "" {
-		if ok, err := regexp.MatchString(r.Filter, s.text(over)); err != nil || !ok {
-			r.spec = nil
-			Skip("filtered out")
-		}
+	if !r.selected(s, over) { // it is in the tree all the same, so that a filter leaves the order as it is
+		r.spec = nil
+		Skip("filtered out")
 	}
+	r.spec = spec
 	if reason := s.skipReason(r.Options, over); reason != "" {
 		r.skip(reason)
 	}

@@ -13,16 +13,17 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
 
 	"ip88rig/capture/timeline"
@@ -50,8 +51,11 @@ type Options struct {
 	Folder string
 	// Filter is a regular expression on a spec's text, which holds its rows.
 	Filter string
-	Depth  Depth
-	Seed   int64
+	// LabelFilter chooses specs by their labels, in Ginkgo's language: "RBT-04 &&
+	// transport:http". A spec is labelled with its rows, its transport and its id.
+	LabelFilter string
+	Depth       Depth
+	Seed        int64
 	// AllowLockout and AllowBrick admit specs of that risk on a real handset.
 	AllowLockout, AllowBrick bool
 	// Points bounds how many values of a range are tried; 0: all. Whole is a regular
@@ -91,13 +95,12 @@ var session *run
 
 // Configure says on what the specs run. It is called once, before RunSpecs.
 func Configure(o Options) error {
-	if o.Filter != "" {
-		if _, err := regexp.Compile(o.Filter); err != nil {
-			return fmt.Errorf("filter %q: %w", o.Filter, err)
-		}
+	if err := o.Check(); err != nil {
+		return err
 	}
-	if _, err := regexp.Compile(o.Whole); err != nil {
-		return fmt.Errorf("whole %q: %w", o.Whole, err)
+	selected, err := o.selection()
+	if err != nil {
+		return err
 	}
 	if o.Depth == "" {
 		o.Depth = Night
@@ -106,22 +109,53 @@ func Configure(o Options) error {
 		}
 	}
 	session = newRun(o)
+	session.selected = selected
 	return nil
 }
 
-// Arguments for RunSpecs: limits come from the bench's patience, not from
-// Ginkgo's own (one hour for the suite, 30 s of grace).
-func Arguments(o Options, jsonReport string) []any {
+// Check reads Filter, LabelFilter and Whole.
+func (o Options) Check() error {
+	if _, err := regexp.Compile(o.Whole); err != nil {
+		return fmt.Errorf("whole %q: %w", o.Whole, err)
+	}
+	_, err := o.selection()
+	return err
+}
+
+// selection reports which specs both filters let through.
+func (o Options) selection() (func(s *story, over timeline.Transport) bool, error) {
+	text, err := regexp.Compile(o.Filter)
+	if err != nil {
+		return nil, fmt.Errorf("filter %q: %w", o.Filter, err)
+	}
+	labels, err := types.ParseLabelFilter(o.LabelFilter)
+	if err != nil {
+		if syntax, ok := errors.AsType[types.GinkgoError](err); ok { // in colours, over several lines
+			err = errors.New(strings.TrimSuffix(strings.ToLower(syntax.Message[strings.LastIndexByte(syntax.Message, '\n')+1:]), "."))
+		}
+		return nil, fmt.Errorf("label-filter %q: %w", o.LabelFilter, err)
+	}
+	return func(s *story, over timeline.Transport) bool {
+		return text.MatchString(s.text(over)) && labels(s.labels(over))
+	}, nil
+}
+
+// Configuration is for RunSpecs. What Ginkgo's own flags say holds, except for the
+// order of specs, which follows from Options.Seed. Where they say nothing, limits
+// come from the bench's patience and not from Ginkgo (one hour for the suite, 30 s of
+// grace).
+func Configuration(o Options) (types.SuiteConfig, types.ReporterConfig) {
 	suite, reporter := GinkgoConfiguration()
+	usual := types.NewDefaultSuiteConfig()
 	suite.RandomSeed = o.order()
 	suite.FailOnPending = true
-	suite.FailOnEmpty = false
-	suite.Timeout = 72 * time.Hour
-	p := o.Lane.Handset.Patience
-	suite.GracePeriod = p.Boot + p.Operator
-	reporter.NoColor = true
-	reporter.JSONReport = jsonReport
-	return []any{suite, reporter}
+	if suite.Timeout == usual.Timeout {
+		suite.Timeout = 72 * time.Hour
+	}
+	if p := o.Lane.Handset.Patience; suite.GracePeriod == usual.GracePeriod {
+		suite.GracePeriod = p.Boot + p.Operator
+	}
+	return suite, reporter
 }
 
 // whole tells whether all values are tried in the spec of this text.
@@ -152,17 +186,17 @@ type Declared struct {
 	Skip string
 }
 
-// Declarations lists the specs for one handset that the filter lets through, in
+// Declarations lists the specs for one handset that the filters let through, in
 // the order of the files. A filter that cannot be read lets nothing through.
 func Declarations(o Options) []Declared {
 	var out []Declared
-	filter, err := regexp.Compile(o.Filter)
+	selected, err := o.selection()
 	if err != nil {
 		return nil
 	}
 	for _, s := range registry {
 		for _, over := range s.transports(o.Lane.Handset) {
-			if !filter.MatchString(s.text(over)) {
+			if !selected(s, over) {
 				continue
 			}
 			d := Declared{
@@ -193,7 +227,7 @@ type Story struct {
 func Stories() []Story {
 	var out []Story
 	for _, s := range registry {
-		out = append(out, Story{Name: s.name, Rows: s.rows, Over: s.over, File: s.file, Power: s.power, Needs: s.needs()})
+		out = append(out, Story{Name: s.name, Rows: s.rows, Over: s.over, File: filepath.Base(s.at.FileName), Power: s.power, Needs: s.needs()})
 	}
 	return out
 }
@@ -232,7 +266,7 @@ var registry []*story
 // story is one scenario, which becomes one spec for each transport.
 type story struct {
 	name     string
-	file     string
+	at       types.CodeLocation
 	rows     []string
 	over     []timeline.Transport
 	links    []bench.Link
@@ -325,10 +359,7 @@ func (s *story) stands(over timeline.Transport) []string {
 // scenario declares a story. The returned value only serves to declare it in a
 // var block, as Ginkgo's own containers do.
 func scenario(name string, args ...any) bool { //nolint:unparam // a value, so that it can stand in a var block
-	s := &story{name: name}
-	if _, file, _, ok := runtime.Caller(1); ok {
-		s.file = filepath.Base(file)
-	}
+	s := &story{name: name, at: types.NewCodeLocation(1)}
 	for _, a := range args {
 		switch a := a.(type) {
 		case option:
@@ -348,8 +379,7 @@ func scenario(name string, args ...any) bool { //nolint:unparam // a value, so t
 			return
 		}
 		for _, over := range s.transports(session.Lane.Handset) {
-			labels := Label(append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)...)
-			It(s.text(over), labels, SpecPriority(s.place(session.order(), over)), func(ctx SpecContext) {
+			It(s.text(over), s.at, Label(s.labels(over)...), SpecPriority(s.place(session.order(), over)), func(ctx SpecContext) {
 				ctx, stop := interruptible(ctx, session.Interrupted)
 				defer stop()
 				phone := session.begin(ctx, s, over)
@@ -397,6 +427,11 @@ func (s *story) depth(above []*story) int {
 
 func (s *story) text(over timeline.Transport) string {
 	return fmt.Sprintf("%s, over %s [%s]", s.name, over, strings.Join(s.rows, " "))
+}
+
+// labels are those of the spec over a transport.
+func (s *story) labels(over timeline.Transport) []string {
+	return append([]string{"transport:" + string(over), "id:" + s.id(over)}, s.rows...)
 }
 
 func (s *story) id(over timeline.Transport) string {

@@ -176,6 +176,7 @@ type Run struct {
 	Seed         int64             `json:"seed"`
 	Depth        string            `json:"depth"`
 	Filter       string            `json:"filter,omitempty"`
+	LabelFilter  string            `json:"label_filter,omitempty"`
 	Strict       bool              `json:"strict,omitempty"`
 	Interrupted  bool              `json:"interrupted,omitempty"`
 	Patience     map[string]string `json:"patience,omitempty"`

@@ -32,6 +32,7 @@ type laneCmd struct {
 	Out         string
 	State       string
 	Filter      string
+	LabelFilter string
 	Defect      string
 	Sabotage    string
 	Depth       string
@@ -180,7 +181,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 		return err
 	}
 	o := scenarios.Options{
-		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Whole: c.Whole, Seed: c.Seed,
+		Lane: lane, Folder: filepath.Join(c.Out, h.Name), Filter: c.Filter, LabelFilter: c.LabelFilter, Depth: scenarios.Depth(c.Depth), Points: c.Points, Whole: c.Whole, Seed: c.Seed,
 		OperatorMax: c.OperatorMax, Rerun: c.Rerun, Golden: record, Deviations: deviations,
 		Done: func(s report.Spec) { l.Send(pipe.Up{Done: &s}) },
 		Ended: func(left string) {
@@ -215,13 +216,15 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	}
 	l.Send(pipe.Up{Plan: &plan})
 	gomega.RegisterFailHandler(ginkgo.Fail)
-	ginkgo.RunSpecs(&goTest{}, "ip88rig on "+h.Name, scenarios.Arguments(o, filepath.Join(c.Out, h.Name, "ginkgo.json"))...)
+	suite, reporter := scenarios.Configuration(o)
+	reporter.NoColor, reporter.JSONReport = true, filepath.Join(c.Out, h.Name, "ginkgo.json")
+	ginkgo.RunSpecs(&goTest{}, "ip88rig on "+h.Name, suite, reporter)
 	return lane.Close()
 }
 
 func (c *laneCmd) args() []string {
 	args := []string{
-		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter,
+		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter, "--label-filter=" + c.LabelFilter,
 		"--defect=" + c.Defect, "--sabotage=" + c.Sabotage, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), "--whole=" + c.Whole,
 		fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
 		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,

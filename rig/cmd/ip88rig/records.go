@@ -73,16 +73,13 @@ func (c *runCmd) records(b bench.Bench, handsets []bench.Handset) (deviation.Lis
 
 // filteredRows are rows of which a filter leaves specs out. Where only some
 // values of each sweep are tried, any row may be one of them.
-func filteredRows(b bench.Bench, h bench.Handset, filter string, points int) []string {
-	if filter == "" && points == 0 {
-		return nil
-	}
+func filteredRows(o scenarios.Options) []string {
 	in := map[string]bool{}
-	for _, d := range scenarios.Declarations(scenarios.Options{Lane: rig.Unopened(b, h), Filter: filter}) {
-		in[d.Name] = points == 0
+	for _, d := range scenarios.Declarations(o) {
+		in[d.Name] = o.Points == 0
 	}
 	var out []string
-	for _, d := range scenarios.Declarations(scenarios.Options{Lane: rig.Unopened(b, h)}) {
+	for _, d := range scenarios.Declarations(scenarios.Options{Lane: o.Lane}) {
 		if !in[d.Name] {
 			out = append(out, d.Rows...)
 		}
@@ -91,9 +88,14 @@ func filteredRows(b bench.Bench, h bench.Handset, filter string, points int) []s
 	return slices.Compact(out)
 }
 
+// selects are the options that choose specs, for a handset that nobody drives.
+func (c *runCmd) selects(b bench.Bench, h bench.Handset) scenarios.Options {
+	return scenarios.Options{Lane: rig.Unopened(b, h), Filter: c.Filter, LabelFilter: c.LabelFilter, Points: c.Points}
+}
+
 // leavesNothingOut tells a run that tries all there is of healthy handsets.
 func (c *runCmd) leavesNothingOut() bool {
-	return c.Filter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == "" && c.Sabotage == ""
+	return c.Filter == "" && c.LabelFilter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == "" && c.Sabotage == ""
 }
 
 // unmet fills in what the golden records hold and no handset that shares them

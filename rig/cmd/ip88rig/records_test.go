@@ -11,6 +11,7 @@ import (
 
 	"ip88rig/rig/bench"
 	"ip88rig/rig/report"
+	"ip88rig/scenarios"
 )
 
 const known = `- requirement: XPT-01
@@ -139,14 +140,28 @@ func TestAFilterIsRememberedByTheRowsThatItLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := b.Handsets[0]
-	if got := filteredRows(b, h, "", 0); got != nil {
+	rows := func(filter, labels string) []string {
+		c := runCmd{Filter: filter, LabelFilter: labels}
+		return filteredRows(c.selects(b, h))
+	}
+	if got := rows("", ""); got != nil {
 		t.Errorf("no filter leaves out %v", got)
 	}
-	if got := filteredRows(b, h, "CFG-11", 0); slices.Contains(got, "CFG-11") || !slices.Contains(got, "CFG-01") {
+	if got := rows("CFG-11", ""); slices.Contains(got, "CFG-11") || !slices.Contains(got, "CFG-01") {
 		t.Errorf("CFG-11 leaves out %v", got)
 	}
-	if got := filteredRows(b, h, "CFG-11.*tftp|tftp.*CFG-11", 0); !slices.Contains(got, "CFG-11") {
+	if got := rows("CFG-11.*tftp|tftp.*CFG-11", ""); !slices.Contains(got, "CFG-11") {
 		t.Errorf("CFG-11 over TFTP alone leaves out %v", got)
+	}
+	if got := rows("", "CFG-11 && transport: isSubsetOf {tftp, http, https}"); slices.Contains(got, "CFG-11") || !slices.Contains(got, "CFG-01") {
+		t.Errorf("the label CFG-11 leaves out %v", got)
+	}
+	if got := rows("", "CFG-11 && transport:tftp"); !slices.Contains(got, "CFG-11") {
+		t.Errorf("the labels CFG-11 and transport:tftp leave out %v", got)
+	}
+	err = (scenarios.Options{LabelFilter: "RBT-04 &&"}).Check()
+	if err == nil || err.Error() != `label-filter "RBT-04 &&": unexpected eof` {
+		t.Errorf("half a label filter: %v", err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -35,6 +34,7 @@ type runCmd struct {
 	Bench       string   `help:"Bench file; without it the embedded bench of six simulated handsets." type:"path"`
 	Handset     []string `help:"Only these handsets (names of the bench file)." sep:","`
 	Filter      string   `help:"Only specs whose text matches this regular expression; the text holds the rows, as in 'RBT-04'."`
+	LabelFilter string   `help:"Only specs whose labels match, in Ginkgo's language: 'RBT-04 && transport:http'. A spec is labelled with its rows, its transport and its id."`
 	Defect      string   `help:"Defects of simulated handsets, comma-separated; 'ip88rig defects' lists them."`
 	Sabotage    string   `help:"A way to break the rig of simulated handsets on purpose: what must then come out is never a failure of the handset." hidden:""`
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
@@ -59,6 +59,7 @@ func (*runCmd) Help() string {
 	return `Examples:
   ip88rig run                                     the embedded bench, all of it
   ip88rig run --handset ip8830 --filter RBT-04    one row on one handset
+  ip88rig run --label-filter 'TLS-01 || RBT-04 && transport:http'
   ip88rig run --handset ip8830 --defect accepts-expired
   ip88rig run --filter NET-03 --points 3          three values of each sweep, both ends among them
   ip88rig run --bench lab.yaml --operator-max 20  real handsets, a bounded amount of hand work
@@ -127,11 +128,8 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := regexp.Compile(c.Filter); err != nil {
-		return usage("--filter %q: %v", c.Filter, err)
-	}
-	if _, err := regexp.Compile(c.Whole); err != nil {
-		return usage("--whole %q: %v", c.Whole, err)
+	if err := (scenarios.Options{Filter: c.Filter, LabelFilter: c.LabelFilter, Whole: c.Whole}).Check(); err != nil {
+		return usage("--%v", err)
 	}
 	if c.Points < 0 {
 		return usage("--points %d: want 0 for all, or how many", c.Points)
@@ -147,10 +145,10 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	specs := 0
 	for _, h := range handsets {
-		specs += len(scenarios.Declarations(scenarios.Options{Lane: rig.Unopened(b, h), Filter: c.Filter}))
+		specs += len(scenarios.Declarations(c.selects(b, h)))
 	}
 	if specs == 0 {
-		return usage("--filter %q: no spec has that in its text; \"ip88rig requirements\" lists rows and specs", c.Filter)
+		return usage("--filter %q --label-filter %q: they let no spec through; \"ip88rig requirements\" lists rows and specs", c.Filter, c.LabelFilter)
 	}
 	if c.Seed == 0 {
 		c.Seed = time.Now().UnixNano() % 1_000_000_000
@@ -316,7 +314,7 @@ type parent struct {
 func (p *parent) run(ctx context.Context, handsets []bench.Handset) report.Run {
 	run := report.Run{
 		Version: version(), Bench: p.bench.Name, Started: p.started, Seed: p.cmd.Seed, Depth: p.cmd.Depth,
-		Filter: p.cmd.Filter, Strict: p.cmd.Strict, Handsets: make([]report.Handset, len(handsets)), Patience: map[string]string{},
+		Filter: p.cmd.Filter, LabelFilter: p.cmd.LabelFilter, Strict: p.cmd.Strict, Handsets: make([]report.Handset, len(handsets)), Patience: map[string]string{},
 	}
 	if p.bench.Wire.Memory {
 		run.VirtualStart = vtime.Start(p.cmd.Seed)
@@ -371,7 +369,7 @@ func version() string {
 func (p *parent) lane(ctx context.Context, h bench.Handset) report.Handset {
 	result := report.Handset{
 		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), MAC: h.Active().String(), Simulated: h.Simulated,
-		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.bench, h, p.cmd.Filter, p.cmd.Points),
+		Firmware: h.Software(), Seed: p.cmd.Seed, Specs: []report.Spec{}, Filtered: filteredRows(p.cmd.selects(p.bench, h)),
 	}
 	if record, err := golden.LoadFor(p.bench, h); err == nil && record != nil {
 		result.Golden = record.Name
@@ -438,7 +436,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 		return fmt.Errorf("lane: %w", err)
 	}
 	lane := laneCmd{
-		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, Defect: p.cmd.Defect, Sabotage: p.cmd.Sabotage,
+		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, LabelFilter: p.cmd.LabelFilter, Defect: p.cmd.Defect, Sabotage: p.cmd.Sabotage,
 		Depth: p.cmd.Depth, Points: p.cmd.Points, Whole: p.cmd.Whole, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
 		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}

@@ -18,7 +18,6 @@ func TestForeignHandset(t *testing.T) {
 	t.Parallel()
 	need(t, "bash", "ip", "setsid", "busybox", "dhclient", "tftp", "atftp", "curl", "openssl", "ntpdig", "sipp", "xxd", "iconv", "tshark")
 	bin := command(t)
-	// So many at once as there are processors: go test's own bound, for all tests.
 	parallel := func(name string, test func(t *testing.T)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

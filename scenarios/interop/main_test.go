@@ -22,6 +22,10 @@ import (
 // do: as long as a real phone may take to boot. A wait ends at the event.
 const patience = 4 * time.Minute
 
+// perProcessor is how many tests run at once for each processor. A handset made of
+// foreign programs mostly waits, as a phone does: it needs a twentieth of one.
+const perProcessor = 3
+
 // apart says to the tests that they run apart.
 const apart = "IP88RIG_APART"
 
@@ -62,7 +66,7 @@ func runApart() (int, error) {
 		mkdir /run/tmp
 		export TMPDIR=/run/tmp ` + apart + `=yes
 		"$0" "$@" || exit
-	`, self}, os.Args[1:]...)...)
+	`, self, fmt.Sprintf("-test.parallel=%d", perProcessor*runtime.NumCPU())}, os.Args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	var exit *exec.ExitError

@@ -45,6 +45,17 @@ type pcapng struct {
 	header, whole int64
 	// gather is how much may wait to be written, in bytes; 0: nothing.
 	gather int
+	// frames wait to be encoded, their data stands in data one after another. Encoding
+	// takes a deep stack, and those who record have a small one: it would have to grow
+	// for each frame.
+	frames []waiting
+	data   []byte
+}
+
+// waiting is a frame that is not encoded yet.
+type waiting struct {
+	info    gopacket.CaptureInfo
+	options pcapgo.NgPacketOptions
 }
 
 // newBuffer has room for the longest block, and what is gathered before it.
@@ -107,6 +118,16 @@ func iface(name string, link layers.LinkType) pcapgo.NgInterface {
 // flush hands what was written to the operating system. There is no fsync: a
 // killed process loses nothing by that, only a machine without power does.
 func (w *pcapng) flush() error {
+	data := w.data
+	for _, f := range w.frames {
+		n := f.info.CaptureLength
+		if err := w.ng.WritePacketWithOptions(f.info, data[:n], f.options); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	clear(w.frames)
+	w.frames, w.data = w.frames[:0], w.data[:0]
 	if w.buf.Buffered() == 0 {
 		return nil
 	}
@@ -117,6 +138,9 @@ func (w *pcapng) flush() error {
 	w.whole += n
 	return nil
 }
+
+// blockOverhead is about how many bytes a block has besides its data.
+const blockOverhead = 48
 
 func (w *pcapng) frame(number int, outbound bool, at time.Time, data []byte, comments []string) error {
 	direction := pcapgo.NgEpbFlagDirectionInbound
@@ -130,13 +154,11 @@ func (w *pcapng) frame(number int, outbound bool, at time.Time, data []byte, com
 			options.Comments[i] = comment(c)
 		}
 	}
-	err := w.ng.WritePacketWithOptions(gopacket.CaptureInfo{
+	w.data = append(w.data, data...)
+	w.frames = append(w.frames, waiting{info: gopacket.CaptureInfo{
 		Timestamp: at, CaptureLength: len(data), Length: len(data), InterfaceIndex: number,
-	}, data, options)
-	if err != nil {
-		return err
-	}
-	if w.buf.Buffered() <= w.gather {
+	}, options: options})
+	if len(w.data)+len(w.frames)*blockOverhead <= w.gather {
 		return nil
 	}
 	return w.flush()

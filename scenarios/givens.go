@@ -27,7 +27,7 @@ func lapse(all []timeline.Lapse, upto int) *timeline.Lapse {
 // lapses are those of the recording at hand.
 func (r *run) lapses() []timeline.Lapse {
 	if tl := r.Lane.Recorder.Timeline(); tl != nil {
-		return timeline.Lapses(tl.Log(), tl.Watermark())
+		return r.lapsing.Lapses(tl.Log(), tl.Watermark())
 	}
 	return nil
 }

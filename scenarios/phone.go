@@ -416,7 +416,7 @@ func (p *Phone) runs(v timeline.View, version string) bool {
 
 // diagnose names the row whose failure kept a given from being reached.
 func (p *Phone) diagnose(v timeline.View) string {
-	if given := lapse(timeline.Lapses(v.All, v.Watermark), v.Upto); given != nil {
+	if given := lapse(p.run.lapsing.Lapses(v.All, v.Watermark), v.Upto); given != nil {
 		return given.Given
 	}
 	asked := func(s match.Step) bool { return match.Ask(s).Judge(v).OK }

@@ -28,6 +28,9 @@ type run struct {
 	// selected reports which specs the filters let through.
 	selected func(s *story, over timeline.Transport) bool
 
+	// lapsing holds the givens of the recording at hand against what the handset met.
+	lapsing timeline.Lapsing
+
 	hands int
 	phone *Phone
 	// proving: the way back is being proven right now.
@@ -120,7 +123,7 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 	if err := r.Lane.OpenRecording(spec.result.Folder); err != nil {
 		r.inconclusive(err.Error())
 	}
-	spec.opened = true
+	spec.opened, r.lapsing = true, timeline.Lapsing{}
 	r.phone = &Phone{run: r, lane: r.Lane, Patience: r.Lane.Handset.Patience, over: over}
 	return r.phone
 }
@@ -231,7 +234,7 @@ func (r *run) judge(s *show, v report.Verdict, negated bool, reason string) {
 		j.Reason = "rests on the assumption " + fact
 	}
 	if s.verdict.Unfit == "" {
-		excuse(&j, timeline.Lapses(s.view.All, s.view.Watermark))
+		excuse(&j, r.lapsing.Lapses(s.view.All, s.view.Watermark))
 	}
 	if j.Verdict == report.Fail {
 		if why := unjudged(s.verdict); why != "" {
@@ -335,6 +338,7 @@ func (r *run) end(ctx SpecContext) {
 	}
 	r.tellOutcome()
 	spec.result.Frames = r.Lane.Recorder.Frames()
+	r.lapsing = timeline.Lapsing{}
 	if err := r.Lane.CloseRecording(filepath.Join(r.Folder, "between")); err != nil {
 		spec.troubles = append(spec.troubles, err.Error())
 	}

@@ -78,21 +78,47 @@ const (
 // service or of the wire, since the power was last cut. Seq orders the result,
 // which is a pure function of the events and of the watermark.
 func Lapses(events Log, watermark time.Time) []Lapse {
-	g := fold(events)
-	g.close(watermark)
-	slices.SortStableFunc(g.out, func(a, b Lapse) int { return cmp.Compare(a.Seq, b.Seq) })
-	return g.out
+	return fold(events).lapses(watermark)
+}
+
+// Lapsing is Lapses for a recording that grows: it reads each event once. The zero
+// value has read none.
+type Lapsing struct {
+	givens *givens
+	read   int // events
+}
+
+// Lapses is what the function Lapses returns. Events that it was given before are
+// not read again; where there are fewer now, all are.
+func (l *Lapsing) Lapses(events Log, watermark time.Time) []Lapse {
+	if events.Len() < l.read {
+		return Lapses(events, watermark)
+	}
+	if l.givens == nil {
+		l.givens = newGivens()
+	}
+	l.givens.foldAll(events.From(l.read))
+	l.read = events.Len()
+	return l.givens.lapses(watermark)
 }
 
 func fold(events Log) *givens {
-	g := &givens{
+	g := newGivens()
+	g.foldAll(events)
+	return g
+}
+
+func newGivens() *givens {
+	return &givens{
 		files: map[string]file{}, options: map[int]string{}, names: map[string]string{}, challenged: map[netip.Addr]bool{},
 		servers: map[netip.Addr]bool{}, changed: map[string]int{}, asked: map[string]inquiry{}, faults: map[string]bool{}, hello: map[netip.AddrPort]int{}, began: map[netip.AddrPort]int{},
 	}
+}
+
+func (g *givens) foldAll(events Log) {
 	for e := range events.All() {
 		g.fold(e)
 	}
-	return g
 }
 
 // Undecided tells whether something was asked that may yet be answered in time:
@@ -185,7 +211,10 @@ func (g *givens) fold(e *Event) {
 	case Registered:
 		g.registered = true
 	case Verb:
-		g.overdue("NOTIFY", e.At.Add(lapseAfter+1))
+		if x, ok := g.asked["NOTIFY"]; ok {
+			g.suspects = append(g.suspects, x.suspect())
+			delete(g.asked, "NOTIFY")
+		}
 		if strings.HasPrefix(e.Message, "NOTIFY ") && g.registered {
 			g.ask("NOTIFY", e, "sipd", "notify", e.Message+" was never sent")
 		}
@@ -196,28 +225,42 @@ func (g *givens) fold(e *Event) {
 // close ends what began with power: what is not answered by now was not to be,
 // and what a fault has done is no lapse.
 func (g *givens) close(now time.Time) {
-	for _, key := range slices.Sorted(maps.Keys(g.asked)) {
-		g.overdue(key, now)
-	}
+	g.out = g.closed(now)
 	clear(g.asked)
-	for _, s := range g.suspects {
-		if !g.faults[s.service] && !g.faults[Impair] {
-			g.out = append(g.out, s.Lapse)
-		}
-	}
 	g.suspects = nil
 	clear(g.faults)
 }
 
-func (g *givens) overdue(key string, now time.Time) {
-	x, ok := g.asked[key]
-	if !ok {
-		return
+// closed is what close leaves in out.
+func (g *givens) closed(now time.Time) []Lapse {
+	suspects := slices.Clip(g.suspects)
+	for _, key := range slices.Sorted(maps.Keys(g.asked)) {
+		if x := g.asked[key]; x.overdue(now) {
+			suspects = append(suspects, x.suspect())
+		}
 	}
-	if now.Sub(x.e.At) > lapseAfter {
-		g.lapse(x.service, x.given, x.e, "%s", x.what)
+	out := slices.Clip(g.out)
+	for _, s := range suspects {
+		if !g.faults[s.service] && !g.faults[Impair] {
+			out = append(out, s.Lapse)
+		}
 	}
-	delete(g.asked, key)
+	return out
+}
+
+// lapses are those up to now, by Seq.
+func (g *givens) lapses(now time.Time) []Lapse {
+	out := slices.Clone(g.closed(now))
+	slices.SortStableFunc(out, func(a, b Lapse) int { return cmp.Compare(a.Seq, b.Seq) })
+	return out
+}
+
+func (x inquiry) overdue(now time.Time) bool { return now.Sub(x.e.At) > lapseAfter }
+
+func (x inquiry) suspect() suspect { return suspected(x.service, x.given, x.e, x.what) }
+
+func suspected(service, given string, e *Event, reason string) suspect {
+	return suspect{service, Lapse{Given: given, Seq: e.Seq, Frame: e.Frame, Reason: given + ": " + reason}}
 }
 
 func (g *givens) ask(key string, e *Event, service, given, what string) {
@@ -237,7 +280,7 @@ func (g *givens) answered(key string) *Event {
 }
 
 func (g *givens) lapse(service, given string, e *Event, format string, args ...any) {
-	g.suspects = append(g.suspects, suspect{service, Lapse{Given: given, Seq: e.Seq, Frame: e.Frame, Reason: given + ": " + fmt.Sprintf(format, args...)}})
+	g.suspects = append(g.suspects, suspected(service, given, e, fmt.Sprintf(format, args...)))
 }
 
 // stands tells whether a given is what it was when an exchange began.

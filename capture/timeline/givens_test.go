@@ -143,6 +143,15 @@ func TestAGivenThatWasNotBroughtAboutIsALapse(t *testing.T) {
 			if now := timeline.Lapses(timeline.LogOf(s.events...), s.at); len(now) > len(c.want) {
 				t.Errorf("before there was time to answer: %v", now)
 			}
+			var growing timeline.Lapsing
+			for n := range len(s.events) + 1 {
+				events := timeline.LogOf(s.events[:n]...)
+				for _, at := range []time.Time{s.at, late} {
+					if got, want := growing.Lapses(events, at), timeline.Lapses(events, at); !slices.Equal(got, want) {
+						t.Errorf("after %d events: got %v of a recording that grew, want %v", n, got, want)
+					}
+				}
+			}
 		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -87,6 +88,8 @@ type Host struct {
 	mu      sync.Mutex // guards below, and the stack's addresses and routes
 	addrs   []netip.Prefix
 	gateway netip.Addr
+	// table counts the changes of addresses and gateway.
+	table atomic.Uint64
 
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when the port is no longer read
@@ -331,6 +334,7 @@ func (h *Host) route() {
 		table = append(table, far)
 	}
 	h.stack.SetRouteTable(table)
+	h.table.Add(1)
 }
 
 // Dropped returns how many frames or datagrams for the host were lost because

@@ -35,6 +35,17 @@ type UDPConn struct {
 	read, write *deadline
 	once        sync.Once
 	done        chan struct{}
+
+	mu   sync.Mutex
+	last way // that of the datagram before: most go where it went
+}
+
+// way is how datagrams get to an address. It stands as long as the host's addresses
+// and its gateway, whose number is table.
+type way struct {
+	from, to netip.Addr
+	table    uint64
+	route    *stack.Route
 }
 
 var (
@@ -175,7 +186,7 @@ func (c *UDPConn) WriteFromTo(b []byte, from, to netip.AddrPort) (int, error) {
 		return 0, c.opError("write", to, os.ErrDeadlineExceeded)
 	default:
 	}
-	if err := c.host.sendUDP(b, from.Addr(), c.local, to); err != nil {
+	if err := c.send(b, from.Addr(), to); err != nil {
 		return 0, c.opError("write", to, err)
 	}
 	return len(b), nil
@@ -217,6 +228,9 @@ func (c *UDPConn) Close() error {
 	c.once.Do(func() {
 		close(c.done)
 		c.ep.Close()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last.release()
 	})
 	return nil
 }
@@ -262,9 +276,10 @@ func (c *UDPConn) opError(op string, remote netip.AddrPort, err error) error {
 // ttl is the time to live of what the host sends, as the stack has it.
 const ttl = ipv4.DefaultTTL
 
-// sendUDP sends a datagram past the stack's sockets, which can only send from
-// the address they are bound to.
-func (h *Host) sendUDP(payload []byte, from netip.Addr, local, to netip.AddrPort) error {
+// send sends a datagram past the stack's sockets, which can only send from the
+// address they are bound to.
+func (c *UDPConn) send(payload []byte, from netip.Addr, to netip.AddrPort) error {
+	h, local := c.host, c.local
 	if err := h.checkRemote("send to", to); err != nil {
 		return err
 	}
@@ -275,18 +290,15 @@ func (h *Host) sendUDP(payload []byte, from netip.Addr, local, to netip.AddrPort
 	if bound := local.Addr(); !bound.IsUnspecified() {
 		from = bound
 	}
-	if !from.Is4() || from.IsUnspecified() || from.IsMulticast() || from == broadcast || h.subnetBroadcast(from) {
-		from = netip.Addr{}
-	}
 	if to.Addr().Unmap() == broadcast {
-		return h.broadcastUDP(payload, from, local.Port(), to.Port())
+		return h.broadcastUDP(payload, h.sender(from), local.Port(), to.Port())
 	}
-	source, dest := full(netip.AddrPortFrom(from, 0)).Addr, full(to).Addr
-	route, terr := h.stack.FindRoute(nicID, source, dest, ipv4.ProtocolNumber, false)
-	if terr != nil {
-		return errors.New(terr.String())
+	route, err := c.route(from, to.Addr())
+	if err != nil {
+		return err
 	}
 	defer route.Release()
+	dest := full(to).Addr
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{
 		ReserveHeaderBytes: header.UDPMinimumSize + int(route.MaxHeaderLength()),
 		Payload:            buffer.MakeWithData(payload),
@@ -298,6 +310,46 @@ func (h *Host) sendUDP(payload []byte, from netip.Addr, local, to netip.AddrPort
 		return errors.New(terr.String())
 	}
 	return nil
+}
+
+// route finds the way from and to an address; who is done with it releases it.
+func (c *UDPConn) route(from, to netip.Addr) (*stack.Route, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	table := c.host.table.Load()
+	if w := c.last; w.route == nil || w.from != from || w.to != to || w.table != table {
+		source, dest := full(netip.AddrPortFrom(c.host.sender(from), 0)).Addr, full(netip.AddrPortFrom(to, 0)).Addr
+		route, err := c.host.stack.FindRoute(nicID, source, dest, ipv4.ProtocolNumber, false)
+		if err != nil {
+			return nil, errors.New(err.String())
+		}
+		c.last.release()
+		c.last = way{from: from, to: to, table: table, route: route}
+		select {
+		case <-c.done: // nobody would release it
+			c.last.route = nil
+			return route, nil
+		default:
+		}
+	}
+	c.last.route.Acquire()
+	return c.last.route, nil
+}
+
+func (w *way) release() {
+	if w.route != nil {
+		w.route.Release()
+		w.route = nil
+	}
+}
+
+// sender is the address that a datagram is sent from; the zero Addr leaves it to the
+// stack, as where no host can have it.
+func (h *Host) sender(from netip.Addr) netip.Addr {
+	if !from.Is4() || from.IsUnspecified() || from.IsMulticast() || from == broadcast || h.subnetBroadcast(from) {
+		return netip.Addr{}
+	}
+	return from
 }
 
 // broadcast is the limited broadcast address.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -204,16 +205,46 @@ func TestEveryCommandInREADMEIsOne(t *testing.T) {
 			if _, err := k.Parse(words[1:]); err != nil {
 				t.Errorf("%q: %v", line, err)
 			}
-		case "go":
-			if _, err := os.Stat(filepath.Join(root, words[len(words)-1])); err != nil || words[1] != "test" {
-				t.Errorf("%q: not a test of a package: %v", line, err)
-			}
+		case "go", "ginkgo":
+			suiteRuns(t, root, line, words)
 		default:
 			t.Errorf("%q: neither make, go test nor ip88rig", line)
 		}
 	}
 	if seen < 15 {
 		t.Errorf("%d commands found", seen)
+	}
+}
+
+// suiteRuns looks at a command line of go test or ginkgo: its package is there, and
+// so is each flag that it hands to the package's tests.
+func suiteRuns(t *testing.T, root, line string, words []string) {
+	t.Helper()
+	own := len(words)
+	if i := slices.IndexFunc(words, func(w string) bool { return w == "-args" || w == "--" }); i > 0 {
+		own = i
+	}
+	folder := filepath.Join(root, words[own-1])
+	if _, err := os.Stat(folder); err != nil || words[0] == "go" && words[1] != "test" {
+		t.Errorf("%q: not a test of a package: %v", line, err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags strings.Builder
+	for _, f := range files {
+		source, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags.Write(source)
+	}
+	for _, w := range words[own:] {
+		name, is := strings.CutPrefix(w, "-")
+		if is && name != "args" && name != "-" && !strings.HasPrefix(name, "ginkgo.") && !regexp.MustCompile(`flag\.\w+\("`+name+`"`).MatchString(flags.String()) {
+			t.Errorf("%q: the tests of %s have no flag -%s", line, words[own-1], name)
+		}
 	}
 }
 

@@ -147,6 +147,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	for _, h := range handsets {
 		specs += len(scenarios.Declarations(c.selects(b, h)))
 	}
+	if specs == 0 && c.LabelFilter == "" {
+		return usage("--filter %q: no spec has that in its text; \"ip88rig requirements\" lists rows and specs", c.Filter)
+	}
 	if specs == 0 {
 		return usage("--filter %q --label-filter %q: they let no spec through; \"ip88rig requirements\" lists rows and specs", c.Filter, c.LabelFilter)
 	}

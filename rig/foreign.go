@@ -116,7 +116,7 @@ func (l *Lane) openHearing() wire.Port {
 		}
 		return n
 	})
-	return wire.Filter(port, l.spoil.tap(func(f wire.Frame) bool { return h.fromHandset(f.Data) }))
+	return wire.Filter(port, func(f wire.Frame) bool { return h.fromHandset(f.Data) })
 }
 
 // strayed tells a REQUEST that selects another server than the lane's (RFC 2131,

@@ -61,9 +61,6 @@ type Config struct {
 	Authorities Authorities
 	// Defects are what is wrong with a simulated handset.
 	Defects defect.Set
-	// Sabotage is what is wrong with the rig itself, on purpose; blank: nothing.
-	// Only rigs of simulated handsets suffer it.
-	Sabotage Sabotage
 	// Operator does by hand what must be; nil where there is nobody. At a
 	// simulated handset a script does all but switching its power.
 	Operator control.Operator
@@ -73,6 +70,8 @@ type Config struct {
 	Phone wire.Port
 	// ImageSize is the main file's of a firmware stand-in, in bytes; 0: 64 KiB.
 	ImageSize int
+	// Hooks change what the lane is made of.
+	Hooks Hooks
 }
 
 // Authorities are what certificates on a bench are signed by.
@@ -246,8 +245,6 @@ type Lane struct {
 	// pulse is nil in virtual time.
 	pulse *pulse
 
-	// spoil breaks the rig on purpose.
-	spoil saboteur
 	// hands do what is asked for by hand: the operator's, or the script's.
 	hands control.Operator
 
@@ -278,7 +275,7 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 		cfg.ImageSize = 64 << 10
 	}
 	l := &Lane{
-		Config: cfg, instant: vtime.Virtual(), Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now, spoil: saboteur{is: cfg.Sabotage},
+		Config: cfg, instant: vtime.Virtual(), Addrs: cfg.Bench.Addresses(cfg.Handset), Faults: &fault.Plan{}, now: time.Now,
 		mint: pki.NewMint(fmt.Sprintf("%d/%s", cfg.Seed, cfg.Handset.Name), cfg.Authorities.Keys), serving: map[string]faulty{},
 		images: map[string]firmware.Version{},
 	}
@@ -291,11 +288,6 @@ func Open(ctx context.Context, cfg Config) (*Lane, error) {
 
 func (l *Lane) open(ctx context.Context) error {
 	h := l.Handset
-	if err := l.spoil.check(h.Simulated, l.instant); err != nil {
-		return err
-	}
-	now, elapsed := l.spoil.now()
-	l.now = now
 	macs := []net.HardwareAddr{h.MAC}
 	if len(h.Module) > 0 {
 		macs = append(macs, h.Module)
@@ -309,17 +301,21 @@ func (l *Lane) open(ctx context.Context) error {
 	for i, m := range macs {
 		names[i] = m.String()
 	}
-	l.Recorder = capture.New(capture.Options{MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC}, Now: l.now, Settle: settle, Pace: settle, Elapsed: elapsed, Instant: l.instant, Create: l.spoil.create()})
+	recording := wrap(l.Hooks.Recorder, capture.Options{
+		MACs: names, ServerMACs: []string{l.Addrs.ServerMAC.String(), dhcpd.SecondServerMAC, dhcpd.ConflictMAC},
+		Now: l.now, Settle: settle, Pace: settle, Instant: l.instant,
+	})
+	l.now = recording.Now
+	l.Recorder = capture.New(recording)
 	l.Tree = publish.New(l.Recorder.Record)
 	l.bad = impair.New(impair.Config{Faults: l.Faults, Record: l.Recorder.Record, Now: l.now})
 	l.Faults.Act(func(d fault.Deed, sentence string) { l.act(ctx, d, sentence) })
 	if !l.instant {
 		l.pulse = newPulse(settle/ticks, h.Patience.Settle)
 	}
-	if err := l.openWire(ctx, macs); err != nil {
+	if err := l.openWire(macs); err != nil {
 		return err
 	}
-	l.port = l.spoil.cable(l.port)
 	if err := l.openPublicChain(); err != nil {
 		return err
 	}
@@ -364,7 +360,7 @@ func (l *Lane) open(ctx context.Context) error {
 	return l.Offer(Offer{TFTP: true, SNTP: true})
 }
 
-func (l *Lane) openWire(ctx context.Context, macs []net.HardwareAddr) error {
+func (l *Lane) openWire(macs []net.HardwareAddr) error {
 	w := l.Bench.Wire
 	switch {
 	case l.Port != nil:
@@ -381,7 +377,6 @@ func (l *Lane) openWire(ctx context.Context, macs []net.HardwareAddr) error {
 		if l.instant {
 			l.phone = wire.InOrder(l.sw)
 		}
-		l.spoil.haunt(ctx, sw, l.Addrs.ServerMAC)
 	default:
 		p, err := wire.OpenPacket(w.Interface, wire.PacketOptions{MACs: append(slices.Clone(macs), l.Addrs.ServerMAC)})
 		if err != nil {
@@ -438,16 +433,16 @@ func (l *Lane) texts(what string) func() string {
 
 // serve binds every port, then starts everything.
 func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
-	record := l.spoil.record(l.Recorder.Gather)
+	record := l.Recorder.Gather
 	run := func(name string, s faulty, serve func(context.Context) error) {
 		l.serving[name] = s
 		// Ends with ctx.
 		g.Go(func() error { return l.watch(name, serve(ctx)) })
 	}
-	dhcp, err := dhcpd.New(dhcpd.Config{
-		Port: l.spoil.dhcp(l.host.Claim(isDHCP)), ARP: l.host.Claim(l.isProbe), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
+	dhcp, err := dhcpd.New(configured(l, dhcpd.Config{
+		Port: l.host.Claim(isDHCP), ARP: l.host.Claim(l.isProbe), ServerMAC: l.Addrs.ServerMAC, ServerIP: l.Addrs.Server,
 		Record: record, Faults: l.Faults, Now: l.now,
-	})
+	}))
 	if err != nil {
 		return err
 	}
@@ -457,8 +452,8 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	tftp, err := tftpd.New(tftpd.Config{
-		Conn: l.spoil.conn("tftpd", conn), Lookup: l.spoil.lookup(l.Tree.Lookup), Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
+	tftp, err := tftpd.New(configured(l, tftpd.Config{
+		Conn: conn, Lookup: l.Tree.Lookup, Timeout: l.timeout(), Record: record, Faults: l.Faults, Now: l.now,
 		Transfer: l.anyPort,
 		Elsewhere: func(port uint16) (net.PacketConn, error) {
 			c, err := l.host.ListenUDP(netip.AddrPortFrom(l.Addrs.Second, port))
@@ -467,7 +462,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 			}
 			return c, nil
 		},
-	})
+	}))
 	if err != nil {
 		return err
 	}
@@ -475,7 +470,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	sntp, err := sntpd.New(sntpd.Config{Open: l.anyPort, Conn: l.spoil.conn("sntpd", conn), Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now})
+	sntp, err := sntpd.New(configured(l, sntpd.Config{Open: l.anyPort, Conn: conn, Clock: l.clock, Record: record, Faults: l.Faults, Now: l.now}))
 	if err != nil {
 		return err
 	}
@@ -483,7 +478,7 @@ func (l *Lane) serve(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	dns, err := dnsd.New(dnsd.Config{Conn: l.spoil.conn("dnsd", conn), Names: func(name string) []netip.Addr { return l.spoil.names(l.names(name)) }, Record: record, Faults: l.Faults, Now: l.now})
+	dns, err := dnsd.New(configured(l, dnsd.Config{Conn: conn, Names: l.names, Record: record, Faults: l.Faults, Now: l.now}))
 	if err != nil {
 		return err
 	}
@@ -543,12 +538,12 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 		return c
 	}
 	cfg := httpd.Config{
-		Listener: l.spoil.listener(secure, ln), Lookup: l.spoil.lookup(l.Tree.Lookup), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now,
+		Listener: ln, Lookup: l.Tree.Lookup, Record: l.Recorder.Gather, Faults: l.Faults, Now: l.now,
 		Text: l.texts(fmt.Sprintf("httpd %s %d", addr, port)), KeyLog: l.Recorder.KeyLog(), Linger: 200 * time.Millisecond,
 		Auth: func(string) httpd.Auth {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return l.spoil.auth(l.auth[i])
+			return l.auth[i]
 		},
 	}
 	if secure {
@@ -556,15 +551,14 @@ func (l *Lane) web(i int, addr netip.Addr, secure bool) (*httpd.Server, error) {
 			l.mu.Lock()
 			c, label := l.cert, l.label
 			l.mu.Unlock()
-			c, label, err := l.spoil.certificate(c, label, l.other)
-			return shown(c), label, err
+			return shown(c), label, nil
 		}
 		cfg.Other = func(label string) (*tls.Certificate, error) {
 			c, err := l.other(label)
 			return shown(c), err
 		}
 	}
-	return httpd.New(cfg)
+	return httpd.New(configured(l, cfg))
 }
 
 // anyPort opens a fresh port of an address of the rig's.
@@ -622,7 +616,7 @@ func (l *Lane) names(name string) []netip.Addr {
 func (l *Lane) clock(_ netip.Addr, now time.Time) (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.spoil.clock(now.Add(l.skew)), !l.unsynced
+	return now.Add(l.skew), !l.unsynced
 }
 
 // watch keeps the reason why a part of the rig ended while it should not.
@@ -676,7 +670,6 @@ func (l *Lane) Close() error {
 	if l.wait != nil {
 		errs = append(errs, l.wait())
 	}
-	l.spoil.close()
 	if l.host != nil {
 		errs = append(errs, l.host.Close())
 	}
@@ -728,12 +721,13 @@ func (l *Lane) Offer(o Offer) error {
 		lease.Oversize = true                                // what has no room is left out otherwise, and nobody meets it
 	}
 	l.givenAs("offer", o.String(), offerFields(lease), o.String())
-	if err := l.dhcp.SetLease(l.Handset.Active().String(), l.spoil.lease(lease)); err != nil || len(l.Handset.Module) == 0 {
+	lease = wrap(l.Hooks.Lease, lease)
+	if err := l.dhcp.SetLease(l.Handset.Active().String(), lease); err != nil || len(l.Handset.Module) == 0 {
 		return err
 	}
 	// The phone's own, once its module is gone, or with a cable in beside it.
 	lease.Addr = a.Beside
-	return l.dhcp.SetLease(l.Handset.MAC.String(), l.spoil.lease(lease))
+	return l.dhcp.SetLease(l.Handset.MAC.String(), lease)
 }
 
 // Reset makes every service well behaved again. Link and power are back; faults
@@ -936,10 +930,6 @@ func (l *Lane) Inject(r fault.Rule) error {
 		l.Faults.Add(l.bad.Bind(r))
 		return nil
 	}
-	if l.spoil.is == FaultsUnheard {
-		l.Faults.Add(r.In("nobody"))
-		return nil
-	}
 	var errs []error
 	for name, s := range l.serving {
 		err := s.Can(r.Effect())
@@ -1032,9 +1022,7 @@ func (l *Lane) CloseRecording(between string) error {
 	l.text = timeline.Text(l.Recorder.Timeline().Log())
 	err := os.WriteFile(filepath.Join(l.folder, "timeline.txt"), []byte(l.text), 0o644) //nolint:gosec // evidence is for everybody on the lab machine
 	l.between++
-	err = errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
-	l.spoil.between(l)
-	return err
+	return errors.Join(err, l.Recorder.Open(filepath.Join(between, fmt.Sprintf("%03d", l.between))))
 }
 
 // LastText is timeline.txt of the recording that was closed last.

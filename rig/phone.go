@@ -61,8 +61,8 @@ func (l *Lane) preparePower(ctx context.Context) error {
 	if l.hands == nil {
 		l.hands = l.Operator
 	}
-	l.hands = l.spoil.hands(l.hands)
-	l.supply = &recordedPower{power: l.spoil.power(p), record: l.Recorder.Record, given: l.spoil.powered}
+	l.hands = wrap(l.Hooks.Hands, l.hands)
+	l.supply = &recordedPower{power: wrap(l.Hooks.Power, p), record: l.Recorder.Record}
 	l.Power = l.supply
 	l.restore = func() error { return l.supply.restore(ctx) }
 	return nil
@@ -133,9 +133,7 @@ func (c confirmedPower) Off(ctx context.Context) error {
 type recordedPower struct {
 	power  control.Power
 	record func(timeline.Event)
-	// given is called when the power was given; nil: nobody.
-	given func()
-	off   atomic.Bool
+	off    atomic.Bool
 }
 
 // On tries twice: a handset that stays dark because one request to its power
@@ -150,9 +148,6 @@ func (r *recordedPower) On(ctx context.Context) error {
 	}
 	if err == nil {
 		r.off.Store(false)
-		if r.given != nil {
-			r.given()
-		}
 	}
 	return err
 }
@@ -302,12 +297,12 @@ func (l *Lane) openSIP() error {
 	if err != nil {
 		return err
 	}
-	l.sip, err = sipd.New(sipd.Config{
-		Conn: l.spoil.conn("sipd", conn), Record: l.spoil.record(l.Recorder.Gather), Faults: l.Faults, Now: l.now, Text: l.texts("sipd"),
+	l.sip, err = sipd.New(configured(l, sipd.Config{
+		Conn: conn, Record: l.Recorder.Gather, Faults: l.Faults, Now: l.now, Text: l.texts("sipd"),
 		Challenge: func() bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return len(l.registrar) > 0 && l.spoil.is != RegistrarOpen
+			return len(l.registrar) > 0
 		},
 		Password: func(name string) (string, bool) {
 			l.mu.Lock()
@@ -315,7 +310,7 @@ func (l *Lane) openSIP() error {
 			password, ok := l.registrar[name]
 			return password, ok
 		},
-	})
+	}))
 	return err
 }
 
@@ -382,9 +377,6 @@ func (l *Lane) Firmware(which string) (firmware.Version, error) {
 // Notify asks the handset by NOTIFY to provision: to the first line's address
 // of record, at the contact it registered.
 func (l *Lane) Notify(ctx context.Context, event string) error {
-	if l.spoil.is == NotifyUnsent {
-		return nil
-	}
 	user, err := l.registeredUser()
 	if err != nil {
 		return err
@@ -424,8 +416,6 @@ func (l *Lane) Call(ctx context.Context) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := l.spoil.patience(ctx)
-	defer cancel()
 	d, err := l.sip.Ring(ctx, user)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ func TestATransferBreaksOffWithinItsFile(t *testing.T) {
 		t.Run(string(over), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			specs, err := under(t.Context(), dir, "none", "does not reboot after a cycle that was broken off, over "+string(over)+" ", "")
+			specs, err := under(t.Context(), dir, none, "does not reboot after a cycle that was broken off, over "+string(over)+" ", "")
 			if err != nil || len(specs) != 1 {
 				t.Fatalf("%d specs, %v", len(specs), err)
 			}

@@ -73,7 +73,7 @@ func TestAKnownDeviationIsKnownUntilItExpires(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			specs, err := under(t.Context(), t.TempDir(), "none", c.filter, c.defect, "-deviations="+file)
+			specs, err := under(t.Context(), t.TempDir(), none, c.filter, c.defect, "-deviations="+file)
 			if err != nil || len(specs) != 1 {
 				t.Fatalf("%d specs, %v", len(specs), err)
 			}

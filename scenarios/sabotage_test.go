@@ -22,14 +22,14 @@ import (
 )
 
 var (
-	sabotage = flag.String("sabotage", "", "a way to break the rig; set by TestABrokenRigFailsNoHandset for the processes that it starts")
+	brokenBy = flag.String("sabotage", "", "a way to break the rig; set by TestABrokenRigFailsNoHandset for the processes that it starts")
 	waits    = flag.String("waits", "", "the simulated handset's http-timeout; set by TestTheLongestSilenceIsTheHandsets for the processes that it starts")
 )
 
 // TestUnderSabotage is one lane of TestABrokenRigFailsNoHandset: Ginkgo runs one
 // suite per process.
 func TestUnderSabotage(t *testing.T) {
-	if *sabotage == "" || *out == "" {
+	if *brokenBy == "" || *out == "" {
 		t.Skip("run by TestABrokenRigFailsNoHandset")
 	}
 	b, err := bench.Embedded()
@@ -47,24 +47,24 @@ func TestUnderSabotage(t *testing.T) {
 		}
 	}
 	known, record := knownHere(t, b, h)
-	how := rig.Sabotage(*sabotage)
-	if how == "none" {
-		how = ""
-	}
+	how := sabotage(*brokenBy)
 	authorities, err := rig.LoadAuthorities(filepath.Join(*out, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	run := inVirtualTime
-	if how == rig.Starved { // as serve has it, where time does not wait for the rig
+	if how == starved { // as serve has it, where time does not wait for the rig
 		run = func(f func()) { f() }
 		h.Factor = 200
 		h.Patience = h.Patience.Scale(h.Factor)
 	}
-	got, err := runSuite(context.WithoutCancel(t.Context()), run, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set, Sabotage: how}, &scenarios.Options{
+	got, err := runSuite(context.WithoutCancel(t.Context()), run, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set}, &scenarios.Options{
 		Folder: filepath.Join(*out, h.Name), Filter: *filter, Seed: *seed, OperatorMax: -1, Points: *points, Deviations: known, Golden: record,
-	})
-	if err != nil {
+	}, how)
+	switch {
+	case err != nil && len(got.Specs) == 0:
+		t.Fatal(err)
+	case err != nil:
 		t.Log(err) // a broken rig may say so
 	}
 	if err := (report.Run{Bench: b.Name, Handsets: []report.Handset{got}}).Write(*out); err != nil {
@@ -98,7 +98,7 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 	}
 	var checks []func()
 	type broken struct {
-		how    rig.Sabotage
+		how    sabotage
 		filter string
 		// want is the verdict, why a part of its reason.
 		want   report.Verdict
@@ -109,69 +109,71 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 	}
 	const inconclusive, blocked = report.Inconclusive, report.Blocked
 	slots := make(chan struct{}, runtime.NumCPU())
+	untried := sabotages()
 	for _, c := range []broken{
-		{how: rig.DHCPDies, filter: baseline, want: inconclusive, why: "dhcpd died"},
-		{how: rig.TFTPDies, filter: baseline, want: inconclusive, why: "tftpd died"},
-		{how: rig.TFTPDies, filter: baseline, want: inconclusive, why: "tftpd died", defect: defect.HTTPAtTFTPServer},
-		{how: rig.HTTPDies, filter: inClear, want: inconclusive, why: "died: httpd"},
-		{how: rig.HTTPSDies, filter: byURL, want: inconclusive, why: "died: httpd"},
-		{how: rig.SNTPDies, filter: baseline, want: inconclusive, why: "sntpd died"},
-		{how: rig.DNSDies, filter: byURL, want: inconclusive, why: "dnsd died"},
-		{how: rig.SIPDies, filter: notified, want: inconclusive, why: "sipd died"},
-		{how: rig.DHCPUnsaid, filter: baseline, want: inconclusive, why: "dhcpd does not speak of it"},
-		{how: rig.TFTPUnsaid, filter: baseline, want: inconclusive, why: "the witnesses disagree: TFTP transfer"},
-		{how: rig.SNTPUnsaid, filter: baseline, want: inconclusive, why: "sntpd does not speak of it"},
-		{how: rig.DNSUnsaid, filter: byURL, want: inconclusive, why: "dnsd does not speak of it"},
-		{how: rig.SIPUnsaid, filter: notified, want: inconclusive, why: "sipd does not speak of it"},
-		{how: rig.RequestUnsaid, filter: byURL, want: inconclusive, why: "and not of the request"},
-		{how: rig.RequestUnsaid, filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
-		{how: rig.HandshakeUnsaid, filter: byURL, want: inconclusive, why: "the witnesses disagree: ClientHello"},
-		{how: rig.BytesInvented, filter: baseline, want: inconclusive, why: "bytes on the wire"},
-		{how: rig.FilesInvented, filter: inClear, want: inconclusive, why: "bytes on the wire, "},
-		{how: rig.FilesInvented, filter: byURL, want: inconclusive, why: "bytes on the wire to the handset"},
-		{how: rig.RequestInvented, filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
-		{how: rig.AnswerInvented, filter: baseline, want: inconclusive, why: "the wire shows no request"},
-		{how: rig.FramesDropped, filter: baseline, want: inconclusive, why: "frames were lost on the way in"},
-		{how: rig.FramesDropped, filter: baseline, want: inconclusive, why: "frames were lost on the way in", defect: defect.HTTPAtTFTPServer},
-		{how: rig.DiskFull, filter: baseline, want: inconclusive, why: "the recording is not whole"},
-		{how: rig.ClockStepped, filter: baseline, want: inconclusive, why: "the wall clock was set by"},
-		{how: rig.ClockStepped, filter: baseline, want: inconclusive, why: "the wall clock was set by", defect: defect.HTTPAtTFTPServer},
-		{how: rig.StrangeServer, filter: baseline, want: inconclusive, why: "another DHCP server"},
+		{how: "dhcpd-dies", filter: baseline, want: inconclusive, why: "dhcpd died"},
+		{how: "tftpd-dies", filter: baseline, want: inconclusive, why: "tftpd died"},
+		{how: "tftpd-dies", filter: baseline, want: inconclusive, why: "tftpd died", defect: defect.HTTPAtTFTPServer},
+		{how: "httpd-dies", filter: inClear, want: inconclusive, why: "died: httpd"},
+		{how: "httpsd-dies", filter: byURL, want: inconclusive, why: "died: httpd"},
+		{how: "sntpd-dies", filter: baseline, want: inconclusive, why: "sntpd died"},
+		{how: "dnsd-dies", filter: byURL, want: inconclusive, why: "dnsd died"},
+		{how: "sipd-dies", filter: notified, want: inconclusive, why: "sipd died"},
+		{how: "dhcpd-unsaid", filter: baseline, want: inconclusive, why: "dhcpd does not speak of it"},
+		{how: "tftpd-unsaid", filter: baseline, want: inconclusive, why: "the witnesses disagree: TFTP transfer"},
+		{how: "sntpd-unsaid", filter: baseline, want: inconclusive, why: "sntpd does not speak of it"},
+		{how: "dnsd-unsaid", filter: byURL, want: inconclusive, why: "dnsd does not speak of it"},
+		{how: "sipd-unsaid", filter: notified, want: inconclusive, why: "sipd does not speak of it"},
+		{how: "httpd-request-unsaid", filter: byURL, want: inconclusive, why: "and not of the request"},
+		{how: "httpd-request-unsaid", filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
+		{how: "httpd-handshake-unsaid", filter: byURL, want: inconclusive, why: "the witnesses disagree: ClientHello"},
+		{how: "tftpd-bytes-invented", filter: baseline, want: inconclusive, why: "bytes on the wire"},
+		{how: "httpd-bytes-invented", filter: inClear, want: inconclusive, why: "bytes on the wire, "},
+		{how: "httpd-bytes-invented", filter: byURL, want: inconclusive, why: "bytes on the wire to the handset"},
+		{how: "httpd-request-invented", filter: inClear, want: inconclusive, why: "the witnesses disagree: HTTP request"},
+		{how: "sntpd-answer-invented", filter: baseline, want: inconclusive, why: "the wire shows no request"},
+		{how: "frames-dropped", filter: baseline, want: inconclusive, why: "frames were lost on the way in"},
+		{how: "frames-dropped", filter: baseline, want: inconclusive, why: "frames were lost on the way in", defect: defect.HTTPAtTFTPServer},
+		{how: "disk-full", filter: baseline, want: inconclusive, why: "the recording is not whole"},
+		{how: "clock-stepped", filter: baseline, want: inconclusive, why: "the wall clock was set by"},
+		{how: "clock-stepped", filter: baseline, want: inconclusive, why: "the wall clock was set by", defect: defect.HTTPAtTFTPServer},
+		{how: "strange-dhcp-server", filter: baseline, want: inconclusive, why: "another DHCP server"},
 		// What a handset did right it did although the rig was starved.
-		{how: rig.Starved, filter: baseline, want: inconclusive, why: "starved of CPU", defect: defect.HTTPAtTFTPServer},
-		{how: rig.FaultsUnheard, filter: faulty, want: inconclusive, why: "a declared fault never fired"},
+		{how: starved, filter: baseline, want: inconclusive, why: "starved of CPU", defect: defect.HTTPAtTFTPServer},
+		{how: "faults-unheard", filter: faulty, want: inconclusive, why: "a declared fault never fired"},
 		// What was judged as failed before the handset restarted stays so.
-		{how: rig.RestartedBetween, filter: baseline, want: inconclusive, why: "it rebooted after the spec"},
-		{how: rig.PowerSilent, filter: baseline, want: inconclusive, why: "the power port does not answer"},
-		{how: rig.PowerSilent, filter: baseline, want: inconclusive, why: "the power port does not answer", defect: defect.HTTPAtTFTPServer},
-		{how: rig.ImpatientWait, filter: baseline, want: inconclusive, why: "the wait ended before its window closed"},
-		{how: rig.CallSilent, filter: called, want: inconclusive, why: "the call did not ring"},
+		{how: "restarted-between", filter: baseline, want: inconclusive, why: "it rebooted after the spec"},
+		{how: "power-silent", filter: baseline, want: inconclusive, why: "the power port does not answer"},
+		{how: "power-silent", filter: baseline, want: inconclusive, why: "the power port does not answer", defect: defect.HTTPAtTFTPServer},
+		{how: "impatient-wait", filter: baseline, want: inconclusive, why: "the wait ended before its window closed"},
+		{how: "call-silent", filter: called, want: inconclusive, why: "the call did not ring"},
 
-		{how: rig.OfferWithheld, filter: baseline, want: blocked, why: "lacks option"},
-		{how: rig.OfferWithheld, filter: baseline, want: blocked, why: "lacks option", defect: defect.HTTPAtTFTPServer},
-		{how: rig.OfferWrong, filter: baseline, want: blocked, why: "option 66"},
-		{how: rig.OfferSilent, filter: baseline, want: blocked, why: "DISCOVER was never answered"},
-		{how: rig.PublishMissing, filter: baseline, want: blocked, why: "is published and was answered TFTP error 1"},
-		{how: rig.PublishMissing, filter: byURL, want: blocked, why: "is published and was answered 404"},
-		{how: rig.PublishOld, filter: changed, want: blocked, why: "other content than is published"},
-		{how: rig.PublishSilent, filter: baseline, want: blocked, why: "the request for sysconf_8830_sip.cfg was never answered"},
-		{how: rig.PresentOther, filter: byURL, want: blocked, why: "certificate"},
-		{how: rig.PresentLies, filter: byURL, want: blocked, why: "is not the one called \"good\""},
-		{how: rig.PresentLies, filter: byURL, want: blocked, why: "is not the one called \"good\"", defect: defect.AcceptsExpired},
-		{how: rig.ClockSilent, filter: baseline, want: blocked, why: "the request for the time was never answered"},
-		{how: rig.ClockWrong, filter: baseline, want: blocked, why: "off by 48h"},
-		{how: rig.NamesSilent, filter: byURL, want: blocked, why: "was never answered"},
-		{how: rig.NamesWrong, filter: byURL, want: blocked, why: "was answered with 203.0.113.9"},
-		{how: rig.ChallengeNone, filter: digest, want: blocked, why: "without a challenge"},
-		{how: rig.ChallengeUnasked, filter: byURL, want: blocked, why: "was challenged"},
-		{how: rig.RegistrarSilent, filter: notified, want: blocked, why: "REGISTER was never answered"},
-		{how: rig.RegistrarOpen, filter: sealed, want: blocked, why: "without a challenge"},
-		{how: rig.NotifyUnsent, filter: notified, want: blocked, why: "was never sent"},
-		{how: rig.HandsIdle, filter: factory, want: blocked, why: "blocked by"},
+		{how: "offer-withheld", filter: baseline, want: blocked, why: "lacks option"},
+		{how: "offer-withheld", filter: baseline, want: blocked, why: "lacks option", defect: defect.HTTPAtTFTPServer},
+		{how: "offer-wrong", filter: baseline, want: blocked, why: "option 66"},
+		{how: "offer-silent", filter: baseline, want: blocked, why: "DISCOVER was never answered"},
+		{how: "publish-missing", filter: baseline, want: blocked, why: "is published and was answered TFTP error 1"},
+		{how: "publish-missing", filter: byURL, want: blocked, why: "is published and was answered 404"},
+		{how: "publish-old", filter: changed, want: blocked, why: "other content than is published"},
+		{how: "publish-silent", filter: baseline, want: blocked, why: "the request for sysconf_8830_sip.cfg was never answered"},
+		{how: "present-other", filter: byURL, want: blocked, why: "certificate"},
+		{how: "present-lies", filter: byURL, want: blocked, why: "is not the one called \"good\""},
+		{how: "present-lies", filter: byURL, want: blocked, why: "is not the one called \"good\"", defect: defect.AcceptsExpired},
+		{how: "clock-silent", filter: baseline, want: blocked, why: "the request for the time was never answered"},
+		{how: "clock-wrong", filter: baseline, want: blocked, why: "off by 48h"},
+		{how: "names-silent", filter: byURL, want: blocked, why: "was never answered"},
+		{how: "names-wrong", filter: byURL, want: blocked, why: "was answered with 203.0.113.9"},
+		{how: "challenge-none", filter: digest, want: blocked, why: "without a challenge"},
+		{how: "challenge-unasked", filter: byURL, want: blocked, why: "was challenged"},
+		{how: "registrar-silent", filter: notified, want: blocked, why: "REGISTER was never answered"},
+		{how: "registrar-open", filter: sealed, want: blocked, why: "without a challenge"},
+		{how: "notify-unsent", filter: notified, want: blocked, why: "was never sent"},
+		{how: "hands-idle", filter: factory, want: blocked, why: "blocked by"},
 		// The handset does not show what was to be done: nobody knows whose fault that is.
-		{how: rig.HandsIdle, filter: uploaded, want: inconclusive, why: "upload-authority: it shows the authorities", before: "refused before"},
-		{how: rig.HandsIdle, filter: byMenu, want: inconclusive, why: "menu: it shows checks 7"},
+		{how: "hands-idle", filter: uploaded, want: inconclusive, why: "upload-authority: it shows the authorities", before: "refused before"},
+		{how: "hands-idle", filter: byMenu, want: inconclusive, why: "menu: it shows checks 7"},
 	} {
+		delete(untried, c.how)
 		name := string(c.how) + " while it " + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(c.filter), " "), " ")
 		if c.defect != "" {
 			name += ", with a handset that " + string(c.defect)
@@ -207,6 +209,9 @@ func TestABrokenRigFailsNoHandset(t *testing.T) {
 	for _, check := range checks {
 		check()
 	}
+	for how := range untried {
+		t.Errorf("nothing is tried with %s", how)
+	}
 }
 
 func TestTheLongestSilenceIsTheHandsets(t *testing.T) {
@@ -222,7 +227,7 @@ func TestTheLongestSilenceIsTheHandsets(t *testing.T) {
 	} {
 		t.Run(waits, func(t *testing.T) {
 			t.Parallel()
-			specs, err := under(t.Context(), t.TempDir(), "none", "gets over a silence of its server.*over http ", "", "-waits="+waits, "-points=0")
+			specs, err := under(t.Context(), t.TempDir(), none, "gets over a silence of its server.*over http ", "", "-waits="+waits, "-points=0")
 			if err != nil || len(specs) != 1 {
 				t.Fatalf("%d specs, %v", len(specs), err)
 			}
@@ -252,7 +257,7 @@ func TestTheWayHomeGivesBackWhatAResetMayHaveTaken(t *testing.T) {
 		t.Skip("runs a lane")
 	}
 	dir := t.TempDir()
-	if _, err := under(t.Context(), dir, rig.HandsIdle, factory, ""); err != nil {
+	if _, err := under(t.Context(), dir, "hands-idle", factory, ""); err != nil {
 		t.Fatal(err)
 	}
 	r, err := report.Read(filepath.Join(dir, "run.json"))
@@ -286,7 +291,7 @@ func TestWhoRemembersADeadURLComesHomeByAGoodOne(t *testing.T) {
 		t.Skip("runs a lane")
 	}
 	const unreached, next = "HTTP server cannot be reached, over http \\[", "changes although its own file is missing, over tftp"
-	specs, err := under(t.Context(), t.TempDir(), "none", unreached+"|"+next, defect.RemembersOfferedURL, "-rig-seed=2") // which has XPT-09 first
+	specs, err := under(t.Context(), t.TempDir(), none, unreached+"|"+next, defect.RemembersOfferedURL, "-rig-seed=2") // which has XPT-09 first
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +306,7 @@ func TestWhoRemembersADeadURLComesHomeByAGoodOne(t *testing.T) {
 }
 
 // under runs one lane of a broken rig in a process of its own.
-func under(ctx context.Context, dir string, how rig.Sabotage, only string, broken defect.Name, more ...string) ([]report.Spec, error) {
+func under(ctx context.Context, dir string, how sabotage, only string, broken defect.Name, more ...string) ([]report.Spec, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := runSuite(context.WithoutCancel(t.Context()), run, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set}, &o)
+	result, err := runSuite(context.WithoutCancel(t.Context()), run, rig.Config{Bench: b, Handset: h, Seed: *seed, Authorities: authorities, Defects: set}, &o, none)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +233,17 @@ func everySpecIsReported(t *testing.T, suite types.SuiteConfig, o scenarios.Opti
 	}
 }
 
-// runSuite opens a lane, runs the suite on it, and closes it, as run has it. ctx
-// never ends: its end would be another bubble's.
-func runSuite(ctx context.Context, run func(func()), c rig.Config, o *scenarios.Options) (report.Handset, error) {
+// runSuite opens a lane, broken or not, runs the suite on it, and closes it, as run
+// has it. ctx never ends: its end would be another bubble's.
+func runSuite(ctx context.Context, run func(func()), c rig.Config, o *scenarios.Options, how sabotage) (report.Handset, error) {
 	h := report.Handset{Name: c.Handset.Name, Model: c.Handset.Model.String(), Link: string(c.Handset.Link), Simulated: true}
 	o.Done = func(s report.Spec) { h.Specs = append(h.Specs, s) }
 	o.Ended = func(left string) { h.Left = left }
 	var err error
 	run(func() {
+		if err = how.spoil(&c, o); err != nil {
+			return
+		}
 		if o.Lane, err = rig.Open(ctx, c); err != nil {
 			return
 		}

@@ -505,10 +505,6 @@ var _ = BeforeEach(func() {
 	SetDefaultConsistentlyDuration(24 * time.Hour)
 	SetDefaultEventuallyPollingInterval(time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(time.Millisecond)
-	if session != nil && session.Lane.Sabotage == rig.ImpatientWait {
-		EnforceDefaultTimeoutsWhenUsingContexts()
-		SetDefaultEventuallyTimeout(time.Millisecond)
-	}
 })
 
 var _ = JustAfterEach(func(ctx SpecContext) { session.end(ctx) })

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"ip88rig/capture"
-	"ip88rig/rig"
 	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 )
@@ -20,7 +19,7 @@ func TestASweepTellsOfEachPointAndIsJudgedAtItsEnd(t *testing.T) {
 		t.Skip("runs a lane for each sweep")
 	}
 	for name, c := range map[string]struct {
-		how    rig.Sabotage
+		how    sabotage
 		defect defect.Name
 		only   string
 		points string
@@ -30,15 +29,15 @@ func TestASweepTellsOfEachPointAndIsJudgedAtItsEnd(t *testing.T) {
 		fails   int
 	}{
 		"lost, brought home, and lost again": {
-			how: "none", defect: defect.ModuleHangs, only: "gets over a restart of its access point.*over tftp", points: "0",
+			how: none, defect: defect.ModuleHangs, only: "gets over a restart of its access point.*over tftp", points: "0",
 			want: "^(unharmed, )*lost, lost(, not tried)+$", verdict: report.Fail, fails: 2,
 		},
 		"an upgrade, lost and brought home": {
-			how: "none", defect: defect.ModuleHangs, only: "comes through a link that goes down during the download, over tftp", points: "2",
+			how: none, defect: defect.ModuleHangs, only: "comes through a link that goes down during the download, over tftp", points: "2",
 			want: "^lost, lost$", verdict: report.Fail, fails: 2,
 		},
 		"broken off by the rig at its first point": {
-			how: rig.FaultsUnheard, only: "gets over a silence of its server.*over http ", points: "0",
+			how: "faults-unheard", only: "gets over a silence of its server.*over http ", points: "0",
 			want: "^$", verdict: report.Inconclusive,
 		},
 	} {

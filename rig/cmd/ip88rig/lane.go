@@ -34,7 +34,6 @@ type laneCmd struct {
 	Filter      string
 	LabelFilter string
 	Defect      string
-	Sabotage    string
 	Depth       string
 	Points      int
 	Whole       string
@@ -172,7 +171,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 	if err != nil {
 		return err
 	}
-	cfg := rig.Config{Bench: b, Handset: h, Seed: c.Seed, Authorities: authorities, Defects: defects, Sabotage: rig.Sabotage(c.Sabotage)}
+	cfg := rig.Config{Bench: b, Handset: h, Seed: c.Seed, Authorities: authorities, Defects: defects}
 	if !h.Simulated || h.Power.Kind == "operator" {
 		cfg.Operator = l
 	}
@@ -225,7 +224,7 @@ func (c *laneCmd) run(ctx context.Context, l *pipe.Lane, b bench.Bench, on hooks
 func (c *laneCmd) args() []string {
 	args := []string{
 		"lane", "--bench=" + c.Bench, "--handset=" + c.Handset, "--out=" + c.Out, "--state=" + c.State, "--filter=" + c.Filter, "--label-filter=" + c.LabelFilter,
-		"--defect=" + c.Defect, "--sabotage=" + c.Sabotage, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), "--whole=" + c.Whole,
+		"--defect=" + c.Defect, "--depth=" + c.Depth, fmt.Sprintf("--points=%d", c.Points), "--whole=" + c.Whole,
 		fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--operator-max=%d", c.OperatorMax),
 		"--rerun=" + c.Rerun, "--golden-records=" + c.GoldenRecords, "--deviations=" + c.Deviations,
 	}

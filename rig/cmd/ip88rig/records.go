@@ -95,7 +95,7 @@ func (c *runCmd) selects(b bench.Bench, h bench.Handset) scenarios.Options {
 
 // leavesNothingOut tells a run that tries all there is of healthy handsets.
 func (c *runCmd) leavesNothingOut() bool {
-	return c.Filter == "" && c.LabelFilter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == "" && c.Sabotage == ""
+	return c.Filter == "" && c.LabelFilter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == ""
 }
 
 // unmet fills in what the golden records hold and no handset that shares them

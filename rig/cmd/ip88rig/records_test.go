@@ -200,7 +200,6 @@ func TestTheFullestRunLeavesNothingOut(t *testing.T) {
 		{"some rows", runCmd{Filter: "XPT"}, false},
 		{"some values of each sweep", runCmd{Depth: "full", Points: 3}, false},
 		{"with a defect", runCmd{Defect: "reboots-at-once"}, false},
-		{"with a saboteur", runCmd{Sabotage: "disk-full"}, false},
 	} {
 		if got := c.cmd.leavesNothingOut(); got != c.want {
 			t.Errorf("%s: %t, want %t", c.name, got, c.want)

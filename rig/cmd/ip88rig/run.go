@@ -36,7 +36,6 @@ type runCmd struct {
 	Filter      string   `help:"Only specs whose text matches this regular expression; the text holds the rows, as in 'RBT-04'."`
 	LabelFilter string   `help:"Only specs whose labels match, in Ginkgo's language: 'RBT-04 && transport:http'. A spec is labelled with its rows, its transport and its id."`
 	Defect      string   `help:"Defects of simulated handsets, comma-separated; 'ip88rig defects' lists them."`
-	Sabotage    string   `help:"A way to break the rig of simulated handsets on purpose: what must then come out is never a failure of the handset." hidden:""`
 	Depth       string   `help:"How much of a large matrix: full or night (default: full when simulated, night when real)." enum:",full,night" default:""`
 	Points      int      `help:"How many values of each sweep and table are tried; 0 is all of them." default:"0"`
 	Whole       string   `help:"In specs whose text matches this regular expression all values are tried, whatever --points says." placeholder:"REGEX"`
@@ -139,9 +138,6 @@ func (c *runCmd) Run(ctx context.Context) error {
 	}
 	if c.Defect != "" && slices.ContainsFunc(handsets, func(h bench.Handset) bool { return !h.Simulated }) {
 		return usage("--defect: only simulated handsets have defects to choose from")
-	}
-	if _, err := rig.ParseSabotage(c.Sabotage); err != nil {
-		return usage("--sabotage: %v", err)
 	}
 	specs := 0
 	for _, h := range handsets {
@@ -439,7 +435,7 @@ func (p *parent) follow(ctx context.Context, h bench.Handset, result *report.Han
 		return fmt.Errorf("lane: %w", err)
 	}
 	lane := laneCmd{
-		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, LabelFilter: p.cmd.LabelFilter, Defect: p.cmd.Defect, Sabotage: p.cmd.Sabotage,
+		Bench: p.cmd.Bench, Handset: h.Name, Out: p.dir, State: p.state, Filter: p.cmd.Filter, LabelFilter: p.cmd.LabelFilter, Defect: p.cmd.Defect,
 		Depth: p.cmd.Depth, Points: p.cmd.Points, Whole: p.cmd.Whole, Seed: p.cmd.Seed, OperatorMax: p.cmd.OperatorMax, AllowRisk: p.cmd.AllowRisk, Rerun: p.rerun(h),
 		GoldenRecords: p.cmd.GoldenRecords, Deviations: p.cmd.Deviations,
 	}

@@ -12,7 +12,6 @@
 package decode
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
 
 	"ip88rig/capture/timeline"
 )
@@ -47,6 +45,9 @@ type Config struct {
 	HandsetMACs []string `json:"handset_macs,omitempty"`
 	// Ports left empty are 69, 80 and 8080, 443 and 8443, 5060, 123, and 53.
 	Ports Ports `json:"ports,omitzero"`
+	// UnfilledChecksums are the MACs of senders whose frames were captured before
+	// their network card filled in the checksums: those are not verified.
+	UnfilledChecksums []string `json:"-"`
 }
 
 // Decoder holds what must be known of earlier frames to read the next one. It
@@ -55,22 +56,20 @@ type Decoder struct {
 	ports    Ports
 	handsets map[string]bool
 
-	parser *gopacket.DecodingLayerParser
-	found  []gopacket.LayerType
-	eth    layers.Ethernet
-	tag    layers.Dot1Q
-	arp    layers.ARP
-	ip     layers.IPv4
-	udp    layers.UDP
-	tcp    layers.TCP
+	sumless map[string]bool
 
-	macs map[[6]byte]string
+	macs   map[[6]byte]string
+	unread map[string]int
 
 	// of the frame at hand
 	at             time.Time
 	number         int
 	srcMAC, dstMAC string
+	vlan           string // ids of its tags
 	src, dst       netip.AddrPort
+	tcp            segmentHead
+	kept           int // bytes of the frame that the capture has
+	missing        int // bytes of it that the capture cut off
 	out            []timeline.Event
 	turn           uint64
 
@@ -93,15 +92,18 @@ func New(cfg Config) *Decoder {
 			DNS:   orElse(cfg.Ports.DNS, 53),
 		},
 		handsets:  map[string]bool{},
+		sumless:   map[string]bool{},
 		macs:      map[[6]byte]string{},
+		unread:    map[string]int{},
 		transfers: map[netip.AddrPort]*transfer{},
 		conns:     map[flow]*conn{},
 	}
 	for _, mac := range cfg.HandsetMACs {
 		d.handsets[strings.ToLower(mac)] = true
 	}
-	d.parser = gopacket.NewDecodingLayerParser(layers.LayerTypeEthernet, &d.eth, &d.tag, &d.arp, &d.ip)
-	d.parser.IgnoreUnsupported = true
+	for _, mac := range cfg.UnfilledChecksums {
+		d.sumless[strings.ToLower(mac)] = true
+	}
 	return d
 }
 
@@ -116,12 +118,21 @@ func orElse(given []uint16, usual ...uint16) []uint16 {
 // recording is number, and returns what it tells. The events are valid until
 // the next call; the data is not kept.
 func (d *Decoder) Frame(iface, number int, at time.Time, data []byte) []timeline.Event {
-	d.out = d.out[:0]
-	d.src, d.dst = netip.AddrPort{}, netip.AddrPort{}
 	if iface != Cable {
+		d.out = d.out[:0]
+		d.src, d.dst = netip.AddrPort{}, netip.AddrPort{}
 		return nil
 	}
+	return d.Packet(number, at, data, len(data))
+}
+
+// Packet is Frame for any capture: length is that of the frame on the wire in
+// bytes, more than len(data) where the capture cut it.
+func (d *Decoder) Packet(number int, at time.Time, data []byte, length int) []timeline.Event {
+	d.out = d.out[:0]
+	d.src, d.dst = netip.AddrPort{}, netip.AddrPort{}
 	d.at, d.number = at, number
+	d.kept, d.missing = len(data), max(length-len(data), 0)
 	d.turn++
 	d.frame(data)
 	return d.out
@@ -133,30 +144,6 @@ func (d *Decoder) Flow() (src, dst netip.AddrPort, ok bool) {
 	return d.src, d.dst, d.src.IsValid()
 }
 
-func (d *Decoder) frame(data []byte) {
-	d.srcMAC, d.dstMAC = "", ""
-	// A recording goes on whatever is in a frame.
-	defer func() {
-		if p := recover(); p != nil {
-			d.malformed("decoder: " + fmt.Sprint(p))
-		}
-	}()
-	err := d.parser.DecodeLayers(data, &d.found)
-	if len(d.found) > 0 {
-		d.srcMAC, d.dstMAC = d.mac(d.eth.SrcMAC), d.mac(d.eth.DstMAC)
-	}
-	if err != nil {
-		d.malformed(err.Error())
-		return
-	}
-	switch d.found[len(d.found)-1] {
-	case layers.LayerTypeARP:
-		d.decodeARP()
-	case layers.LayerTypeIPv4:
-		d.decodeIPv4()
-	}
-}
-
 // layer has the library read one layer. Damaged input has made it panic before.
 func (d *Decoder) layer(l gopacket.DecodingLayer, data []byte) (err error) {
 	defer func() {
@@ -164,7 +151,7 @@ func (d *Decoder) layer(l gopacket.DecodingLayer, data []byte) (err error) {
 			err = fmt.Errorf("%v cannot be read", l.CanDecode())
 		}
 	}()
-	return l.DecodeFromBytes(data, d.parser)
+	return l.DecodeFromBytes(data, gopacket.NilDecodeFeedback)
 }
 
 func (d *Decoder) mac(b []byte) string {
@@ -202,93 +189,12 @@ func (d *Decoder) malformed(reason string) {
 // ours tells whether the handset may be the one with this address.
 func (d *Decoder) ours(mac string) bool { return len(d.handsets) == 0 || d.handsets[mac] }
 
-func (d *Decoder) decodeARP() {
-	if d.arp.AddrType != layers.LinkTypeEthernet || d.arp.Protocol != layers.EthernetTypeIPv4 ||
-		len(d.arp.SourceProtAddress) != 4 || len(d.arp.DstProtAddress) != 4 {
-		return
-	}
-	from := netip.AddrFrom4([4]byte(d.arp.SourceProtAddress))
-	to := netip.AddrFrom4([4]byte(d.arp.DstProtAddress))
-	kind := timeline.ARPReply
-	if d.arp.Operation == layers.ARPRequest {
-		switch {
-		case from.IsUnspecified():
-			kind = timeline.ARPProbe
-		case from == to:
-			kind = timeline.ARPAnnouncement
-		default:
-			kind = timeline.ARPRequest
-		}
-	}
-	d.src, d.dst = netip.AddrPortFrom(from, 0), netip.AddrPortFrom(to, 0)
-	e := d.event(kind)
-	e.Fields = map[string]string{
-		"arp.src.proto_ipv4": from.String(),
-		"arp.dst.proto_ipv4": to.String(),
-		"arp.src.hw_mac":     d.mac(d.arp.SourceHwAddress),
-		"arp.dst.hw_mac":     d.mac(d.arp.DstHwAddress),
-	}
-	d.emit(e)
-	// An ARP frame has no flow: nothing is answered over a socket.
-	d.src, d.dst = netip.AddrPort{}, netip.AddrPort{}
-}
+// unfilled says whether the sender's card fills in the checksums of the frame at
+// hand.
+func (d *Decoder) unfilled() bool { return d.sumless[d.srcMAC] }
 
-func (d *Decoder) decodeIPv4() {
-	src, ok1 := netip.AddrFromSlice(d.ip.SrcIP)
-	dst, ok2 := netip.AddrFromSlice(d.ip.DstIP)
-	if !ok1 || !ok2 {
-		return
-	}
-	src, dst = src.Unmap(), dst.Unmap()
-	if fold(sum(d.ip.Contents, 0)) != 0xffff {
-		d.malformed("IPv4 header checksum wrong")
-		return
-	}
-	if d.parser.Truncated {
-		d.malformed("IPv4 packet cut short")
-		return
-	}
-	payload, protocol := d.ip.Payload, d.ip.Protocol
-	if d.ip.Flags&layers.IPv4MoreFragments != 0 || d.ip.FragOffset != 0 {
-		whole, err := d.pieces.add(pieceKey{src: src, dst: dst, protocol: protocol, id: d.ip.Id},
-			int(d.ip.FragOffset)*8, d.ip.Flags&layers.IPv4MoreFragments != 0, payload, d.at)
-		if err != nil {
-			d.malformed(err.Error())
-			return
-		}
-		if whole == nil {
-			return
-		}
-		payload = whole
-	}
-	switch protocol {
-	case layers.IPProtocolUDP:
-		d.decodeUDP(src, dst, payload)
-	case layers.IPProtocolTCP:
-		d.decodeTCP(src, dst, payload)
-	default: // nothing of the handset's routine
-	}
-}
-
-func (d *Decoder) decodeUDP(src, dst netip.Addr, data []byte) {
-	if err := d.layer(&d.udp, data); err != nil {
-		d.malformed(err.Error())
-		return
-	}
-	d.src = netip.AddrPortFrom(src, uint16(d.udp.SrcPort))
-	d.dst = netip.AddrPortFrom(dst, uint16(d.udp.DstPort))
-	if d.parser.Truncated {
-		d.malformed("UDP datagram cut short")
-		return
-	}
-	if d.udp.Length >= 8 && int(d.udp.Length) <= len(data) {
-		data = data[:d.udp.Length]
-	}
-	if d.udp.Checksum != 0 && !intact(src, dst, layers.IPProtocolUDP, data, d.udp.Checksum) {
-		d.malformed("UDP checksum wrong")
-		return
-	}
-	payload := d.udp.Payload
+// datagram finds out what a UDP datagram carries.
+func (d *Decoder) datagram(payload []byte) {
 	from, to := d.src.Port(), d.dst.Port()
 	either := func(ports []uint16) bool {
 		return slices.Contains(ports, to) || slices.Contains(ports, from)
@@ -304,38 +210,6 @@ func (d *Decoder) decodeUDP(src, dst netip.Addr, data []byte) {
 	case either(d.ports.SIP) || looksLikeSIP(payload):
 		d.decodeSIP(payload)
 	}
-}
-
-// intact verifies a UDP or TCP checksum. A sum over the pseudo header alone is
-// what a kernel leaves to its network card; it counts as right, also without
-// the length that the card is to put in.
-func intact(src, dst netip.Addr, protocol layers.IPProtocol, data []byte, got uint16) bool {
-	s, t := src.As4(), dst.As4()
-	pseudo := sum(t[:], sum(s[:], uint64(protocol)))
-	withLength := pseudo + uint64(len(data))
-	return fold(sum(data, withLength)) == 0xffff || got == fold(withLength) || got == fold(pseudo)
-}
-
-func sum(b []byte, s uint64) uint64 {
-	for len(b) >= 4 {
-		s += uint64(binary.BigEndian.Uint32(b))
-		b = b[4:]
-	}
-	if len(b) >= 2 {
-		s += uint64(binary.BigEndian.Uint16(b))
-		b = b[2:]
-	}
-	if len(b) == 1 {
-		s += uint64(b[0]) << 8
-	}
-	return s
-}
-
-func fold(s uint64) uint16 {
-	for s>>16 != 0 {
-		s = s>>16 + s&0xffff
-	}
-	return uint16(s)
 }
 
 // clip makes a text that came from the wire fit for a journal: valid, without

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/google/gopacket/layers"
 )
 
 // Bounds of what is held of datagrams that are not complete (RFC 791 advises a
@@ -21,7 +19,7 @@ const (
 
 type pieceKey struct {
 	src, dst netip.Addr
-	protocol layers.IPProtocol
+	protocol byte
 	id       uint16
 }
 

@@ -17,6 +17,10 @@ import (
 // times are joined (RFC 3396); sname and file are read for options when option
 // 52 says so.
 func (d *Decoder) decodeDHCP(data []byte) {
+	if d.missing > 0 {
+		d.cutDHCP(data)
+		return
+	}
 	if len(data) > 2 && data[2] > 16 {
 		d.malformed("DHCP hardware address too long")
 		return
@@ -51,16 +55,18 @@ func (d *Decoder) decodeDHCP(data []byte) {
 		plainOptions(m.ServerName, add)
 	}
 
-	kind, reason := timeline.Malformed, "DHCP without message type"
+	kind := timeline.BOOTP // RFC 951: no message type
 	if v := options[53]; len(v) == 1 {
-		if k := messageType(v[0]); k != "" {
-			kind, reason = k, ""
-		} else {
-			reason = fmt.Sprintf("DHCP message type %d", v[0])
-		}
+		kind = messageType(v[0])
 	}
 	e := d.event(kind)
-	e.Reason = reason
+	switch kind {
+	case timeline.BOOTP:
+		e.Message = map[layers.DHCPOp]string{layers.DHCPOpRequest: "request", layers.DHCPOpReply: "reply"}[m.Operation]
+	case timeline.DHCPLeaseQuery, timeline.DHCPOther:
+		e.Number = int(options[53][0])
+	default: // the kind says all
+	}
 	f := map[string]string{
 		"dhcp.id":          fmt.Sprintf("0x%08x", m.Xid),
 		"dhcp.hw.mac_addr": d.mac(m.ClientHWAddr),
@@ -82,10 +88,24 @@ func (d *Decoder) decodeDHCP(data []byte) {
 		name, text := option(code, value)
 		f[name] = text
 	}
-	if kind == timeline.DHCPNak && e.Reason == "" {
+	if kind == timeline.DHCPNak {
 		e.Reason = f["dhcp.option.message"]
 	}
+	if d.vlan != "" {
+		f["vlan.id"] = d.vlan
+	}
 	e.Fields = f
+	d.emit(e)
+}
+
+// cutDHCP reports a message that the capture cut: the fields before the options
+// say whose it is.
+func (d *Decoder) cutDHCP(data []byte) {
+	e := d.event(timeline.CutShort)
+	e.Message, e.Bytes = "DHCP", int64(d.kept)
+	if len(data) >= 34 {
+		e.Fields = map[string]string{"dhcp.hw.mac_addr": d.mac(data[28:34]), "dhcp.type": strconv.Itoa(int(data[0])), "dhcp.ip.your": addr4(data[16:20])}
+	}
 	d.emit(e)
 }
 
@@ -122,8 +142,15 @@ func messageType(b byte) timeline.Kind {
 	case layers.DHCPMsgTypeInform:
 		return timeline.DHCPInform
 	default:
-		return ""
 	}
+	// RFC 3203, 4388, 6926 and 7724; layers has no names for them.
+	switch b {
+	case 9:
+		return timeline.DHCPForceRenew
+	case 10, 11, 12, 13, 14, 15:
+		return timeline.DHCPLeaseQuery
+	}
+	return timeline.DHCPOther
 }
 
 func addr4(b []byte) string {

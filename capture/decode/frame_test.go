@@ -183,10 +183,10 @@ func TestDHCP(t *testing.T) {
 			timeline.DHCPRequest,
 			map[string]string{"dhcp.option.requested_ip_address": "192.0.2.10", "dhcp.option.dhcp_server_id": "", "dhcp.ip.client": "0.0.0.0"},
 		},
-		{"BOOTP", dhcp(t, layers.NewDHCPOption(60, []byte("LGE"))), timeline.Malformed, nil},
+		{"BOOTP", dhcp(t, layers.NewDHCPOption(60, []byte("LGE"))), timeline.BOOTP, nil},
 		{"no cookie", make([]byte, 300), timeline.Malformed, nil},
 		{"an option past the end", append(dhcp(t, kind(layers.DHCPMsgTypeInform))[:243], 60, 200, 1), timeline.Malformed, nil},
-		{"an unknown message type", dhcp(t, kind(200)), timeline.Malformed, nil},
+		{"an unknown message type", dhcp(t, kind(200)), timeline.DHCPOther, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newScript(t)

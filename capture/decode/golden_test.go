@@ -159,21 +159,36 @@ func diff(want, got string) string {
 
 // With tags in place the same is seen.
 func TestGoldenTagged(t *testing.T) {
-	tags := map[string][]byte{
-		"one tag":           {0x81, 0x00, 0x20, 0x2a},
-		"priority tag only": {0x81, 0x00, 0xe0, 0x00},
-		"two tags":          {0x88, 0xa8, 0x00, 0x64, 0x81, 0x00, 0x00, 0x2a},
+	tags := map[string]struct {
+		tag []byte
+		ids string
+	}{
+		"one tag":                        {[]byte{0x81, 0x00, 0x20, 0x2a}, "42"},
+		"priority tag only":              {[]byte{0x81, 0x00, 0xe0, 0x00}, "0"},
+		"two tags":                       {[]byte{0x88, 0xa8, 0x00, 0x64, 0x81, 0x00, 0x00, 0x2a}, "100,42"},
+		"an outer tag of before 802.1ad": {[]byte{0x91, 0x00, 0x00, 0x64, 0x81, 0x00, 0x00, 0x2a}, "100,42"},
 	}
 	for _, path := range goldenCaptures(t) {
 		plain := packets(t, path)
 		want := text(decodeAll(plain))
-		for name, tag := range tags {
+		for name, tc := range tags {
 			t.Run(filepath.Base(path)+" with "+name, func(t *testing.T) {
 				tagged := make([]packet, len(plain))
 				for i, p := range plain {
-					tagged[i] = packet{p.number, p.at, slices.Insert(slices.Clone(p.data), 12, tag...)}
+					tagged[i] = packet{p.number, p.at, slices.Insert(slices.Clone(p.data), 12, tc.tag...)}
 				}
-				if got := text(decodeAll(tagged)); got != want {
+				events := decodeAll(tagged)
+				for i, e := range events {
+					if _, isDHCP := e.Fields["dhcp.id"]; !isDHCP {
+						continue
+					}
+					if got := e.Fields["vlan.id"]; got != tc.ids {
+						t.Errorf("frame %d: vlan.id %q, want %q", e.Frame, got, tc.ids)
+					}
+					events[i].Fields = maps.Clone(e.Fields)
+					delete(events[i].Fields, "vlan.id")
+				}
+				if got := text(events); got != want {
 					t.Error(diff(want, got))
 				}
 			})

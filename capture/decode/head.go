@@ -109,3 +109,24 @@ func scheme(s string) string {
 	word, _, _ := strings.Cut(strings.TrimSpace(s), " ")
 	return clip(word)
 }
+
+// challenge says what a server wants in words: scheme, algorithm and qop where it
+// names them, and realm.
+func challenge(s string) string {
+	text := scheme(s)
+	_, rest, _ := strings.Cut(strings.TrimSpace(s), " ")
+	if algorithm, found := parameter(rest, "algorithm"); found {
+		text += " " + algorithm
+	}
+	if strings.EqualFold(scheme(s), "digest") {
+		if qop, found := parameter(rest, "qop"); found {
+			text += ", qop " + qop
+		} else {
+			text += " without qop"
+		}
+	}
+	if realm, found := parameter(rest, "realm"); found {
+		text += ", realm " + realm
+	}
+	return clip(text)
+}

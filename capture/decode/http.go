@@ -236,14 +236,18 @@ func (h *httpConn) response(d *Decoder, m head) {
 	m.set(f, "http.content_encoding", "content-encoding")
 	m.set(f, "http.content_length_header", "content-length")
 	m.set(f, "http.transfer_encoding", "transfer-encoding")
-	m.set(f, "http.location", "location")
+	if v := m.get("location"); v != "" {
+		f["http.location"] = clip(hidePassword(v))
+	}
 	m.set(f, "http.connection", "connection")
 	m.set(f, "http.retry_after", "retry-after")
 	if challenges := m.all("www-authenticate"); len(challenges) > 0 {
+		words := make([]string, len(challenges))
 		for i, c := range challenges {
-			challenges[i] = scheme(c)
+			words[i], challenges[i] = challenge(c), scheme(c)
 		}
 		f["http.www_authenticate"] = strings.Join(challenges, ",")
+		f["http.www_authenticate.text"] = strings.Join(words, "; ")
 	}
 	e.Fields = f
 	s := &h.side[1]
@@ -364,6 +368,9 @@ func (h *httpConn) gap(d *Decoder, i int, size int64) {
 		if s.state != inHead && s.state != lost && i == 1 {
 			s.torn = true
 			h.finished(d, i, false, "")
+		}
+		if s.state == inHead && len(s.line) > 0 && d.missing > 0 {
+			d.within(h.c, i, func() { d.cutShort("HTTP " + strings.TrimSpace(string(s.line))) })
 		}
 		s.state, s.line = lost, nil
 	}

@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,17 +20,39 @@ func looksLikeSIP(data []byte) bool {
 	return bytes.HasPrefix(line, []byte("SIP/2.0 ")) || bytes.HasSuffix(line, []byte(" SIP/2.0"))
 }
 
-// decodeSIP reads the head of RFC 3261 over UDP, and of a session in the body the
-// first medium. Of credentials it tells the scheme and the user's name only.
+// isKeepAlive says whether a datagram at a SIP port only keeps a NAT binding open:
+// blank lines (RFC 5626, section 4.4.1), STUN (RFC 8489, section 5), or what
+// vendors send in their place, a few bytes without a line's end.
+func isKeepAlive(data []byte) bool {
+	const cookie = "\x21\x12\xa4\x42"
+	switch {
+	case len(bytes.Trim(data, " \t\r\n\x00")) == 0:
+		return true
+	case len(data) >= 20 && data[0]&0xc0 == 0 && string(data[4:8]) == cookie:
+		return true
+	}
+	return len(data) < 16 && !bytes.ContainsAny(data, "\r\n:/")
+}
+
+// decodeSIP reads the head of RFC 3261, and of a session in the body the first
+// medium. Of credentials it reports the scheme and the user's name only.
 func (d *Decoder) decodeSIP(data []byte) {
-	if len(bytes.Trim(data, "\r\n\x00")) == 0 {
-		return // keep-alive (RFC 5626, section 3.5.1; some send four NULs)
+	if isKeepAlive(data) {
+		return
 	}
 	if !looksLikeSIP(data) {
+		if d.missing > 0 {
+			d.cutShort("SIP")
+			return
+		}
 		d.malformed("SIP: no request or status line")
 		return
 	}
-	text, body, _ := bytes.Cut(data, []byte("\r\n\r\n"))
+	text, body, whole := bytes.Cut(data, []byte("\r\n\r\n"))
+	if !whole && d.missing > 0 {
+		// The last line is not whole.
+		text = bytes.TrimSuffix(text[:bytes.LastIndexByte(text, '\n')], []byte("\r"))
+	}
 	h, ok := parseHead(text)
 	if !ok {
 		d.malformed("SIP: header field without a name")
@@ -114,10 +137,14 @@ func (d *Decoder) decodeSIP(data []byte) {
 	for _, name := range []string{"www-authenticate", "proxy-authenticate"} {
 		if v := h.get(name); v != "" {
 			f["sip.WWW-Authenticate"] = scheme(v)
+			f["sip.WWW-Authenticate.text"] = challenge(v)
 		}
 	}
 	if media := mediaOf(body); media != "" {
 		f["sdp.media"] = clip(media)
+	}
+	if d.missing > 0 {
+		e.Reason = "cut by the capture"
 	}
 	e.Fields = f
 	d.emit(e)
@@ -287,4 +314,79 @@ func splitQuoted(s string) []string {
 		}
 	}
 	return append(parts, s[from:])
+}
+
+// sipConn reads the messages of a SIP connection; Content-Length says where each
+// ends (RFC 3261, section 18.3).
+type sipConn struct {
+	c    *conn
+	side [2]sipSide
+}
+
+type sipSide struct {
+	buffer []byte
+	lost   bool // no longer in step
+}
+
+// speaksSIP says whether a connection is to a SIP port, or begins like SIP.
+func (d *Decoder) speaksSIP(c *conn, first []byte) bool {
+	if slices.Contains(d.ports.SIP, c.ends[0].Port()) || slices.Contains(d.ports.SIP, c.ends[1].Port()) {
+		return true
+	}
+	return bytes.Contains(first, []byte("\r\n")) && looksLikeSIP(first)
+}
+
+func (s *sipConn) data(d *Decoder, i int, b []byte) {
+	side := &s.side[i]
+	if side.lost {
+		return
+	}
+	side.buffer = append(side.buffer, b...)
+	for {
+		side.buffer = bytes.TrimLeft(side.buffer, "\r\n\x00") // keep-alives between messages
+		head, _, whole := bytes.Cut(side.buffer, []byte("\r\n\r\n"))
+		if !whole {
+			if len(side.buffer) > maxHead {
+				side.giveUp(d, s.c, i, "SIP: head longer than 64 KiB")
+			}
+			return
+		}
+		h, ok := parseHead(head)
+		if !ok || !looksLikeSIP(side.buffer) {
+			side.giveUp(d, s.c, i, "SIP: no request or status line")
+			return
+		}
+		for j, f := range h.fields {
+			h.fields[j].name = longForm(f.name)
+		}
+		length, err := strconv.Atoi(strings.TrimSpace(h.get("content-length")))
+		if h.get("content-length") == "" {
+			length, err = 0, nil
+		}
+		if err != nil || length < 0 || length > maxHead {
+			side.giveUp(d, s.c, i, "SIP: no usable Content-Length")
+			return
+		}
+		end := len(head) + 4 + length
+		if len(side.buffer) < end {
+			return
+		}
+		message := side.buffer[:end]
+		side.buffer = side.buffer[end:]
+		d.within(s.c, i, func() { d.decodeSIP(message) })
+	}
+}
+
+func (s *sipSide) giveUp(d *Decoder, c *conn, i int, why string) {
+	s.lost, s.buffer = true, nil
+	d.within(c, i, func() { d.malformed(why) })
+}
+
+// within has fn decode in the name of direction i of a connection, whichever way
+// the frame at hand goes.
+func (d *Decoder) within(c *conn, i int, fn func()) {
+	srcMAC, dstMAC, src, dst := d.srcMAC, d.dstMAC, d.src, d.dst
+	d.srcMAC, d.dstMAC, d.src, d.dst = c.macs[i], c.macs[1-i], c.ends[i], c.ends[1-i]
+	fn()
+	d.srcMAC, d.dstMAC, d.src, d.dst = srcMAC, dstMAC, src, dst
 }

@@ -13,6 +13,10 @@ import (
 // decodeSNTP reads RFC 4330. The mode tells request from answer, the port
 // where the mode does not.
 func (d *Decoder) decodeSNTP(data []byte) {
+	if d.missing > 0 {
+		d.cutShort("SNTP")
+		return
+	}
 	var m layers.NTP
 	if err := d.layer(&m, data); err != nil {
 		d.malformed(err.Error())
@@ -42,6 +46,10 @@ func (d *Decoder) decodeSNTP(data []byte) {
 
 // decodeDNS reads RFC 1035: the first question, and the addresses answered.
 func (d *Decoder) decodeDNS(data []byte) {
+	if d.missing > 0 {
+		d.cutShort("DNS")
+		return
+	}
 	var m layers.DNS
 	if err := d.layer(&m, data); err != nil {
 		d.malformed("DNS: " + err.Error())
@@ -61,14 +69,20 @@ func (d *Decoder) decodeDNS(data []byte) {
 	if m.QR {
 		e.Status = int(m.ResponseCode)
 		e.Fields["dns.flags.rcode"] = strconv.Itoa(int(m.ResponseCode))
-		var addrs []string
+		var addrs, services []string
 		for _, a := range m.Answers {
-			if len(a.IP) == 4 {
+			switch {
+			case len(a.IP) == 4:
 				addrs = append(addrs, addr4(a.IP))
+			case a.Type == layers.DNSTypeSRV:
+				services = append(services, clip(fmt.Sprintf("%s:%d", a.SRV.Name, a.SRV.Port)))
 			}
 		}
 		if len(addrs) > 0 {
 			e.Fields["dns.a"] = strings.Join(addrs, ",")
+		}
+		if len(services) > 0 {
+			e.Fields["dns.srv"] = strings.Join(services, ",")
 		}
 	}
 	d.emit(e)

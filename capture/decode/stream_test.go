@@ -78,7 +78,7 @@ func TestHTTP(t *testing.T) {
 				c.say(1, "HTTP/1.0 200 OK\r\n\r\n"+body)
 				c.raw(1, rst, c.seq[1], 0, "")
 			},
-			kinds: []timeline.Kind{"TCP open", "HTTP request", "HTTP response"},
+			kinds: []timeline.Kind{"TCP open", "HTTP request", "HTTP response", "TCP reset"},
 		},
 		{
 			name: "closed within the body", bytes: 1000, reason: "closed after 1000 of 3000 bytes",
@@ -96,7 +96,7 @@ func TestHTTP(t *testing.T) {
 				c.say(1, "HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n"+body[:1000])
 				c.raw(0, rst|ackFlag, c.seq[0], c.seq[1], "")
 			},
-			kinds: []timeline.Kind{"TCP open", "HTTP request", "HTTP response"},
+			kinds: []timeline.Kind{"TCP open", "HTTP request", "HTTP response", "TCP reset"},
 		},
 		{
 			name: "reordered, repeated and overlapping segments", whole: true, bytes: 3000,

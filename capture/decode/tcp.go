@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,6 +24,7 @@ const (
 	unknown protocol = iota
 	plainHTTP
 	tlsRecords
+	sipMessages
 	foreign // something else, or no longer readable
 )
 
@@ -41,6 +43,7 @@ type conn struct {
 	begin    [2][]byte // what came before the protocol was known
 	http     *httpConn
 	tls      *tlsConn
+	sip      *sipConn
 }
 
 // stream is one direction of a connection, in order.
@@ -60,6 +63,7 @@ type stream struct {
 type segment struct {
 	seq  uint32
 	data []byte
+	cut  int // bytes after data that the capture cut off
 }
 
 // distance is how far sequence number a is behind b; they wrap (RFC 9293,
@@ -72,16 +76,37 @@ func length(b []byte) uint32 {
 	return uint32(len(b)) //nolint:gosec // G115: no frame is that long
 }
 
+// segmentHead is what is needed of a TCP header (RFC 9293, section 3.1).
+type segmentHead struct {
+	Seq, Ack           uint32
+	SYN, ACK, FIN, RST bool
+	Payload            []byte
+}
+
 func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
-	if err := d.layer(&d.tcp, data); err != nil {
-		d.malformed(err.Error())
+	if len(data) < 20 {
+		d.short("TCP header")
 		return
 	}
-	d.src = netip.AddrPortFrom(src, uint16(d.tcp.SrcPort))
-	d.dst = netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))
-	if !intact(src, dst, 6, data, d.tcp.Checksum) {
+	d.src = netip.AddrPortFrom(src, binary.BigEndian.Uint16(data))
+	d.dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(data[2:]))
+	head := int(data[12]>>4) * 4
+	switch {
+	case head < 20:
+		d.malformed("TCP header without a usable length")
+		return
+	case head > len(data):
+		d.short("TCP header")
+		return
+	}
+	if d.missing == 0 && !intact(src, dst, protocolTCP, data, binary.BigEndian.Uint16(data[16:])) && !d.unfilled() {
 		d.malformed("TCP checksum wrong")
 		return
+	}
+	flags := data[13]
+	d.tcp = segmentHead{
+		Seq: binary.BigEndian.Uint32(data[4:]), Ack: binary.BigEndian.Uint32(data[8:]),
+		FIN: flags&1 != 0, SYN: flags&2 != 0, RST: flags&4 != 0, ACK: flags&16 != 0, Payload: data[head:],
 	}
 	c, i := d.conn()
 	if c == nil {
@@ -96,8 +121,12 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 			s.started, s.begun, s.next = true, true, seq
 		}
 		if i == 0 {
-			if !c.synced && len(d.handsets) > 0 && d.ours(d.srcMAC) {
+			switch {
+			case len(d.handsets) == 0 || !d.ours(d.srcMAC):
+			case !c.synced:
 				d.emit(d.of(c, 0, timeline.TCPTry))
+			case !c.opened:
+				d.emit(d.of(c, 0, timeline.TCPTryAgain))
 			}
 			c.synced, c.isn = true, d.tcp.Seq
 		}
@@ -116,9 +145,9 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 		d.acknowledged(c, 1-i, d.tcp.Ack)
 	}
 	if d.tcp.FIN && !s.finSeen {
-		s.finSeen, s.fin = true, seq+length(payload)
+		s.finSeen, s.fin = true, seq+length(payload)+uint32(d.missing) //nolint:gosec // G115: below the size of a frame
 	}
-	if len(payload) > 0 && c.protocol != foreign {
+	if len(payload)+d.missing > 0 && c.protocol != foreign {
 		d.arrived(c, i, seq, payload)
 	}
 	d.finish(c, i, false)
@@ -126,6 +155,12 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 		c.over = true
 		for j := range c.dir {
 			d.finish(c, j, true)
+		}
+		switch {
+		case c.opened:
+			d.emit(d.of(c, i, timeline.TCPReset))
+		case c.synced && i == 1:
+			d.emit(d.of(c, 1, timeline.TCPRefused))
 		}
 	}
 }
@@ -205,8 +240,9 @@ func (d *Decoder) arrived(c *conn, i int, seq uint32, data []byte) {
 	switch {
 	case s.ended:
 	case ahead <= 0:
-		if skip := -ahead; skip < len(data) {
-			d.deliver(c, i, data[skip:])
+		if skip := -ahead; skip < len(data)+d.missing {
+			d.deliver(c, i, data[min(skip, len(data)):])
+			d.skip(c, i, seq+length(data)+uint32(d.missing)) //nolint:gosec // G115: below the size of a frame
 			d.drain(c, i)
 		}
 	case ahead > maxPlausible:
@@ -215,7 +251,7 @@ func (d *Decoder) arrived(c *conn, i int, seq uint32, data []byte) {
 		if found && len(s.ahead[at].data) >= len(data) {
 			return
 		}
-		s.ahead = slices.Insert(s.ahead, at, segment{seq, slices.Clone(data)})
+		s.ahead = slices.Insert(s.ahead, at, segment{seq, slices.Clone(data), d.missing})
 		s.held += len(data)
 		for s.held > maxAhead || len(s.ahead) > maxSegments {
 			d.gap(c, i, s.ahead[0].seq-s.next)
@@ -256,9 +292,37 @@ func (d *Decoder) drain(c *conn, i int) {
 		}
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 		s.held -= len(h.data)
-		if skip := -ahead; skip < len(h.data) {
-			d.deliver(c, i, h.data[skip:])
+		if skip := -ahead; skip < len(h.data)+h.cut {
+			d.deliver(c, i, h.data[min(skip, len(h.data)):])
+			d.skip(c, i, h.seq+length(h.data)+uint32(h.cut)) //nolint:gosec // G115: below the size of a frame
 		}
+	}
+}
+
+// skip passes over the bytes up to sequence number end that the capture cut off a
+// segment.
+func (d *Decoder) skip(c *conn, i int, end uint32) {
+	s := &c.dir[i]
+	n := distance(end, s.next)
+	if n <= 0 {
+		return
+	}
+	s.next, s.torn = end, true
+	d.lose(c, i, int64(n))
+}
+
+// lose has the protocol of a stream go on after bytes that are not in the capture.
+func (d *Decoder) lose(c *conn, i int, size int64) {
+	switch {
+	case c.http != nil:
+		c.http.gap(d, i, size)
+	case c.tls != nil:
+		c.tls.dir[i].dead = true
+	case c.sip != nil:
+		c.sip.side[i].lost = true
+	default:
+		// What the other direction says can still be read.
+		c.begin[i] = nil
 	}
 }
 
@@ -269,14 +333,7 @@ func (d *Decoder) gap(c *conn, i int, size uint32) {
 	e.Bytes = int64(size)
 	e.Reason = fmt.Sprintf("%d bytes were never seen", size)
 	d.emit(e)
-	switch {
-	case c.http != nil:
-		c.http.gap(d, i, int64(size))
-	case c.tls != nil:
-		c.tls.dir[i].dead = true
-	default:
-		c.protocol = foreign
-	}
+	d.lose(c, i, int64(size))
 }
 
 func (d *Decoder) finish(c *conn, i int, reset bool) {
@@ -315,14 +372,23 @@ func (d *Decoder) hand(c *conn, i int, data []byte) {
 		c.http.data(d, i, data)
 	case c.tls != nil:
 		c.tls.data(d, i, data)
+	case c.sip != nil:
+		c.sip.data(d, i, data)
 	}
 }
 
 func (d *Decoder) recognise(c *conn, i int, data []byte) {
+	if c.dir[i].torn {
+		return // it does not begin with the beginning
+	}
 	c.begin[i] = append(c.begin[i], data...)
 	first := c.begin[i]
 	server := c.ends[1].Port()
 	service := d.service(server)
+	if d.speaksSIP(c, first) {
+		d.becomes(c, sipMessages)
+		return
+	}
 	if !service && !d.ours(c.macs[0]) {
 		c.protocol = foreign
 		c.begin = [2][]byte{}
@@ -337,19 +403,31 @@ func (d *Decoder) recognise(c *conn, i int, data []byte) {
 			p = tlsRecords
 		}
 	}
-	if p == unknown {
-		return
+	if p != unknown {
+		d.becomes(c, p)
 	}
+}
+
+// becomes settles what a connection carries, and hands over what came before that
+// was known.
+func (d *Decoder) becomes(c *conn, p protocol) {
 	c.protocol = p
 	switch p {
 	case plainHTTP:
 		c.http = newHTTPConn(c)
 	case tlsRecords:
 		c.tls = newTLSConn(c)
+	case sipMessages:
+		c.sip = &sipConn{c: c}
 	case unknown, foreign:
 	}
 	begin := c.begin
 	c.begin = [2][]byte{}
+	for j := range c.dir {
+		if c.dir[j].torn {
+			d.lose(c, j, 0)
+		}
+	}
 	for j := range begin {
 		if len(begin[j]) > 0 {
 			d.hand(c, j, begin[j])

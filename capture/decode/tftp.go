@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -39,8 +40,10 @@ const (
 // ahead, is not taken. Of one that does keep what runs ahead, its ACK tells.
 type transfer struct {
 	file    string
+	name    string // file as it was asked for, with its leading slash
 	client  netip.AddrPort
 	server  netip.AddrPort // what was asked; the port is 0 until somebody answered
+	asks    netip.Addr     // where the request went
 	write   bool
 	blksize int
 	window  int
@@ -132,6 +135,11 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 		e.Status = int(binary.BigEndian.Uint16(data[2:]))
 		text, _, _ := bytes.Cut(data[4:], []byte{0})
 		e.Reason = clip(string(text))
+		if t.name != t.file {
+			fields := map[string]string{"tftp.source_file": t.name}
+			maps.Copy(fields, e.Fields)
+			e.Fields = fields
+		}
 		d.emit(e)
 		t.failed = t.failed || !stray
 	default:
@@ -192,6 +200,13 @@ func (d *Decoder) live(client netip.AddrPort) *transfer {
 
 func (d *Decoder) tftpRequest(data []byte) {
 	words := strings.Split(string(data[2:]), "\x00")
+	if d.missing > 0 && len(words) < 3 {
+		d.cutShort("TFTP request")
+		return
+	}
+	if d.missing > 0 {
+		words[len(words)-1] = "" // of an option; it is not whole
+	}
 	if len(words) < 3 || words[len(words)-1] != "" || words[0] == "" {
 		d.malformed("TFTP: request without name and mode")
 		return
@@ -220,7 +235,7 @@ func (d *Decoder) tftpRequest(data []byte) {
 		}
 		t = &transfer{
 			before: before, late: late,
-			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0),
+			file: file, client: d.src, server: netip.AddrPortFrom(d.dst.Addr(), 0), asks: d.dst.Addr(),
 			write: write, blksize: 512, window: 1, last: -1,
 			pending: map[int][]byte{}, sum: sha256.New(),
 		}
@@ -229,6 +244,9 @@ func (d *Decoder) tftpRequest(data []byte) {
 	t.at, t.turn = d.at, d.turn
 	e := d.tftpEvent(kind, t, false)
 	e.Fields = map[string]string{"tftp.type": clip(words[1])}
+	if t.name = clip(words[0]); t.name != file {
+		e.Fields["tftp.source_file"] = t.name
+	}
 	tftpOptions(e.Fields, words[2:])
 	d.emit(e)
 }
@@ -307,7 +325,10 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	}
 	n := t.unwrap(t.taken+1, number)
 	e := d.tftpEvent(timeline.TFTPData, t, stray)
-	e.Number, e.Bytes = n, int64(len(payload))
+	e.Number, e.Bytes = n, int64(len(payload)+d.missing)
+	if !stray && rightWay && t.server.Addr() != t.asks && t.asks != broadcast() && n == 1 {
+		e.Fields = map[string]string{"tftp.request_frame.dst": t.asks.String()}
+	}
 	d.emit(e)
 	if stray || !rightWay {
 		return
@@ -316,8 +337,11 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	if n <= t.taken || t.done {
 		return // sent again: the first one counts
 	}
-	if len(payload) < t.blksize {
+	if len(payload)+d.missing < t.blksize {
 		t.last = n
+	}
+	if d.missing > 0 {
+		t.breakOff("cut by the capture")
 	}
 	inTurn := n == t.taken+1
 	if t.claimed > t.acked && n == t.claimed+1 && n > t.acked+t.window && !inTurn {

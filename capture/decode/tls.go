@@ -1,10 +1,16 @@
 package decode
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"ip88rig/capture/timeline"
@@ -65,7 +71,15 @@ func (t *tlsConn) data(d *Decoder, i int, b []byte) {
 		s.started = true
 		n := int(binary.BigEndian.Uint16(r[3:]))
 		if r[0] < recordCCS || r[0] > recordHeartbeat || r[1] != 3 || n > maxRecord {
-			t.giveUp(d, i, "TLS: no record where one should begin")
+			why := "TLS: no record where one should begin"
+			if status, found := bytes.CutPrefix(r, []byte("HTTP/")); found && i == 1 {
+				words := strings.Fields(string(status[:min(len(status), 40)]))
+				why = "HTTP in clear, in answer to a ClientHello"
+				if len(words) > 1 {
+					why = "HTTP " + words[1] + " in clear, in answer to a ClientHello"
+				}
+			}
+			t.giveUp(d, i, why)
 			return
 		}
 		if r[0] == recordData {
@@ -87,7 +101,7 @@ func (s *tlsSide) kill() { s.dead, s.record, s.handshake = true, nil, nil }
 
 func (t *tlsConn) giveUp(d *Decoder, i int, why string) {
 	e := t.event(d, i, timeline.Malformed)
-	e.Reason = why
+	e.Reason = clip(why)
 	d.emit(e)
 	t.dir[i].kill()
 }
@@ -322,6 +336,7 @@ func (t *tlsConn) certificate(d *Decoder, i int, b []byte) {
 		if e.Number == 0 {
 			sum := sha256.Sum256(der)
 			e.SHA256 = hex.EncodeToString(sum[:])
+			e.Fields = leafFacts(der)
 		}
 		e.Number++
 		e.Bytes += int64(len(der))
@@ -331,6 +346,31 @@ func (t *tlsConn) certificate(d *Decoder, i int, b []byte) {
 		return
 	}
 	d.emit(e)
+}
+
+// leafFacts says what a certificate is: whose, issued by whom, for when, with
+// which key. It is nil for one that cannot be read.
+func leafFacts(der []byte) map[string]string {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil
+	}
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	key := c.PublicKeyAlgorithm.String()
+	switch k := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		key += " " + strconv.Itoa(k.N.BitLen())
+	case *ecdsa.PublicKey:
+		key += " " + k.Curve.Params().Name
+	}
+	const day = "2006-01-02"
+	return map[string]string{
+		"x509.subject": clip(c.Subject.CommonName), "x509.issuer": clip(c.Issuer.CommonName), "x509.names": clip(strings.Join(names, ",")),
+		"x509.not_before": c.NotBefore.UTC().Format(day), "x509.not_after": c.NotAfter.UTC().Format(day), "x509.key": key,
+	}
 }
 
 // alertName is the description in the IANA registry of TLS alerts.

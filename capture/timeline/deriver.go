@@ -305,7 +305,7 @@ func (d *deriver) wire(e *Event) {
 	case HTTPResponse:
 		if to && e.Transport != HTTPS {
 			d.httpAnswered(e, e.Dst, e.Src)
-			if e.Complete && whole(e.Status) && e.Message != "HEAD" {
+			if e.Complete && whole(e.Status) && e.Message != "HEAD" && e.Message != "" {
 				d.emit(Event{Kind: Fetched, SrcMAC: e.DstMAC, DstMAC: e.SrcMAC, Src: e.Dst, Dst: e.Src, Transport: HTTP, File: e.File, Bytes: e.Bytes, SHA256: e.SHA256, Complete: true})
 			}
 		}

@@ -18,6 +18,13 @@ const (
 	DHCPNak      Kind = "NAK"
 	DHCPRelease  Kind = "RELEASE"
 	DHCPInform   Kind = "INFORM"
+	// DHCPForceRenew is RFC 3203, DHCPLeaseQuery the messages of RFC 4388, 6926 and
+	// 7724. Number of DHCPOther is the message type.
+	DHCPForceRenew Kind = "FORCERENEW"
+	DHCPLeaseQuery Kind = "LEASEQUERY"
+	DHCPOther      Kind = "DHCP message type"
+	// BOOTP is RFC 951, as DHCP without a message type: Message is request or reply.
+	BOOTP Kind = "BOOTP"
 
 	// ARPRequest and the others are RFC 826; a probe has sender address 0.0.0.0, an announcement asks
 	// for its own address (RFC 5227).
@@ -38,10 +45,15 @@ const (
 	// not. TCPOpen is a SYN of the handset to a service port that was answered;
 	// TCPGap is a hole in a stream that nothing filled; TCPClosed is the end, by
 	// FIN, of one direction that was seen whole: Bytes are all of it.
-	TCPTry    Kind = "TCP try"
-	TCPOpen   Kind = "TCP open"
-	TCPGap    Kind = "TCP gap"
-	TCPClosed Kind = "TCP closed"
+	// TCPTryAgain is that SYN sent again; TCPRefused is an RST in answer to a SYN,
+	// TCPReset one that ends an open connection.
+	TCPTry      Kind = "TCP try"
+	TCPTryAgain Kind = "TCP SYN again"
+	TCPOpen     Kind = "TCP open"
+	TCPRefused  Kind = "TCP refused"
+	TCPReset    Kind = "TCP reset"
+	TCPGap      Kind = "TCP gap"
+	TCPClosed   Kind = "TCP closed"
 
 	// TLSClientHello to TLSData are records seen in clear (RFC 5246, 8446).
 	// TLSData is the first record of application data in one direction of a
@@ -67,6 +79,17 @@ const (
 	SNTPResponse Kind = "SNTP response"
 	DNSQuery     Kind = "DNS query"
 	DNSResponse  Kind = "DNS response"
+
+	// ICMPUnreachable says that a datagram did not arrive (RFC 792): Message why,
+	// File which file it asked for. Its ends are those of the flow that it is about.
+	ICMPUnreachable Kind = "ICMP"
+
+	// EAPOL is IEEE 802.1X: Message is the packet type, or the code of EAP.
+	EAPOL Kind = "EAPOL"
+
+	// CutShort is a message of which the capture did not keep all: Message is its
+	// protocol, Bytes how much of the frame was kept.
+	CutShort Kind = "cut by the capture"
 
 	// Malformed is a frame that a decoder could not read; Reason says why.
 	Malformed Kind = "malformed"

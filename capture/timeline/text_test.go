@@ -54,8 +54,8 @@ from 2026-01-02 03:04:06.000000 UTC
           1    3.000000  ->  DISCOVER
           1    3.000000   *  booted: first DISCOVER after power on
           2    4.000000  <-  OFFER 192.0.2.10
-          3    5.000000  ->  REQUEST 192.0.2.10
-          4    6.000000  <-  DHCP ACK 192.0.2.10 for 3600 s
+          3    5.000000  ->  REQUEST 192.0.2.10 of server 192.0.2.1
+          4    6.000000  <-  DHCP ACK 192.0.2.10 from server 192.0.2.1 for 3600 s
           4    6.000000   *  bound to 192.0.2.10
           5    7.000000  ->  RRQ a
           5    7.000000   *  asked for a over tftp at 192.0.2.1:69
@@ -74,7 +74,7 @@ from 2026-01-02 03:04:06.000000 UTC
               22.000000  ->  httpd: GET /d?… with Basic credentials of lab (https)
               22.000000   *  asked for d?… over https at 192.0.2.1:443
               23.000000  <-  httpd: 401 for /d?…, 0 bytes (https)
-         19   24.000000  ->  REGISTER 2001, expires 300
+         19   24.000000  ->  REGISTER 2001 at 192.0.2.1:5060, expires 300
          20   25.000000  <-  200 to REGISTER
          20   25.000000   *  registered as 2001 at 192.0.2.1:5060 from port 5060, expires 300, "LG 1.2.3"
               26.000000  ==  judgement RBT-04: not Reboot pass
@@ -140,13 +140,13 @@ func TestWords(t *testing.T) {
 		return m
 	}
 	for want, e := range map[string]Event{
-		"REQUEST by 192.0.2.10":                                      {Kind: DHCPRequest, Fields: fields("dhcp.ip.client", "192.0.2.10")},
+		"REQUEST, renewing 192.0.2.10":                               {Kind: DHCPRequest, Fields: fields("dhcp.ip.client", "192.0.2.10")},
 		"RELEASE 192.0.2.10":                                         {Kind: DHCPRelease, Fields: fields("dhcp.ip.client", "192.0.2.10")},
 		"NAK wrong network":                                          {Kind: DHCPNak, Reason: "wrong network"},
 		"OACK a":                                                     {Kind: TFTPOAck, File: "a"},
 		"DATA block 7, 512 bytes, of a":                              {Kind: TFTPData, File: "a", Number: 7, Bytes: 512},
 		"GET /a with Digest credentials of lab":                      {Kind: HTTPRequest, Message: "GET", File: "a", Fields: fields("http.authorization.scheme", "Digest", "http.authorization.username", "lab")},
-		"NOTIFY 2001 check-sync":                                     {Kind: SIPRequest, Message: "NOTIFY", Fields: fields("sip.From.user", "2001", "sip.Event", "check-sync")},
+		"NOTIFY check-sync from 2001":                                {Kind: SIPRequest, Message: "NOTIFY", Fields: fields("sip.From.user", "2001", "sip.Event", "check-sync")},
 		"ClientHello rig.test":                                       {Kind: TLSClientHello, Fields: fields("tls.handshake.extensions_server_name", "rig.test")},
 		"alert bad_certificate":                                      {Kind: TLSAlert, Reason: "bad_certificate"},
 		"handshake TLS 1.2 with certificate good, complete":          {Kind: Handshake, Complete: true, Fields: fields("tls.version", "TLS 1.2", "tls.cert", "good")},

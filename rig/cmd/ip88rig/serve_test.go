@@ -80,7 +80,7 @@ func TestServeShowsASimulatedHandsetBoot(t *testing.T) {
 	text := out.String()
 	for _, want := range []string{
 		"serving ip8830, a simulated IP8830 (00:00:5e:00:53:30)", "->  DISCOVER", "<-  OFFER 198.18.", "->  RRQ sysconf_8830_sip.cfg",
-		"*  fetched 00005e005330 over tftp", "->  RRQ IP_8830_VER_SIP2", "->  REGISTER rig-ip8830", "<-  200 to REGISTER", "evidence: ",
+		"*  fetched 00005e005330 over tftp", "->  RRQ IP_8830_VER_SIP2", "->  REGISTER rig-ip8830", "<-  200 OK to REGISTER", "evidence: ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got\n%s\nwant %q", text, want)
@@ -94,7 +94,7 @@ func TestServeShowsASimulatedHandsetBoot(t *testing.T) {
 	// The evidence is a recording like any other.
 	dir := regexp.MustCompile(`evidence: (\S+) `).FindStringSubmatch(text)[1]
 	var again bytes.Buffer
-	if err := (&timelineCmd{File: dir}).run(&again); err != nil {
+	if err := (&timelineCmd{File: dir}).run(t.Context(), &again); err != nil {
 		t.Fatal(err)
 	}
 	live, err := os.ReadFile(filepath.Join(dir, "timeline.txt"))

@@ -64,21 +64,21 @@ func TestTimelineShowsWhatACaptureTells(t *testing.T) {
 		not   string
 		error string
 	}{
-		{name: "a capture", cmd: timelineCmd{File: filepath.Join(bare, capture.CaptureFile)}, says: []string{"handset: 00:00:5e:00:53:30, 00:00:5e:00:53:77, by DHCP", "1    0.000000  ->  DISCOVER"}, not: "a word"},
+		{name: "a capture", cmd: timelineCmd{File: filepath.Join(bare, capture.CaptureFile)}, says: []string{"handset: 00:00:5e:00:53:30, by DHCP\nhandset: 00:00:5e:00:53:77, by DHCP\n", "=== 00:00:5e:00:53:77", "1    0.000000  ->  DISCOVER"}, not: "a word"},
 		{name: "a folder with a journal", cmd: timelineCmd{File: dir}, says: []string{"->  DISCOVER", "a word of the service"}, not: "by DHCP"},
 		{name: "a folder without", cmd: timelineCmd{File: bare}, says: []string{"by DHCP", "->  DISCOVER"}},
 		{name: "one host of it", cmd: timelineCmd{File: bare, MAC: []string{"00-00-5E-00-53-77"}}, says: []string{"          2 "}, not: "          1 "},
 		{name: "in short", cmd: timelineCmd{File: bare, Short: true}, says: []string{"handset   ", "DISCOVER --"}, not: "from 20"},
-		{name: "cut short", cmd: timelineCmd{File: filepath.Join(bare, "cut.pcapng")}, code: report.ExitInconclusive, says: []string{"DISCOVER"}, error: "cut.pcapng: after frame 1"},
-		{name: "no capture", cmd: timelineCmd{File: filepath.Join(bare, "rubbish.pcapng")}, code: report.ExitUsage, error: "rubbish.pcapng: after frame 0"},
+		{name: "cut short", cmd: timelineCmd{File: filepath.Join(bare, "cut.pcapng")}, code: report.ExitInconclusive, says: []string{"DISCOVER"}, error: "cut.pcapng: cut off"},
+		{name: "no capture", cmd: timelineCmd{File: filepath.Join(bare, "rubbish.pcapng")}, code: report.ExitUsage, error: "rubbish.pcapng: it is no capture"},
 		{name: "an empty file", cmd: timelineCmd{File: filepath.Join(bare, "empty.pcapng")}, code: report.ExitInconclusive, error: "empty.pcapng"},
 		{name: "no such file", cmd: timelineCmd{File: filepath.Join(bare, "none")}, code: report.ExitUsage, error: "none"},
 		{name: "a folder with nothing in it", cmd: timelineCmd{File: t.TempDir()}, code: report.ExitUsage, error: "holds neither journal.jsonl nor capture.pcapng"},
-		{name: "a wrong MAC", cmd: timelineCmd{File: bare, MAC: []string{"00:00"}}, code: report.ExitUsage, error: `--mac "00:00"`},
+		{name: "a wrong MAC", cmd: timelineCmd{File: bare, MAC: []string{"00:00"}}, code: report.ExitUsage, error: `"00:00" is neither a MAC address such as`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := tt.cmd.run(&out)
+			err := tt.cmd.run(t.Context(), &out)
 			if code(err) != tt.code || (tt.code != 0) != (err != nil) {
 				t.Fatalf("got %v, code %d, want %d", err, code(err), tt.code)
 			}
@@ -108,7 +108,7 @@ func TestTimelineOfAKilledRecordingIsInconclusive(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err = (&timelineCmd{File: dir}).run(&out)
+	err = (&timelineCmd{File: dir}).run(t.Context(), &out)
 	if code(err) != report.ExitInconclusive || !strings.Contains(out.String(), "DISCOVER") {
 		t.Errorf("got %v and\n%s\nwant what is there, and code %d", err, out.String(), report.ExitInconclusive)
 	}

@@ -15,7 +15,7 @@ func Fill(r *Recorder, name string) {
 	defer r.mu.Unlock()
 	switch name {
 	case CaptureFile:
-		r.rec.pcap.buf.Reset(full)
+		r.rec.pcap.file = full
 	case JournalFile:
 		r.rec.journal.file = full
 	case KeysFile:

@@ -41,7 +41,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00ab"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		calls := 0
-		number, err := readFrom(bytes.NewReader(data), func(_, n int, _ time.Time, frame []byte, comments []string) error {
+		err := readFrom(bytes.NewReader(data), func(_, n int, _ time.Time, frame []byte, comments []string) error {
 			calls++
 			if n != calls {
 				t.Errorf("frame %d is called %d", calls, n)
@@ -52,9 +52,6 @@ func FuzzRead(f *testing.F) {
 			_ = comments
 			return nil
 		})
-		if err == nil && number != calls {
-			t.Errorf("%d frames, %d were passed on", number, calls)
-		}
 		if err == nil && len(data) == 0 {
 			t.Error("an empty file is a capture")
 		}

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
+	"ip88rig/capture/pcap"
 )
 
 // The interfaces of a recording (design: evidence).
@@ -26,42 +23,30 @@ const (
 	Notes = 2
 
 	interfaces = 3
-	// linkUser0 is LINKTYPE_USER0 of the tcpdump group's list: no packets of
-	// any protocol, only comments.
-	linkUser0 = layers.LinkType(147)
 )
 
 // ErrTruncated says that a file ends within a block or line: whoever wrote it was
 // stopped. Everything before that was read.
-var ErrTruncated = errors.New("cut off within a block or line")
+var ErrTruncated = pcap.ErrTruncated
 
 // pcapng writes one capture: whole blocks in each write.
 type pcapng struct {
 	file *os.File
-	buf  *bufio.Writer
-	ng   *pcapgo.NgWriter
+	buf  *[]byte // what waits to be written
 	// header is where the first packet block begins, whole where the last
 	// complete one ends.
 	header, whole int64
 	// gather is how much may wait to be written, in bytes; 0: nothing.
 	gather int
-	// frames wait to be encoded, their data stands in data one after another. Encoding
-	// takes a deep stack, and those who record have a small one: it would have to grow
-	// for each frame.
-	frames []waiting
-	data   []byte
-}
-
-// waiting is a frame that is not encoded yet.
-type waiting struct {
-	info    gopacket.CaptureInfo
-	options pcapgo.NgPacketOptions
 }
 
 // newBuffer has room for the longest block, and what is gathered before it.
-func newBuffer() *bufio.Writer { return bufio.NewWriterSize(nil, 128<<10) }
+func newBuffer() *[]byte {
+	b := make([]byte, 0, 128<<10)
+	return &b
+}
 
-func createPcapng(path string, buf *bufio.Writer, create func(path string) (*os.File, error)) (*pcapng, error) {
+func createPcapng(path string, buf *[]byte, create func(path string) (*os.File, error)) (*pcapng, error) {
 	if create == nil {
 		create = func(path string) (*os.File, error) {
 			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the recorder's own file
@@ -80,29 +65,12 @@ func createPcapng(path string, buf *bufio.Writer, create func(path string) (*os.
 
 // newPcapng writes the headers, and secrets, if any, in front of all packets. The
 // buffer is the capture's until its file is closed.
-func newPcapng(file *os.File, buf *bufio.Writer, secrets []byte) (*pcapng, error) {
-	buf.Reset(file)
+func newPcapng(file *os.File, buf *[]byte, secrets []byte) (*pcapng, error) {
 	w := &pcapng{file: file, buf: buf}
-	var err error
-	// The library takes over a buffer that is large enough.
-	w.ng, err = pcapgo.NewNgWriterInterface(w.buf, iface("cable", layers.LinkTypeEthernet), pcapgo.NgWriterOptions{
-		SectionInfo: pcapgo.NgSectionInfo{Application: "ip88rig"},
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range []pcapgo.NgInterface{
-		iface("host", layers.LinkTypeEthernet),
-		iface("notes", linkUser0),
-	} {
-		if _, err := w.ng.AddInterface(i); err != nil {
-			return nil, err
-		}
-	}
+	*buf = pcap.AppendSection((*buf)[:0], "ip88rig",
+		pcap.Interface{Name: "cable", Link: pcap.Ethernet}, pcap.Interface{Name: "host", Link: pcap.Ethernet}, pcap.Interface{Name: "notes", Link: pcap.User0})
 	if len(secrets) > 0 {
-		if err := w.ng.WriteDecryptionSecretsBlock(pcapgo.DSB_SECRETS_TYPE_TLS, secrets); err != nil {
-			return nil, err
-		}
+		*buf = pcap.AppendTLSSecrets(*buf, secrets)
 	}
 	if err := w.flush(); err != nil {
 		return nil, err
@@ -111,54 +79,31 @@ func newPcapng(file *os.File, buf *bufio.Writer, secrets []byte) (*pcapng, error
 	return w, nil
 }
 
-func iface(name string, link layers.LinkType) pcapgo.NgInterface {
-	return pcapgo.NgInterface{Name: name, LinkType: link, TimestampResolution: 9}
-}
-
 // flush hands what was written to the operating system. There is no fsync: a
 // killed process loses nothing by that, only a machine without power does.
 func (w *pcapng) flush() error {
-	data := w.data
-	for _, f := range w.frames {
-		n := f.info.CaptureLength
-		if err := w.ng.WritePacketWithOptions(f.info, data[:n], f.options); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	clear(w.frames)
-	w.frames, w.data = w.frames[:0], w.data[:0]
-	if w.buf.Buffered() == 0 {
+	if len(*w.buf) == 0 {
 		return nil
 	}
-	n := int64(w.buf.Buffered())
-	if err := w.ng.Flush(); err != nil {
+	n, err := w.file.Write(*w.buf)
+	*w.buf = (*w.buf)[:0]
+	if err != nil {
 		return err
 	}
-	w.whole += n
+	w.whole += int64(n)
 	return nil
 }
 
-// blockOverhead is about how many bytes a block has besides its data.
-const blockOverhead = 48
-
 func (w *pcapng) frame(number int, outbound bool, at time.Time, data []byte, comments []string) error {
-	direction := pcapgo.NgEpbFlagDirectionInbound
+	p := pcap.Packet{Interface: number, At: at, Data: data, Length: len(data), Direction: pcap.Inbound, Comments: comments}
 	if outbound {
-		direction = pcapgo.NgEpbFlagDirectionOutbound
+		p.Direction = pcap.Outbound
 	}
-	options := pcapgo.NgPacketOptions{Flags: &pcapgo.NgEpbFlags{Direction: direction}}
-	if len(comments) > 0 {
-		options.Comments = make([]string, len(comments))
-		for i, c := range comments {
-			options.Comments[i] = comment(c)
-		}
+	for i, c := range comments {
+		comments[i] = comment(c)
 	}
-	w.data = append(w.data, data...)
-	w.frames = append(w.frames, waiting{info: gopacket.CaptureInfo{
-		Timestamp: at, CaptureLength: len(data), Length: len(data), InterfaceIndex: number,
-	}, options: options})
-	if len(w.data)+len(w.frames)*blockOverhead <= w.gather {
+	*w.buf = pcap.AppendPacket(*w.buf, p)
+	if len(*w.buf) <= w.gather {
 		return nil
 	}
 	return w.flush()
@@ -213,78 +158,37 @@ func (w *pcapng) copyInto(out, in *os.File, secrets []byte) error {
 // number counts from 1 as Wireshark's frame numbers do. The data is valid until
 // fn returns. It returns fn's error, ErrTruncated for a file that ends within a
 // block, or an error that names the file and the last frame that was read.
-func Read(path string, fn func(iface, number int, at time.Time, data []byte, comments []string) error) error {
+func Read(path string, fn func(iface, number int, at time.Time, data []byte, comments []string) error) (err error) {
 	file, err := os.Open(path) //nolint:gosec // G304: to read the file that is named is what this is for
 	if err != nil {
 		return err
 	}
-	number, err := readFrom(file, fn)
-	if err != nil {
-		err = fmt.Errorf("%s: after frame %d: %w", path, number, err)
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := readFrom(file, fn); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return errors.Join(err, file.Close())
+	return nil
 }
 
 type readFunc = func(iface, number int, at time.Time, data []byte, comments []string) error
 
-func readFrom(r io.Reader, fn readFunc) (number int, err error) {
-	in := bufio.NewReader(r)
-	magic, err := in.Peek(4)
+func readFrom(in io.Reader, fn readFunc) error {
+	r, err := pcap.NewReader(in)
 	if err != nil {
-		return 0, ended(err)
-	}
-	if string(magic) != "\x0a\x0d\x0d\x0a" {
-		return readPcap(in, fn)
-	}
-	ng, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true})
-	if err != nil {
-		return 0, ended(err)
+		return err
 	}
 	for {
-		data, ci, options, err := ng.ZeroCopyReadPacketDataWithOptions()
-		if errors.Is(err, io.EOF) {
-			return number, nil
+		p, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case p.Link != pcap.Ethernet && p.Link != pcap.User0:
+			return fmt.Errorf("frame %d: interface %d is %v, not Ethernet", p.Number, p.Interface, p.Link)
 		}
-		if err != nil {
-			return number, ended(err)
-		}
-		number++
-		link, _ := ci.AncillaryData[0].(layers.LinkType)
-		if link != layers.LinkTypeEthernet && link != linkUser0 {
-			return number, fmt.Errorf("interface %d is %v, not Ethernet", ci.InterfaceIndex, link)
-		}
-		if err := fn(ci.InterfaceIndex, number, ci.Timestamp.UTC(), data, options.Comments); err != nil {
-			return number, err
+		if err := fn(p.Interface, p.Number, p.At, p.Data, p.Comments); err != nil {
+			return fmt.Errorf("frame %d: %w", p.Number, err)
 		}
 	}
-}
-
-func readPcap(in io.Reader, fn readFunc) (number int, err error) {
-	r, err := pcapgo.NewReader(in)
-	if err != nil {
-		return 0, ended(err)
-	}
-	if r.LinkType() != layers.LinkTypeEthernet {
-		return 0, fmt.Errorf("link type is %v, not Ethernet", r.LinkType())
-	}
-	for {
-		data, ci, err := r.ReadPacketData()
-		if errors.Is(err, io.EOF) {
-			return number, nil
-		}
-		if err != nil {
-			return number, ended(err)
-		}
-		number++
-		if err := fn(Cable, number, ci.Timestamp.UTC(), data, nil); err != nil {
-			return number, err
-		}
-	}
-}
-
-func ended(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrTruncated
-	}
-	return err
 }

@@ -11,7 +11,6 @@
 package capture
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -92,7 +91,7 @@ type Recorder struct {
 	gathered []timeline.Event
 	when     time.Time
 	// spare is the buffer of a capture that was closed, for the next one.
-	spare *bufio.Writer
+	spare *[]byte
 }
 
 // recording is one folder.
@@ -205,7 +204,7 @@ func (r *Recorder) Open(dir string) error {
 }
 
 // buffer is one that nobody uses.
-func (r *Recorder) buffer() *bufio.Writer {
+func (r *Recorder) buffer() *[]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	buf := r.spare
@@ -228,7 +227,7 @@ type gathered struct {
 	buf   []byte
 }
 
-func create(dir string, gather int, buf *bufio.Writer, file func(path string) (*os.File, error)) (rec *recording, err error) {
+func create(dir string, gather int, buf *[]byte, file func(path string) (*os.File, error)) (rec *recording, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

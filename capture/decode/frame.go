@@ -337,13 +337,13 @@ func (d *Decoder) decodeICMP(src, dst netip.Addr, b []byte) {
 		return
 	}
 	var what string
-	switch {
-	case b[0] == unreachable:
+	switch b[0] {
+	case unreachable:
 		what = map[byte]string{0: "net unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "fragmentation needed", 9: "network prohibited", 10: "host prohibited", 13: "prohibited"}[b[1]]
 		if what == "" {
 			what = fmt.Sprintf("unreachable, code %d", b[1])
 		}
-	case b[0] == exceeded:
+	case exceeded:
 		what = "time exceeded"
 	default:
 		d.unread["ICMP"]++

@@ -47,9 +47,9 @@ func AppendTLSSecrets(b, lines []byte) []byte {
 // shorter than 64 KiB.
 func AppendPacket(b []byte, p Packet) []byte {
 	b, begin := open(b, blockEnhanced)
-	stamp := uint64(p.At.UnixNano())                                            //nolint:gosec // G115: no capture is older than 1970
-	b = binary.LittleEndian.AppendUint32(b, uint32(p.Interface))                //nolint:gosec // G115: a small number
-	b = binary.LittleEndian.AppendUint32(b, uint32(stamp>>32))                  //nolint:gosec // G115: the upper half is meant
+	stamp := uint64(p.At.UnixNano())
+	b = binary.LittleEndian.AppendUint32(b, uint32(p.Interface)) //nolint:gosec // G115: a small number
+	b = binary.LittleEndian.AppendUint32(b, uint32(stamp>>32))
 	b = binary.LittleEndian.AppendUint32(b, uint32(stamp))                      //nolint:gosec // G115: the lower half is meant
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(p.Data)))                //nolint:gosec // G115: a frame
 	b = binary.LittleEndian.AppendUint32(b, uint32(max(p.Length, len(p.Data)))) //nolint:gosec // G115: a frame

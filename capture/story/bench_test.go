@@ -30,7 +30,7 @@ func writeDownloads(w io.Writer, frames int) error {
 		h := turn % handsets
 		mac := [6]byte{2, 0, 0, 1, 0, byte(h)}
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + h)})
-		port := uint16(20000 + turn%20000) //nolint:gosec // G115: small
+		port := uint16(20000 + turn%20000)
 		client := netip.AddrPortFrom(addr, port)
 		if h%2 == 0 {
 			server := netip.AddrPortFrom(serverAddr, 69)
@@ -74,7 +74,7 @@ func writeDownloads(w io.Writer, frames int) error {
 func BenchmarkDownloads(b *testing.B) {
 	for _, frames := range []int{1_000_000, 10_000_000} {
 		path := filepath.Join(b.TempDir(), "downloads.pcapng")
-		file, err := os.Create(path) //nolint:gosec // G304: a test's own file
+		file, err := os.Create(path)
 		if err != nil {
 			b.Fatal(err)
 		}

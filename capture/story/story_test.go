@@ -189,7 +189,7 @@ func TestManyHandsets(t *testing.T) {
 func many(t *testing.T, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "many.pcapng")
-	file, err := os.Create(path) //nolint:gosec // G304: a test's own file
+	file, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,11 +17,11 @@ import (
 // survey is the first reading of a capture: whose it is, and what is peculiar to
 // the way in which it was taken.
 type survey struct {
-	frames, skipped, cut int
-	kept                 int // the longest part of a frame that was cut
-	links                map[pcap.LinkType]int
-	first                time.Time
-	own                  bool // a recording of ip88rig
+	frames, cut int
+	kept        int // the longest part of a frame that was cut
+	links       map[pcap.LinkType]int
+	first       time.Time
+	own         bool // a recording of ip88rig
 
 	hosts   map[mac]*host // by the MAC that is theirs, or stands for it
 	order   []*host

@@ -10,7 +10,7 @@ import (
 )
 
 // The ends of the traffic that tests make.
-var ( //nolint:gochecknoglobals // constants, but for their type
+var (
 	serverMAC  = [6]byte{2, 0, 0, 0, 0, 1}
 	serverAddr = netip.MustParseAddr("192.0.2.1")
 )
@@ -57,7 +57,7 @@ func sum16(b []byte, s uint32) uint16 {
 	for s>>16 != 0 {
 		s = s>>16 + s&0xffff
 	}
-	return ^uint16(s) //nolint:gosec // G115: folded
+	return ^uint16(s)
 }
 
 // ipv4 makes a frame with a transport header whose checksum stands at offset sumAt.
@@ -65,7 +65,7 @@ func (m *maker) ipv4(srcMAC, dstMAC [6]byte, src, dst netip.Addr, protocol byte,
 	m.id++
 	b := append(append(append([]byte{}, dstMAC[:]...), srcMAC[:]...), 8, 0)
 	h := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0}
-	binary.BigEndian.PutUint16(h[2:], uint16(20+len(transport))) //nolint:gosec // G115: small
+	binary.BigEndian.PutUint16(h[2:], uint16(20+len(transport)))
 	binary.BigEndian.PutUint16(h[4:], m.id)
 	s, d := src.As4(), dst.As4()
 	h = append(append(h, s[:]...), d[:]...)
@@ -83,7 +83,7 @@ func (m *maker) udp(srcMAC, dstMAC [6]byte, src, dst netip.AddrPort, payload []b
 	t := make([]byte, 8, 8+len(payload))
 	binary.BigEndian.PutUint16(t, src.Port())
 	binary.BigEndian.PutUint16(t[2:], dst.Port())
-	binary.BigEndian.PutUint16(t[4:], uint16(8+len(payload))) //nolint:gosec // G115: small
+	binary.BigEndian.PutUint16(t[4:], uint16(8+len(payload)))
 	m.frame(m.ipv4(srcMAC, dstMAC, src.Addr(), dst.Addr(), 17, append(t, payload...), 6))
 }
 

@@ -261,11 +261,11 @@ func ntpTime(text string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	const from1900 = 2208988800
-	seconds := int64(n >> 32) //nolint:gosec // G115: 32 bits
+	seconds := int64(n >> 32)
 	if seconds < 1<<31 {
 		seconds += 1 << 32
 	}
-	fraction := int64(n & (1<<32 - 1) * 1e9 >> 32) //nolint:gosec // G115: below 1e9
+	fraction := int64(n & (1<<32 - 1) * 1e9 >> 32)
 	return time.Unix(seconds-from1900, fraction).UTC(), true
 }
 

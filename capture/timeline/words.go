@@ -305,12 +305,23 @@ func dhcpWords(e *Event, as form) string {
 		return s
 	}
 	for _, o := range [][2]string{
-		{"class ", f["dhcp.option.vendor_class_id"]}, {"host name ", f["dhcp.option.hostname"]}, {"asks for ", f["dhcp.option.request_list"]},
-		{"router ", f["dhcp.option.router"]}, {"DNS ", f["dhcp.option.domain_name_server"]}, {"42 ", f["dhcp.option.ntp_server"]},
-		{"43 ", f["dhcp.option.value.43"]}, {"66 ", f["dhcp.option.tftp_server_name"]}, {"67 ", f["dhcp.option.bootfile_name"]},
-		{"132 ", f["dhcp.option.value.132"]}, {"150 ", f["dhcp.option.tftp_server_address"]}, {"160 ", f["dhcp.option.160"]},
-		{"siaddr ", set(f["dhcp.ip.server"])}, {"sname ", f["dhcp.server"]}, {"file ", f["dhcp.file"]},
-		{"relay ", set(f["dhcp.ip.relay"])}, {"VLAN ", f["vlan.id"]},
+		{"class ", f["dhcp.option.vendor_class_id"]},
+		{"host name ", f["dhcp.option.hostname"]},
+		{"asks for ", f["dhcp.option.request_list"]},
+		{"router ", f["dhcp.option.router"]},
+		{"DNS ", f["dhcp.option.domain_name_server"]},
+		{"42 ", f["dhcp.option.ntp_server"]},
+		{"43 ", f["dhcp.option.value.43"]},
+		{"66 ", f["dhcp.option.tftp_server_name"]},
+		{"67 ", f["dhcp.option.bootfile_name"]},
+		{"132 ", f["dhcp.option.value.132"]},
+		{"150 ", f["dhcp.option.tftp_server_address"]},
+		{"160 ", f["dhcp.option.160"]},
+		{"siaddr ", set(f["dhcp.ip.server"])},
+		{"sname ", f["dhcp.server"]},
+		{"file ", f["dhcp.file"]},
+		{"relay ", set(f["dhcp.ip.relay"])},
+		{"VLAN ", f["vlan.id"]},
 	} {
 		if o[1] != "" {
 			s += ", " + o[0] + o[1]

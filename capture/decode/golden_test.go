@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
 
 	"ip88rig/capture/decode"
 	"ip88rig/capture/timeline"

@@ -14,29 +14,55 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// Load rebuilds the timeline of a recording from its capture and journal: the
-// events, their order and their numbers are those of the live one. The watermark
-// is at the last event. A file that ends within a block or line, as after
-// kill -9, adds a FramesLost event at the end.
+// Recording is one that was read.
+type Recording struct {
+	Timeline *timeline.Timeline
+	// Frames is the number of its last frame.
+	Frames int
+	// About is what was said of it when it was opened: see Recorder.Describe.
+	About map[string]string
+	// Closed: it was ended in order.
+	Closed bool
+}
+
+// Log returns all its events; none where it could not be read.
+func (r Recording) Log() timeline.Log {
+	if r.Timeline == nil {
+		return timeline.Log{}
+	}
+	return r.Timeline.Log()
+}
+
+// Load is LoadRecording for its timeline alone.
 func Load(dir string) (*timeline.Timeline, error) {
+	r, err := LoadRecording(dir)
+	return r.Timeline, err
+}
+
+// LoadRecording rebuilds the timeline of a recording from its capture and journal:
+// the events, their order and their numbers are those of the live one. The
+// watermark is at the last event. A file that ends within a block or line, as after
+// kill -9, adds a FramesLost event at the end.
+func LoadRecording(dir string) (Recording, error) {
 	cfg, err := loadConfig(dir)
 	if err != nil {
-		return nil, err
+		return Recording{}, err
 	}
-	tl := timeline.New(timeline.Config{HandsetMACs: cfg.HandsetMACs, ServerMACs: cfg.ServerMACs})
+	r := Recording{Timeline: timeline.New(timeline.Config{HandsetMACs: cfg.HandsetMACs, ServerMACs: cfg.ServerMACs}), About: cfg.About}
 	var last time.Time
-	err = merge(dir, cfg, func(e timeline.Event) error {
-		tl.Add(e)
+	r.Frames, err = merge(dir, cfg, func(e timeline.Event) error {
+		r.Timeline.Add(e)
 		if e.At.After(last) {
 			last = e.At
 		}
+		r.Closed = e.Fields[closedField] == "true"
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return Recording{}, err
 	}
-	tl.Advance(last)
-	return tl, nil
+	r.Timeline.Advance(last)
+	return r, nil
 }
 
 // LoadEvents calls fn for every event of a recording, in the order of the live
@@ -47,7 +73,8 @@ func LoadEvents(dir string, fn func(timeline.Event) error) error {
 	if err != nil {
 		return err
 	}
-	return merge(dir, cfg, fn)
+	_, err = merge(dir, cfg, fn)
+	return err
 }
 
 // loadConfig reads the journal's first entry.
@@ -73,21 +100,20 @@ func loadConfig(dir string) (cfg config, err error) {
 	return cfg, nil
 }
 
-func merge(dir string, cfg config, fn func(timeline.Event) error) (err error) {
+func merge(dir string, cfg config, fn func(timeline.Event) error) (frames int, err error) {
 	file, err := os.Open(filepath.Join(dir, JournalFile)) //nolint:gosec // G304: to read the folder that is named is what this is for
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	m := merger{journal: journalReader{r: bufio.NewReader(file)}, fn: fn}
 	if err := m.pull(); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
+		return 0, fmt.Errorf("%s: %w", dir, err)
 	}
 	if err := m.entries(0); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
+		return 0, fmt.Errorf("%s: %w", dir, err)
 	}
 	dec := decode.New(cfg.Config)
-	frames := 0
 	readErr := Read(filepath.Join(dir, CaptureFile), func(iface, number int, at time.Time, data []byte, _ []string) error {
 		frames = number
 		for _, e := range dec.Frame(iface, number, at, data) {
@@ -98,24 +124,24 @@ func merge(dir string, cfg config, fn func(timeline.Event) error) (err error) {
 		return m.entries(number)
 	})
 	if readErr != nil && !errors.Is(readErr, ErrTruncated) {
-		return readErr
+		return frames, readErr
 	}
 	// Entries behind frames that are not there: the capture is cut.
 	if m.ok && readErr == nil {
 		readErr = fmt.Errorf("%s: %w: the journal knows of frame %d, the capture ends with %d", dir, ErrTruncated, m.next.After, frames)
 	}
 	if err := m.entries(int(^uint(0) >> 1)); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
+		return frames, fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, cut := range []error{readErr, m.cut} {
 		if cut == nil {
 			continue
 		}
 		if err := fn(timeline.Event{At: m.last, After: frames, By: by, Kind: timeline.FramesLost, Reason: cut.Error()}); err != nil {
-			return err
+			return frames, err
 		}
 	}
-	return nil
+	return frames, nil
 }
 
 // merger puts journal entries behind their frames.

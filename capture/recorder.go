@@ -92,6 +92,7 @@ type Recorder struct {
 	when     time.Time
 	// spare is the buffer of a capture that was closed, for the next one.
 	spare *[]byte
+	about map[string]string // see Describe
 }
 
 // recording is one folder.
@@ -110,6 +111,8 @@ type recording struct {
 type config struct {
 	decode.Config
 	ServerMACs []string `json:"server_macs,omitempty"`
+	// About is what Describe said.
+	About map[string]string `json:"about,omitempty"`
 }
 
 // New makes a recorder that records once Open has named a folder.
@@ -123,8 +126,13 @@ func New(opts Options) *Recorder {
 }
 
 func (r *Recorder) config() config {
-	return config{decode.Config{HandsetMACs: r.opts.MACs, Ports: r.opts.Ports}, r.opts.ServerMACs}
+	return config{decode.Config{HandsetMACs: r.opts.MACs, Ports: r.opts.Ports}, r.opts.ServerMACs, r.about}
 }
+
+// Describe says what the recordings that are opened from now on are of. It stands in
+// their first entry, for whoever has a recording alone. Like Open it is for one
+// goroutine.
+func (r *Recorder) Describe(about map[string]string) { r.about = about }
 
 // Timeline returns the timeline of the recording at hand, or of the last one.
 func (r *Recorder) Timeline() *timeline.Timeline {

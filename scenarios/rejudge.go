@@ -6,10 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"ip88rig/capture"
 	"ip88rig/capture/match"
@@ -32,13 +35,13 @@ func (a Again) Same() bool { return a.Was == a.Is }
 
 // rejudge rebuilds the timeline of a recording from capture.pcapng and
 // journal.jsonl alone, and judges every window and matcher of its journal again.
-func rejudge(dir string) ([]Again, timeline.Log, error) {
-	tl, err := capture.Load(dir)
+func rejudge(dir string) ([]Again, capture.Recording, error) {
+	loaded, err := capture.LoadRecording(dir)
 	if err != nil {
-		return nil, timeline.Log{}, fmt.Errorf("%s: %w", dir, err)
+		return nil, loaded, fmt.Errorf("%s: %w", dir, err)
 	}
 	var out []Again
-	events := tl.Log()
+	tl, events := loaded.Timeline, loaded.Log()
 	for e := range events.All() {
 		if e.Kind != timeline.Judgement {
 			continue
@@ -46,11 +49,11 @@ func rejudge(dir string) ([]Again, timeline.Log, error) {
 		a := Again{Folder: dir, Row: e.Message, Case: e.Fields["case"], Was: report.Verdict(e.Fields["verdict"])}
 		a.Is, a.Why, err = again(tl, *e)
 		if err != nil {
-			return out, events, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
+			return out, loaded, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
 		}
 		out = append(out, a)
 	}
-	return out, events, nil
+	return out, loaded, nil
 }
 
 func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, error) {
@@ -98,14 +101,18 @@ type Rejudged struct {
 	Judgements []Again
 	// Recordings counts the folders that were read.
 	Recordings int
-	// Problems are what is missing or cannot be read.
+	// Problems are what is missing, cannot be read, or is not what run.json says.
 	Problems []string
+	// Unsealed: the run is one of before, whose bytes are not sealed.
+	Unsealed bool
 }
 
 // RejudgeRun judges every recording below a folder again: a run's, a handset's or
 // a spec's. Where run.json stands in it or in the folders above, each of its
 // judgements by a matcher must be in its spec's recording with the same verdict,
-// each spec that was recorded must be there, and no other judgement.
+// each spec that was recorded must be there, and no other judgement; what it says
+// of specs and handsets must follow from the judgements and the recordings; and the
+// bytes of all files must be those that it seals.
 func RejudgeRun(dir string) (Rejudged, error) {
 	var got Rejudged
 	// out/latest is a symbolic link, which WalkDir does not follow.
@@ -116,24 +123,12 @@ func RejudgeRun(dir string) (Rejudged, error) {
 	if err != nil {
 		return got, fmt.Errorf("no run: %w", err)
 	}
-	all := map[string]recording{}
 	var folders []string
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+		if err == nil && !d.IsDir() && d.Name() == capture.JournalFile {
+			folders = append(folders, filepath.Dir(path))
 		}
-		if d.IsDir() || d.Name() != capture.JournalFile {
-			return nil
-		}
-		got.Recordings++
-		folder := filepath.Dir(path)
-		again, events, err := rejudge(folder)
-		if err != nil {
-			got.Problems = append(got.Problems, err.Error())
-		}
-		folders = append(folders, folder)
-		all[folder] = recording{again, events, last(events), err == nil}
-		return nil
+		return err
 	})
 	if err != nil {
 		return got, fmt.Errorf("run: %w", err)
@@ -142,28 +137,135 @@ func RejudgeRun(dir string) (Rejudged, error) {
 	if err != nil {
 		got.Problems = append(got.Problems, err.Error())
 	}
+	if home != "" && err == nil {
+		below, err := filepath.Rel(home, dir)
+		if err != nil {
+			return got, fmt.Errorf("run: %w", err)
+		}
+		if below == "." {
+			below = ""
+		}
+		problems, sealed, err := run.Broken(home, below)
+		if err != nil {
+			return got, fmt.Errorf("run: %w", err)
+		}
+		got.Problems, got.Unsealed = append(got.Problems, problems...), !sealed
+	}
+	said := map[string]claimed{}
 	for _, h := range run.Handsets {
 		for _, s := range h.Specs {
-			folder := filepath.Join(home, h.Name, filepath.Base(s.Folder))
-			below, err := filepath.Rel(dir, folder)
-			if !recorded(s) || err != nil || strings.HasPrefix(below, "..") {
-				continue
-			}
-			rec, ok := all[folder]
-			if !ok {
-				got.Problems = append(got.Problems, folder+": run.json names this recording, and it is not there")
-				continue
-			}
-			if rec.whole {
-				rec.again = rec.join(folder, s, run.Interrupted)
-				all[folder] = rec
+			if recorded(s) {
+				said[filepath.Join(home, h.Name, filepath.Base(s.Folder))] = claimed{&h, &s}
 			}
 		}
 	}
-	for _, f := range folders {
-		got.Judgements = append(got.Judgements, all[f].again...)
+	// Each recording by itself: a run has thousands.
+	results := make([]recording, len(folders))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, folder := range folders {
+		g.Go(func() error {
+			results[i] = judgeFolder(folder, said[folder], run.Interrupted, home != "")
+			return nil
+		})
 	}
+	_ = g.Wait() // what is wrong with one stands in its result
+	there := map[string]bool{}
+	for i, folder := range folders {
+		there[folder] = true
+		got.Recordings++
+		got.Problems = append(got.Problems, results[i].problems...)
+		got.Judgements = append(got.Judgements, results[i].again...)
+	}
+	for folder := range said {
+		if below, err := filepath.Rel(dir, folder); err == nil && !strings.HasPrefix(below, "..") && !there[folder] {
+			got.Problems = append(got.Problems, folder+": run.json names this recording, and it is not there")
+		}
+	}
+	if !got.Unsealed {
+		got.Problems = append(got.Problems, follows(run)...)
+	}
+	if got.Unsealed && slices.ContainsFunc(results, func(r recording) bool { return r.described }) {
+		got.Unsealed = false
+		got.Problems = append(got.Problems, filepath.Join(home, "run.json")+": it has no seal, and its recordings are of a rig that seals")
+	}
+	slices.Sort(got.Problems)
 	return got, nil
+}
+
+// claimed is what run.json says of a recording; the zero value: nothing.
+type claimed struct {
+	handset *report.Handset
+	spec    *report.Spec
+}
+
+// judgeFolder judges one recording and compares it with what run.json says.
+func judgeFolder(folder string, said claimed, interrupted, inRun bool) recording {
+	again, loaded, err := rejudge(folder)
+	rec := recording{again: again, events: loaded.Log(), watermark: last(loaded.Log()), described: len(loaded.About) > 0}
+	switch {
+	case err != nil:
+		rec.problems = append(rec.problems, err.Error())
+	case said.spec != nil:
+		rec.again = rec.join(folder, *said.spec, interrupted)
+		rec.problems = append(rec.problems, said.differs(folder, loaded)...)
+	case inRun && filepath.Base(filepath.Dir(folder)) != "between" && len(again) > 0:
+		for i := range rec.again {
+			if rec.again[i].Same() {
+				rec.again[i].Was, rec.again[i].Why = "missing", "run.json does not name this recording"
+			}
+		}
+	}
+	rec.events = timeline.Log{}
+	return rec
+}
+
+// differs compares what run.json says of a spec and its handset, besides verdicts,
+// with the recording.
+func (c claimed) differs(folder string, loaded capture.Recording) []string {
+	var problems []string
+	is := func(what, recorded, said string) {
+		if recorded != said {
+			problems = append(problems, fmt.Sprintf("%s: run.json says %s %q, the recording %q", folder, what, said, recorded))
+		}
+	}
+	if c.spec.Frames > 0 { // 0: the spec ended before that was counted
+		is("frames", strconv.Itoa(loaded.Frames), strconv.Itoa(c.spec.Frames))
+	}
+	if macs := loaded.Timeline.HandsetMACs(); len(macs) > 0 && !slices.Contains(macs, c.handset.MAC) {
+		is("MAC", strings.Join(macs, ", "), c.handset.MAC)
+	}
+	for name, value := range about(*c.handset, *c.spec) {
+		if recorded, ok := loaded.About[name]; ok {
+			is(name, recorded, value)
+		}
+	}
+	return problems
+}
+
+// about is what a recording says of itself, for whoever has it alone.
+func about(h report.Handset, s report.Spec) map[string]string {
+	return map[string]string{
+		"handset": h.Name, "model": h.Model, "link": h.Link, "simulated": strconv.FormatBool(h.Simulated), "firmware": h.Firmware,
+		"seed": strconv.FormatInt(h.Seed, 10), "defects": strings.Join(h.Defects, ","),
+		"spec": s.ID, "name": s.Name, "rows": strings.Join(s.Rows, ","), "transport": s.Transport,
+	}
+}
+
+// follows compares what run.json says of specs with what follows from the judgements
+// that it holds.
+func follows(run report.Run) []string {
+	var problems []string
+	for _, h := range run.Handsets {
+		for _, s := range h.Specs {
+			want := report.Conclude(s.Judgements)
+			early := s.Verdict == report.Blocked || s.Verdict == report.Inconclusive // it ended before its rows were judged
+			if want != s.Verdict && (!early || !has(s.Judgements, s.Verdict)) {
+				problems = append(problems, fmt.Sprintf("run.json: %s: spec %s is %q, its judgements make it %q", h.Name, s.ID, s.Verdict, want))
+			}
+		}
+	}
+	return problems
 }
 
 // last is the time of the last event: by then a closed recording is complete.
@@ -198,8 +300,9 @@ type recording struct {
 	again     []Again
 	events    timeline.Log
 	watermark time.Time
-	// whole: all of it could be judged again.
-	whole bool
+	problems  []string
+	// described: it says what it is of, as no recording of before does.
+	described bool
 }
 
 // join compares what was judged again with what run.json says of the spec.

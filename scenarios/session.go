@@ -120,6 +120,13 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 	if r.Started != nil {
 		r.Started(spec.result)
 	}
+	h, defects := r.Lane.Handset, []string(nil)
+	for _, d := range r.Lane.Defects {
+		defects = append(defects, string(d))
+	}
+	r.Lane.Recorder.Describe(about(report.Handset{
+		Name: h.Name, Model: h.Model.String(), Link: string(h.Link), Simulated: h.Simulated, Firmware: h.Software(), Seed: r.Lane.Seed, Defects: defects,
+	}, spec.result))
 	if err := r.Lane.OpenRecording(spec.result.Folder); err != nil {
 		r.inconclusive(err.Error())
 	}
@@ -388,25 +395,19 @@ func (r *run) finish(g SpecReport) {
 		res.Failure, res.Location = g.FailureMessage(), g.FailureLocation().String()
 	}
 	if res.Verdict == "" {
-		switch {
-		case has(res.Judgements, report.Fail):
-			res.Verdict, res.Reason = report.Fail, firstReason(res.Judgements, report.Fail)
-		case has(res.Judgements, report.Drift):
-			res.Verdict, res.Reason = report.Drift, firstReason(res.Judgements, report.Drift)
-		case has(res.Judgements, report.Known):
-			res.Verdict, res.Reason = report.Known, firstReason(res.Judgements, report.Known)
-		case has(res.Judgements, report.Inconclusive):
-			res.Verdict, res.Reason = report.Inconclusive, firstReason(res.Judgements, report.Inconclusive)
-		case has(res.Judgements, report.Blocked):
+		switch v := report.Conclude(res.Judgements); {
+		case v == report.Blocked:
 			i := slices.IndexFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict == report.Blocked })
 			res.Verdict, res.BlockedBy, res.Reason = report.Blocked, res.Judgements[i].BlockedBy, res.Judgements[i].Reason
+		case v != report.Pass && v != report.Skip:
+			res.Verdict, res.Reason = v, firstReason(res.Judgements, v)
 		case g.Failed():
 			res.Verdict, res.Reason = report.Inconclusive, "inconclusive: the scenario itself broke off: "+firstLine(res.Failure)
-		case len(res.Judgements) > 0 && !slices.ContainsFunc(res.Judgements, func(j report.Judgement) bool { return j.Verdict != report.Skip }):
-			// All was measured, and there is nothing yet to hold it against.
-			res.Verdict, res.Reason = report.Skip, firstReason(res.Judgements, report.Skip)
 		default:
-			res.Verdict = report.Pass
+			res.Verdict, res.Reason = v, firstReason(res.Judgements, report.Skip)
+			if v == report.Pass {
+				res.Reason = ""
+			}
 		}
 	}
 	if len(spec.troubles) > 0 && res.Verdict != report.Skip {

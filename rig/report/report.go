@@ -46,6 +46,22 @@ func Worst(vs ...Verdict) Verdict {
 	return slices.MaxFunc(vs, func(a, b Verdict) int { return a.Weight() - b.Weight() })
 }
 
+// Conclude is the verdict of a spec with these judgements: a failure comes before a
+// drift, that before a known deviation, and what was skipped is none of them.
+func Conclude(js []Judgement) Verdict {
+	has := func(v Verdict) bool { return slices.ContainsFunc(js, func(j Judgement) bool { return j.Verdict == v }) }
+	for _, v := range []Verdict{Fail, Drift, Known, Inconclusive, Blocked} {
+		if has(v) {
+			return v
+		}
+	}
+	if has(Skip) && !has(Pass) {
+		// All was measured, and there is nothing yet to hold it against.
+		return Skip
+	}
+	return Pass
+}
+
 // Judgement is one verdict on one row of the requirements, with what is needed
 // to judge it again from the recording.
 type Judgement struct {
@@ -187,6 +203,11 @@ type Run struct {
 	// the handsets no longer show, which turns the run red.
 	Deviations string  `json:"deviations,omitempty"`
 	Stale      []Stale `json:"stale_deviations,omitempty"`
+	// Files has the SHA-256 of each recorded file by its path from the run's folder,
+	// Seal that of run.json itself with a seal of zeros: see HashFiles. Both are blank
+	// in a run of before.
+	Files map[string]string `json:"sha256,omitempty"`
+	Seal  string            `json:"seal,omitempty"`
 }
 
 // Absent is a handset of the bench that a run left out.
@@ -272,7 +293,9 @@ const (
 	ExitFailed       = 1
 	ExitUsage        = 2
 	ExitInconclusive = 3
-	ExitInterrupted  = 130
+	// ExitEvidence is of judge alone: the evidence does not hold.
+	ExitEvidence    = 4
+	ExitInterrupted = 130
 )
 
 // ExitCode is 1 if a row failed or drifted or a deviation is stale; else 3 if
@@ -297,13 +320,14 @@ func (r Run) ExitCode() int {
 	return ExitPass
 }
 
-// Write writes run.json into a folder, whole or not at all.
+// Write writes run.json into a folder, sealed, whole or not at all.
 func (r Run) Write(dir string) error {
+	r.Seal = unsealed
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("run.json: %w", err)
 	}
-	return writeWhole(filepath.Join(dir, "run.json"), append(data, '\n'))
+	return writeWhole(filepath.Join(dir, "run.json"), seal(append(data, '\n')))
 }
 
 // Read reads a run.json.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,6 +45,7 @@ func TestHowARunEnds(t *testing.T) {
 	t.Run("a second interrupt kills", func(t *testing.T) { secondInterrupt(t, path) })
 	t.Run("a lane that is killed leaves nothing without power", func(t *testing.T) { killedLane(t, path) })
 	t.Run("judging again holds run.json against the recordings", func(t *testing.T) { judgedAgain(t, path) })
+	t.Run("every edit of the evidence is found", func(t *testing.T) { editsAreFound(t, path) })
 	t.Run("a run of another rig may differ, and real time is not virtual time", func(t *testing.T) { anotherRig(t, path) })
 	t.Run("a lane ends where nobody can answer", func(t *testing.T) { nobodyThere(t, path) })
 }
@@ -219,8 +221,10 @@ func judgedAgain(t *testing.T, path string) {
 	}
 	doubt := func(reason string) func(*report.Run, string) {
 		return func(r *report.Run, _ string) {
-			for i := range first(r).Judgements {
-				first(r).Judgements[i].Verdict, first(r).Judgements[i].Reason = report.Inconclusive, "inconclusive: "+reason
+			s := first(r)
+			s.Verdict = report.Inconclusive
+			for i := range s.Judgements {
+				s.Judgements[i].Verdict, s.Judgements[i].Reason = report.Inconclusive, "inconclusive: "+reason
 			}
 		}
 	}
@@ -293,7 +297,8 @@ func judgedAgain(t *testing.T, path string) {
 			}
 			folder := filepath.Join(dir, "ip8830", filepath.Base(first(&r).Folder))
 			tt.change(&r, folder)
-			if err := r.Write(dir); err != nil {
+			// Whoever forges evidence makes its seals anew.
+			if err := errors.Join(r.HashFiles(dir), r.Write(dir)); err != nil {
 				t.Fatal(err)
 			}
 			link := filepath.Join(t.TempDir(), "latest")
@@ -321,7 +326,7 @@ func judgedAgain(t *testing.T, path string) {
 					continue
 				}
 				code := exitCode(exec.CommandContext(t.Context(), path, "judge", given).Run())
-				if bad := tt.different || tt.problem != ""; bad != (code == report.ExitFailed) || !bad != (code == 0) {
+				if bad := tt.different || tt.problem != ""; bad != (code == report.ExitEvidence) || !bad != (code == 0) {
 					t.Errorf("judge %s: exit code %d", given, code)
 				}
 			}

@@ -15,17 +15,20 @@ type judgeCmd struct {
 func (*judgeCmd) Help() string {
 	return `Rebuilds each timeline from capture.pcapng and journal.jsonl alone and judges
 every window and matcher again. Where run.json is there, it must say the same of
-each recording. Exit code 1 if a verdict differs or a recording is missing.
+each recording, and all files must have the bytes that it seals.
 
 Example:
-  ip88rig judge out/latest`
+  ip88rig judge out/latest
+
+Exit codes: 0, 2 the folder cannot be read, 3 it holds no judgement, 4 the evidence
+does not hold: a verdict differs, something is missing or was changed.`
 }
 
 // Run judges again, offline.
 func (c *judgeCmd) Run() error {
 	got, err := scenarios.RejudgeRun(c.Folder)
 	if err != nil {
-		return err
+		return exitError{report.ExitUsage, fmt.Errorf("judge: %w", err)}
 	}
 	different := 0
 	for _, a := range got.Judgements {
@@ -37,10 +40,13 @@ func (c *judgeCmd) Run() error {
 	for _, p := range got.Problems {
 		fmt.Println(p)
 	}
+	if got.Unsealed {
+		fmt.Println("bytes not sealed: the run is one of before")
+	}
 	fmt.Printf("%d recordings, %d judgements made again, %d different\n", got.Recordings, len(got.Judgements), different)
 	switch {
 	case different > 0 || len(got.Problems) > 0:
-		return exitError{code: report.ExitFailed}
+		return exitError{code: report.ExitEvidence}
 	case len(got.Judgements) == 0:
 		return exitError{report.ExitInconclusive, fmt.Errorf("%s holds no judgement", c.Folder)}
 	}

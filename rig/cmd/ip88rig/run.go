@@ -197,7 +197,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if err := writeState(p.state, kept); err != nil {
 		return err
 	}
-	if err := errors.Join(run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
+	if err := errors.Join(run.HashFiles(p.dir), run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
 		return err
 	}
 	latest := filepath.Join(c.Out, "latest")

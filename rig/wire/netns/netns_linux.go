@@ -69,7 +69,28 @@ func New(tb testing.TB) *Cable {
 			tb.Fatalf("ip %s: %v: %s", args, err, out)
 		}
 	}
+	c.awaitCarrier(tb)
 	return c
+}
+
+// awaitCarrier waits until frames pass: for up to a second after both ends are up,
+// the kernel drops without a word what is sent.
+func (c *Cable) awaitCarrier(tb testing.TB) {
+	tb.Helper()
+	for end, ns := range map[string]string{RigEnd: c.rig, PeerEnd: c.peer} {
+		for tries := 0; ; tries++ {
+			out, err := ip(tb.Context(), "-n", ns, "-o", "link", "show", "dev", end)
+			if err != nil {
+				tb.Fatalf("ip link show %s: %v: %s", end, err, out)
+			}
+			if text := string(out); strings.Contains(text, "state UP") && !strings.Contains(text, "qdisc noop ") {
+				break
+			}
+			if tries > 1000 {
+				tb.Fatalf("%s does not come up: %s", end, out)
+			}
+		}
+	}
 }
 
 func ip(ctx context.Context, args ...string) ([]byte, error) {

@@ -41,13 +41,14 @@ func rejudge(dir string) ([]Again, capture.Recording, error) {
 		return nil, loaded, fmt.Errorf("%s: %w", dir, err)
 	}
 	var out []Again
+	var lapsing timeline.Lapsing // reads each event once
 	tl, events := loaded.Timeline, loaded.Log()
 	for e := range events.All() {
 		if e.Kind != timeline.Judgement {
 			continue
 		}
 		a := Again{Folder: dir, Row: e.Message, Case: e.Fields["case"], Was: report.Verdict(e.Fields["verdict"])}
-		a.Is, a.Why, err = again(tl, *e)
+		a.Is, a.Why, err = again(tl, &lapsing, *e)
 		if err != nil {
 			return out, loaded, fmt.Errorf("%s: judgement of %s cannot be made again: %w", dir, e.Message, err)
 		}
@@ -56,7 +57,7 @@ func rejudge(dir string) ([]Again, capture.Recording, error) {
 	return out, loaded, nil
 }
 
-func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, error) {
+func again(tl *timeline.Timeline, lapsing *timeline.Lapsing, e timeline.Event) (report.Verdict, string, error) {
 	var spec timeline.WindowSpec
 	if err := json.Unmarshal([]byte(e.Fields["window"]), &spec); err != nil {
 		return "", "", fmt.Errorf("window: %w", err)
@@ -78,7 +79,7 @@ func again(tl *timeline.Timeline, e timeline.Event) (report.Verdict, string, err
 		return "", "", err
 	}
 	v := m.Judge(view)
-	if given := lapse(timeline.Lapses(view.All, view.Watermark), e.Number); given != nil && v.Unfit == "" {
+	if given := lapse(lapsing.Lapses(view.All, view.Watermark), e.Number); given != nil && v.Unfit == "" {
 		return report.Blocked, "blocked by " + given.String(), nil
 	}
 	switch {

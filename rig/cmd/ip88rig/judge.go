@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"ip88rig/rig/report"
 	"ip88rig/scenarios"
@@ -26,6 +28,9 @@ does not hold: a verdict differs, something is missing or was changed.`
 
 // Run judges again, offline.
 func (c *judgeCmd) Run() error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // it holds little at a time
+	}
 	got, err := scenarios.RejudgeRun(c.Folder)
 	if err != nil {
 		return exitError{report.ExitUsage, fmt.Errorf("judge: %w", err)}

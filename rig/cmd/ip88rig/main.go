@@ -94,6 +94,7 @@ func run() int {
 	case errors.Is(err, context.Canceled):
 		return report.ExitInterrupted
 	}
+	// It was begun and could not be finished; 1 is a handset's failure alone.
 	fmt.Fprintln(os.Stderr, "ip88rig:", err)
-	return 1
+	return report.ExitInconclusive
 }

@@ -360,7 +360,6 @@ func numbers(list string) []int {
 }
 
 func fileKey(name string) string {
-	name, _, _ = strings.Cut(name, "?")
 	return strings.ToLower(strings.TrimPrefix(slash.Clean("/"+name), "/"))
 }
 
@@ -556,7 +555,11 @@ func (g *givens) web(e *Event) {
 
 // served holds what was handed over against what is published.
 func (g *givens) served(e *Event, missing bool, answer string) {
-	f, known := g.files[fileKey(e.File)]
+	name := e.File
+	if e.Transport != TFTP { // which knows no queries
+		name, _, _ = strings.Cut(name, "?")
+	}
+	f, known := g.files[fileKey(name)]
 	if !known && !g.tree || g.began[e.Src] < f.since {
 		return // what is served was published when the request came
 	}

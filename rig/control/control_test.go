@@ -3,8 +3,12 @@ package control_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,5 +123,28 @@ func TestAPersonIsToldToLookAgain(t *testing.T) {
 	r.ReadBack = "the menu shows expiry off"
 	if got, want := r.Words(), "set the checks; then look again: press Enter only if the menu shows expiry off, otherwise type what is shown"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestAHookMayLeaveAProcessBehind has a power command that starts a daemon, which
+// keeps the command's output open: the hook ends with its own shell.
+func TestAHookMayLeaveAProcessBehind(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	hook := control.Hook{OnCommand: "sleep 1000 & echo $! > " + pid, Timeout: time.Minute}
+	began := time.Now()
+	err := hook.On(t.Context())
+	text, readErr := os.ReadFile(pid) //nolint:gosec // G304: the test's own file
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	daemon, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
+	if convErr != nil {
+		t.Fatal(convErr)
+	}
+	if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
+		t.Errorf("the daemon does not run any more: %v", err)
+	}
+	if err != nil || time.Since(began) > 30*time.Second {
+		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 }

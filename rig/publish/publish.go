@@ -127,9 +127,9 @@ func (t *Tree) Files() []File {
 
 // Lookup returns the content of the file that a handset asked for. The error
 // is fs.ErrNotExist when it is not published, fs.ErrPermission when the name
-// tries to leave the tree. The content must not be changed.
+// tries to leave the tree. A "?" is part of the name, as over TFTP: a query is HTTP's
+// to take off. The content must not be changed.
 func (t *Tree) Lookup(name string, _ netip.AddrPort) ([]byte, error) {
-	name, _, _ = strings.Cut(name, "?")
 	key, err := clean(name)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)

@@ -96,7 +96,7 @@ func (r *run) begin(ctx context.Context, s *story, over timeline.Transport) *Pho
 	}
 	spec.result.Folder = filepath.Join(r.Folder, spec.result.ID)
 	if r.Rerun != "" {
-		spec.result.Rerun = fmt.Sprintf(r.Rerun, regexp.QuoteMeta(s.name+", over "+string(over)))
+		spec.result.Rerun = fmt.Sprintf(r.Rerun, strings.ReplaceAll(regexp.QuoteMeta(s.name+", over "+string(over)), "'", `'\''`))
 	}
 	if !r.selected(s, over) { // it is in the tree all the same, so that a filter leaves the order as it is
 		r.spec = nil

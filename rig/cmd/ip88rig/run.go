@@ -624,29 +624,43 @@ func planText(b bench.Bench, h bench.Handset, plan pipe.Plan) string {
 func (p *parent) rerun(h bench.Handset) string {
 	parts := []string{"ip88rig run"}
 	if p.cmd.Bench != "" {
-		parts = append(parts, "--bench '"+p.cmd.Bench+"'")
+		parts = append(parts, "--bench "+shellQuoted(p.cmd.Bench))
 	}
-	parts = append(parts, "--handset "+h.Name, fmt.Sprintf("--seed %d", p.cmd.Seed))
+	parts = append(parts, "--handset "+shellWord(h.Name), fmt.Sprintf("--seed %d", p.cmd.Seed))
 	if p.bench.Wire.Memory {
-		parts = append(parts, "--rig '"+version()+"'")
+		parts = append(parts, "--rig "+shellQuoted(version()))
 	}
 	if p.cmd.Defect != "" {
-		parts = append(parts, "--defect "+p.cmd.Defect)
+		parts = append(parts, "--defect "+shellWord(p.cmd.Defect))
 	}
 	if p.cmd.Points > 0 {
 		parts = append(parts, fmt.Sprintf("--points %d", p.cmd.Points))
 	}
 	if p.cmd.Whole != "" {
-		parts = append(parts, "--whole '"+p.cmd.Whole+"'")
+		parts = append(parts, "--whole "+shellQuoted(p.cmd.Whole))
 	}
 	if len(p.cmd.AllowRisk) > 0 {
 		parts = append(parts, "--allow-risk "+strings.Join(p.cmd.AllowRisk, ","))
 	}
 	if p.cmd.GoldenRecords != "" {
-		parts = append(parts, "--golden-records '"+p.cmd.GoldenRecords+"'")
+		parts = append(parts, "--golden-records "+shellQuoted(p.cmd.GoldenRecords))
 	}
 	if p.cmd.Deviations != "" {
-		parts = append(parts, "--deviations '"+p.cmd.Deviations+"'")
+		parts = append(parts, "--deviations "+shellQuoted(p.cmd.Deviations))
 	}
 	return strings.ReplaceAll(strings.Join(parts, " "), "%", "%%") + " --filter '%s'"
+}
+
+// shellQuoted is a text as one word for a POSIX shell, whatever is in it.
+func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// shellWord is shellQuoted where that is needed.
+func shellWord(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.,:/+@", r)
+	}
+	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	return shellQuoted(text)
 }

@@ -8,6 +8,19 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func askMatchers() registry[params] {
+	return registry[params]{
+		"AskFor":     askFor{},
+		"AskInOrder": askInOrder{},
+		"AskBefore":  askBefore{},
+		"AskFirst":   askFirst{},
+		"Ask":        ask{},
+		"AskOver":    askOver{},
+		"AskServer":  askServer{},
+		"AskAlike":   askAlike{},
+	}
+}
+
 // Step is one step of the download routine: the global file, the own file, the
 // version file, a listed file. Files are the names that are look-ups of it;
 // none: Name is the file's name.
@@ -91,22 +104,14 @@ type askFor struct {
 // in this order, in one download cycle. Look-ups and retries of one step are
 // one; requests that belong to no step are findings. It holds once the cycle is
 // known to be over. A boot behind the first request ends the cycle.
-func AskFor(steps ...Step) Matcher { return askFor{Steps: steps} }
+func AskFor(steps ...Step) Matcher { return claims(askFor{Steps: steps}) }
 
-// Name implements Matcher.
-func (m askFor) Name() string { return "AskFor" }
-
-// Claim implements Matcher.
-func (m askFor) Claim() string {
+func (m askFor) says() string {
 	if len(m.Steps) == 0 {
 		return "ask for nothing"
 	}
 	return "ask for exactly " + strings.Join(stepNames(m.Steps), ", then ")
 }
-
-// Judge implements Matcher.
-func (m askFor) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askFor) sealed()                       {}
 
 func (m askFor) judge(v timeline.View) Verdict {
 	asks, ended := cycle(v)
@@ -151,21 +156,13 @@ type askInOrder struct {
 
 // AskInOrder claims that the steps are asked for in this order in one download
 // cycle; others may lie between. The first request for each step counts.
-func AskInOrder(steps ...Step) Matcher { return askInOrder{Steps: steps} }
+func AskInOrder(steps ...Step) Matcher { return claims(askInOrder{Steps: steps}) }
 
-// Name implements Matcher.
-func (m askInOrder) Name() string { return "AskInOrder" }
-
-// Claim implements Matcher.
-func (m askInOrder) Claim() string {
+func (m askInOrder) says() string {
 	return "ask in this order for " + strings.Join(stepNames(m.Steps), ", ")
 }
 
-// Judge implements Matcher.
-func (m askInOrder) Judge(v timeline.View) Verdict {
-	return conclude(v, func(v timeline.View) Verdict { return inOrder(v, m.Steps) })
-}
-func (m askInOrder) sealed() {}
+func (m askInOrder) judge(v timeline.View) Verdict { return inOrder(v, m.Steps) }
 
 func inOrder(v timeline.View, steps []Step) Verdict {
 	vd := Verdict{Expected: stepNames(steps)}
@@ -206,36 +203,20 @@ type askBefore struct {
 
 // AskBefore claims that first is asked for, and then then, for the first time
 // each, in one download cycle.
-func AskBefore(first, then Step) Matcher { return askBefore{First: first, Then: then} }
+func AskBefore(first, then Step) Matcher { return claims(askBefore{First: first, Then: then}) }
 
-// Name implements Matcher.
-func (m askBefore) Name() string { return "AskBefore" }
+func (m askBefore) says() string { return "ask for " + m.First.Name + " before " + m.Then.Name }
 
-// Claim implements Matcher.
-func (m askBefore) Claim() string { return "ask for " + m.First.Name + " before " + m.Then.Name }
-
-// Judge implements Matcher.
-func (m askBefore) Judge(v timeline.View) Verdict {
-	return conclude(v, func(v timeline.View) Verdict { return inOrder(v, []Step{m.First, m.Then}) })
-}
-func (m askBefore) sealed() {}
+func (m askBefore) judge(v timeline.View) Verdict { return inOrder(v, []Step{m.First, m.Then}) }
 
 type askFirst struct {
 	Step Step `json:"step"`
 }
 
 // AskFirst claims that the first request of the window is for the step.
-func AskFirst(step Step) Matcher { return askFirst{Step: step} }
+func AskFirst(step Step) Matcher { return claims(askFirst{Step: step}) }
 
-// Name implements Matcher.
-func (m askFirst) Name() string { return "AskFirst" }
-
-// Claim implements Matcher.
-func (m askFirst) Claim() string { return "ask first of all for " + m.Step.Name }
-
-// Judge implements Matcher.
-func (m askFirst) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askFirst) sealed()                       {}
+func (m askFirst) says() string { return "ask first of all for " + m.Step.Name }
 
 func (m askFirst) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Step.Name}, Line: 1, Problem: "nothing was asked for"}
@@ -254,17 +235,9 @@ type ask struct {
 }
 
 // Ask claims that the step is asked for at least once.
-func Ask(step Step) Matcher { return ask{Step: step} }
+func Ask(step Step) Matcher { return claims(ask{Step: step}) }
 
-// Name implements Matcher.
-func (m ask) Name() string { return "Ask" }
-
-// Claim implements Matcher.
-func (m ask) Claim() string { return "ask for " + m.Step.Name }
-
-// Judge implements Matcher.
-func (m ask) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m ask) sealed()                       {}
+func (m ask) says() string { return "ask for " + m.Step.Name }
 
 func (m ask) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Step.Name}, Line: 1, Problem: "it did not", presence: true}
@@ -288,17 +261,9 @@ type askOver struct {
 
 // AskOver claims that something is asked for, and everything over this
 // transport. It holds once the cycle is known to be over.
-func AskOver(t timeline.Transport) Matcher { return askOver{Transport: t} }
+func AskOver(t timeline.Transport) Matcher { return claims(askOver{Transport: t}) }
 
-// Name implements Matcher.
-func (m askOver) Name() string { return "AskOver" }
-
-// Claim implements Matcher.
-func (m askOver) Claim() string { return "ask over " + string(m.Transport) + " and nothing else" }
-
-// Judge implements Matcher.
-func (m askOver) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askOver) sealed()                       {}
+func (m askOver) says() string { return "ask over " + string(m.Transport) + " and nothing else" }
 
 func (m askOver) judge(v timeline.View) Verdict {
 	vd := Verdict{Problem: "nothing was asked for", Line: 1}
@@ -328,17 +293,9 @@ type askServer struct {
 
 // AskServer claims that a file is asked for at this server: an address, or an
 // address with a port.
-func AskServer(server string) Matcher { return askServer{Server: server} }
+func AskServer(server string) Matcher { return claims(askServer{Server: server}) }
 
-// Name implements Matcher.
-func (m askServer) Name() string { return "AskServer" }
-
-// Claim implements Matcher.
-func (m askServer) Claim() string { return "ask for a file at " + m.Server }
-
-// Judge implements Matcher.
-func (m askServer) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askServer) sealed()                       {}
+func (m askServer) says() string { return "ask for a file at " + m.Server }
 
 func (m askServer) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"asked at " + m.Server}, Line: 1, Problem: "it did not", presence: true}
@@ -361,19 +318,11 @@ type askAlike struct {
 // AskAlike claims that a step is asked for at the server and over the transport
 // at which another was asked for before it, and nowhere else in that download
 // cycle. It holds once the cycle is known to be over.
-func AskAlike(like, step Step) Matcher { return askAlike{Like: like, Step: step} }
+func AskAlike(like, step Step) Matcher { return claims(askAlike{Like: like, Step: step}) }
 
-// Name implements Matcher.
-func (m askAlike) Name() string { return "AskAlike" }
-
-// Claim implements Matcher.
-func (m askAlike) Claim() string {
+func (m askAlike) says() string {
 	return "ask for " + m.Step.Name + " where it asked for " + m.Like.Name + ", and nowhere else"
 }
-
-// Judge implements Matcher.
-func (m askAlike) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askAlike) sealed()                       {}
 
 func (m askAlike) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{m.Like.Name, m.Step.Name + ", at the same server over the same transport"}, Line: 1}

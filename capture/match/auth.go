@@ -8,6 +8,12 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func authMatchers() registry[params] {
+	return registry[params]{
+		"Authenticate": authenticate{}, "OfferCredentialsUnasked": offerCredentialsUnasked{},
+	}
+}
+
 type authenticate struct {
 	Scheme string `json:"scheme"`
 	User   string `json:"user,omitempty"`
@@ -18,23 +24,17 @@ type authenticate struct {
 // Digest realm, URI and a nonce count that goes up. It rests on what the
 // service wrote down of each request with credentials (auth.*). It holds once
 // the cycle is known to be over. An empty user is not compared.
-func Authenticate(scheme, user string) Matcher { return authenticate{Scheme: scheme, User: user} }
+func Authenticate(scheme, user string) Matcher {
+	return claims(authenticate{Scheme: scheme, User: user})
+}
 
-// Name implements Matcher.
-func (m authenticate) Name() string { return "Authenticate" }
-
-// Claim implements Matcher.
-func (m authenticate) Claim() string {
+func (m authenticate) says() string {
 	s := "authenticate by " + m.Scheme
 	if m.User != "" {
 		s += " as " + m.User
 	}
 	return s
 }
-
-// Judge implements Matcher.
-func (m authenticate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m authenticate) sealed()                       {}
 
 func (m authenticate) judge(v timeline.View) Verdict {
 	vd := Verdict{Problem: "it sent no credentials", Line: 1}
@@ -49,7 +49,7 @@ func (m authenticate) judge(v timeline.View) Verdict {
 			continue
 		}
 		last = e.Seq
-		vd.Expected = append(vd.Expected, m.Claim())
+		vd.Expected = append(vd.Expected, m.says())
 		vd.Seen = append(vd.Seen, line(e))
 		if problem := m.wrong(e, counts); problem != "" {
 			vd.Line, vd.Final, vd.Problem = len(vd.Seen), true, problem
@@ -57,7 +57,7 @@ func (m authenticate) judge(v timeline.View) Verdict {
 		}
 	}
 	if last == 0 {
-		vd.Expected = []string{m.Claim()}
+		vd.Expected = []string{m.says()}
 		return vd
 	}
 	vd.Line, vd.OK = 0, over(v, last)
@@ -94,17 +94,9 @@ type offerCredentialsUnasked struct{}
 // OfferCredentialsUnasked claims that the handset sends credentials to a server
 // that has not challenged it since it booted, or that the service knows to be
 // unasked for ("auth.unasked"). Mostly negated.
-func OfferCredentialsUnasked() Matcher { return offerCredentialsUnasked{} }
+func OfferCredentialsUnasked() Matcher { return claims(offerCredentialsUnasked{}) }
 
-// Name implements Matcher.
-func (m offerCredentialsUnasked) Name() string { return "OfferCredentialsUnasked" }
-
-// Claim implements Matcher.
-func (m offerCredentialsUnasked) Claim() string { return "offer its credentials unasked" }
-
-// Judge implements Matcher.
-func (m offerCredentialsUnasked) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m offerCredentialsUnasked) sealed()                       {}
+func (m offerCredentialsUnasked) says() string { return "offer its credentials unasked" }
 
 func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"credentials before any 401 of that server"}, Line: 1, Problem: "it did not"}

@@ -11,6 +11,12 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func dhcpMatchers() registry[params] {
+	return registry[params]{
+		"Renew": renew{}, "Rebind": rebind{}, "BeginAnew": beginAnew{}, "RegisterFromLease": registerFromLease{},
+	}
+}
+
 // What becomes of an address that DHCP gave (RFC 2131 section 4.4.5).
 
 // leased is what the last ACK to the handset said.
@@ -62,34 +68,28 @@ type extend struct {
 	Anew   bool `json:"anew,omitempty"`
 }
 
+type (
+	renew     struct{ extend }
+	rebind    struct{ extend }
+	beginAnew struct{ extend }
+)
+
 // Renew claims that the handset asks for more of its lease at T1, of the server
 // that gave it: a unicast REQUEST between T1 and T2. An eighth of the lease may be
 // missing to T1, for the fuzz that RFC 2131 wants around it.
-func Renew() Matcher { return extend{} }
+func Renew() Matcher { return claims(renew{}) }
 
 // Rebind claims that the handset asks anybody for more of its lease at T2: a
 // broadcast REQUEST between T2, in the same way, and the end of the lease.
-func Rebind() Matcher { return extend{Rebind: true} }
+func Rebind() Matcher { return claims(rebind{extend{Rebind: true}}) }
 
 // BeginAnew claims that the handset asks for another lease by DISCOVER, and not
 // before the one that it was given last has ended. An eighth of the lease may be
 // missing, or half of what is left of it at T2 if that is less: no standard has a
 // handset be early here, but its clock is not ours.
-func BeginAnew() Matcher { return extend{Anew: true} }
+func BeginAnew() Matcher { return claims(beginAnew{extend{Anew: true}}) }
 
-// Name implements Matcher.
-func (m extend) Name() string {
-	switch {
-	case m.Anew:
-		return "BeginAnew"
-	case m.Rebind:
-		return "Rebind"
-	}
-	return "Renew"
-}
-
-// Claim implements Matcher.
-func (m extend) Claim() string {
+func (m extend) says() string {
 	switch {
 	case m.Anew:
 		return "ask for another lease once its own has ended"
@@ -99,12 +99,8 @@ func (m extend) Claim() string {
 	return "ask its server for more of its lease between T1 and T2"
 }
 
-// Judge implements Matcher.
-func (m extend) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m extend) sealed()                       {}
-
 func (m extend) judge(v timeline.View) Verdict {
-	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not", presence: true}
+	vd := Verdict{Expected: []string{m.says()}, Line: 1, Problem: "it did not", presence: true}
 	var held leased
 	for e := range v.All.All() {
 		held.fold(v, e)
@@ -167,22 +163,14 @@ type registerFromLease struct{}
 
 // RegisterFromLease claims that the handset registers, and each time from the
 // address that DHCP gave it last and neither took back nor was declined.
-func RegisterFromLease() Matcher { return registerFromLease{} }
+func RegisterFromLease() Matcher { return claims(registerFromLease{}) }
 
-// Name implements Matcher.
-func (m registerFromLease) Name() string { return "RegisterFromLease" }
-
-// Claim implements Matcher.
-func (m registerFromLease) Claim() string {
+func (m registerFromLease) says() string {
 	return "register from the address that it was given last, and from no other"
 }
 
-// Judge implements Matcher.
-func (m registerFromLease) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m registerFromLease) sealed()                       {}
-
 func (m registerFromLease) judge(v timeline.View) Verdict {
-	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register", presence: true}
+	vd := Verdict{Expected: []string{m.says()}, Line: 1, Problem: "it did not register", presence: true}
 	var held leased
 	for e := range v.All.All() {
 		held.fold(v, e)

@@ -107,8 +107,8 @@ func TestWhatBecomesOfALease(t *testing.T) {
 		shut(tl)
 		name, args := Encode(c.m)
 		again, err := Decode(name, args)
-		if err != nil || again != c.m {
-			t.Errorf("%s: written down as %s %s, and read as %v, %v", c.name, name, args, again, err)
+		if err != nil || again.made() != c.m.made() {
+			t.Errorf("%s: written as %s %s, and read as %v, %v", c.name, name, args, again, err)
 			continue
 		}
 		vd := again.Judge(w.View())

@@ -8,6 +8,12 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func downloadMatchers() registry[params] {
+	return registry[params]{
+		"Download": download{}, "DownloadOnly": downloadOnly{}, "GiveUpOn": giveUpOn{},
+	}
+}
+
 // File is a file as it was published. An empty SHA256, or Bytes 0, is not
 // compared.
 type File struct {
@@ -89,22 +95,13 @@ type download struct {
 }
 
 // Download claims that each of the files is taken over whole, with its hash.
-func Download(files ...File) Matcher { return download{Files: files} }
+func Download(files ...File) Matcher { return claims(download{Files: files}) }
 
-// Name implements Matcher.
-func (m download) Name() string { return "Download" }
+func (m download) says() string { return "download " + strings.Join(fileNames(m.Files), ", ") }
 
-// Claim implements Matcher.
-func (m download) Claim() string { return "download " + strings.Join(fileNames(m.Files), ", ") }
+func (m download) judge(v timeline.View) Verdict { return fetched(v, m.Files) }
 
-// Judge implements Matcher.
-func (m download) Judge(v timeline.View) Verdict {
-	return conclude(v, func(v timeline.View) Verdict { return fetched(v, m.Files) })
-}
-func (m download) sealed() {}
-
-// Downloading is the matcher of DownloadOnly.
-type Downloading struct {
+type downloadOnly struct {
 	Files  []File   `json:"files,omitempty"`
 	Listed []string `json:"listed,omitempty"`
 	// Version, if any, is the step behind which no file at all may be asked for
@@ -116,11 +113,16 @@ type Downloading struct {
 // DownloadOnly claims that each of the files is taken over whole, and that no
 // other of those told to Of is asked for. It holds once the cycle is known to
 // be over.
-func DownloadOnly(files ...File) Downloading { return Downloading{Files: files} }
+func DownloadOnly(files ...File) Downloading {
+	return Downloading{claim[downloadOnly]{downloadOnly{Files: files}}}
+}
+
+// Downloading is the matcher of DownloadOnly.
+type Downloading struct{ claim[downloadOnly] }
 
 // Of tells which names are software: of these only the files may be asked for.
 func (m Downloading) Of(listed ...string) Downloading {
-	m.Listed = listed
+	m.with.Listed = listed
 	return m
 }
 
@@ -129,15 +131,11 @@ func (m Downloading) Of(listed ...string) Downloading {
 // claim. Who looks the version file up in a folder first may do so with the files
 // that it lists.
 func (m Downloading) Behind(version Step, routine ...Step) Downloading {
-	m.Version, m.Routine = &version, routine
+	m.with.Version, m.with.Routine = &version, routine
 	return m
 }
 
-// Name implements Matcher.
-func (m Downloading) Name() string { return "DownloadOnly" }
-
-// Claim implements Matcher.
-func (m Downloading) Claim() string {
+func (m downloadOnly) says() string {
 	what := "nothing"
 	if len(m.Files) > 0 {
 		what = strings.Join(fileNames(m.Files), ", ") + " and nothing else"
@@ -151,11 +149,7 @@ func (m Downloading) Claim() string {
 	return "download " + what
 }
 
-// Judge implements Matcher.
-func (m Downloading) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m Downloading) sealed()                       {}
-
-func (m Downloading) judge(v timeline.View) Verdict {
+func (m downloadOnly) judge(v timeline.View) Verdict {
 	vd := fetched(v, m.Files)
 	vd.presence, vd.Final = false, false
 	last, at := v.From, beforeVersion
@@ -192,7 +186,7 @@ const (
 	behindBoot                 // and the handset has booted since
 )
 
-func (m Downloading) next(s stage, e *timeline.Event) stage {
+func (m downloadOnly) next(s stage, e *timeline.Event) stage {
 	switch {
 	case s == beforeVersion && e.Kind == timeline.Asked && m.Version != nil && m.Version.has(e.File):
 		return behindVersion
@@ -203,7 +197,7 @@ func (m Downloading) next(s stage, e *timeline.Event) stage {
 }
 
 // forbids tells whether the file may not be asked for.
-func (m Downloading) forbids(s stage, file string) bool {
+func (m downloadOnly) forbids(s stage, file string) bool {
 	file = m.plain(file)
 	switch {
 	case slices.Contains(fileNames(m.Files), file):
@@ -215,7 +209,7 @@ func (m Downloading) forbids(s stage, file string) bool {
 }
 
 // plain is the file without a folder that the version file is looked up in.
-func (m Downloading) plain(file string) string {
+func (m downloadOnly) plain(file string) string {
 	if m.Version == nil {
 		return file
 	}
@@ -233,17 +227,9 @@ type giveUpOn struct {
 
 // GiveUpOn claims that the file is asked for and not taken over whole, and that
 // the handset goes on: it asks for another file, registers or reboots.
-func GiveUpOn(file string) Matcher { return giveUpOn{File: file} }
+func GiveUpOn(file string) Matcher { return claims(giveUpOn{File: file}) }
 
-// Name implements Matcher.
-func (m giveUpOn) Name() string { return "GiveUpOn" }
-
-// Claim implements Matcher.
-func (m giveUpOn) Claim() string { return "give up on " + m.File + " and go on" }
-
-// Judge implements Matcher.
-func (m giveUpOn) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m giveUpOn) sealed()                       {}
+func (m giveUpOn) says() string { return "give up on " + m.File + " and go on" }
 
 func (m giveUpOn) judge(v timeline.View) Verdict {
 	vd := Verdict{

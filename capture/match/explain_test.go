@@ -163,9 +163,6 @@ func contains(t *testing.T, text string, parts []string) {
 
 func TestMatchers(t *testing.T) {
 	for name, c := range matcherCases() {
-		if c.m.Name() != name {
-			t.Errorf("%s names itself %s", name, c.m.Name())
-		}
 		t.Run(name+" holds", func(t *testing.T) {
 			tl, w := tell(c.good...)
 			if c.closes {
@@ -190,6 +187,9 @@ func TestMatchers(t *testing.T) {
 		})
 		t.Run(name+" is the same decoded", func(t *testing.T) {
 			encoded, args := Encode(c.m)
+			if encoded != name {
+				t.Errorf("it is written as %s", encoded)
+			}
 			back, err := Decode(encoded, args)
 			if err != nil {
 				t.Fatal(err)

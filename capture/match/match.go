@@ -15,6 +15,8 @@ package match
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"ip88rig/capture/timeline"
@@ -22,15 +24,41 @@ import (
 
 // Matcher is one claim about the handset. Only this package makes them.
 type Matcher interface {
-	// Name is how Encode writes it: the name of its constructor.
-	Name() string
 	// Claim completes the sentence "the handset is expected to …".
 	Claim() string
 	// Judge is a pure function of the view.
 	Judge(v timeline.View) Verdict
 
-	sealed()
+	// made returns what the journal holds of the matcher.
+	made() params
 }
+
+// params are what a matcher was made with: a struct that is written to the
+// journal as JSON, the sentence it stands for, and the function that judges.
+type params interface {
+	says() string
+	judge(v timeline.View) Verdict
+}
+
+// claim is the matcher of the parameters P. A new matcher is a type of params, a
+// constructor that returns claims of it, and its name in the registry of its
+// file.
+type claim[P params] struct{ with P }
+
+// claims makes the matcher of some parameters.
+func claims[P params](with P) Matcher { return claim[P]{with} }
+
+// Claim implements Matcher.
+func (c claim[P]) Claim() string { return c.with.says() }
+
+// Judge implements Matcher.
+func (c claim[P]) Judge(v timeline.View) Verdict { return conclude(v, c.with.judge) }
+
+func (c claim[P]) made() params { return c.with }
+
+// registry holds, by its name in the journal, a value of the type of each
+// matcher's parameters or of each observation.
+type registry[T any] map[string]T
 
 // Verdict is what a matcher makes of a view.
 type Verdict struct {
@@ -131,6 +159,33 @@ func line(e *timeline.Event) string {
 		return words + "  " + frame
 	}
 	return words
+}
+
+// at tells whether an end is the one that is written as an address, or as an
+// address with a port.
+func at(want string, end netip.AddrPort) bool {
+	if ap, err := netip.ParseAddrPort(want); err == nil {
+		return ap.Port() == end.Port() && ap.Addr().Unmap() == end.Addr().Unmap()
+	}
+	a, err := netip.ParseAddr(want)
+	return err == nil && a.Unmap() == end.Addr().Unmap()
+}
+
+// fromHandset tells whether the handset sent the frame of the event.
+func fromHandset(v timeline.View, e *timeline.Event) bool {
+	return e.By == timeline.Wire && slices.Contains(v.HandsetMACs, strings.ToLower(e.SrcMAC))
+}
+
+// first claims one event of the window.
+func first(v timeline.View, expected, problem string, is func(e *timeline.Event) bool) Verdict {
+	vd := Verdict{Expected: []string{expected}, Line: 1, Problem: problem, presence: true}
+	for e := range v.Brief.All() {
+		if is(e) {
+			vd.OK, vd.Final, vd.Seen = true, true, []string{line(e)}
+			return vd
+		}
+	}
+	return vd
 }
 
 // count writes a number of times in words.

@@ -2,27 +2,15 @@ package match
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"ip88rig/capture/timeline"
 )
 
-// fromHandset tells whether the handset sent the frame of the event.
-func fromHandset(v timeline.View, e *timeline.Event) bool {
-	return e.By == timeline.Wire && slices.Contains(v.HandsetMACs, strings.ToLower(e.SrcMAC))
-}
-
-// first claims one event of the window.
-func first(v timeline.View, expected, problem string, is func(e *timeline.Event) bool) Verdict {
-	vd := Verdict{Expected: []string{expected}, Line: 1, Problem: problem, presence: true}
-	for e := range v.Brief.All() {
-		if is(e) {
-			vd.OK, vd.Final, vd.Seen = true, true, []string{line(e)}
-			return vd
-		}
+func netMatchers() registry[params] {
+	return registry[params]{
+		"SendOnlyFrom": sendOnlyFrom{}, "ContactHost": contactHost{}, "AskTime": askTime{}, "Fire": fire{},
 	}
-	return vd
 }
 
 type sendOnlyFrom struct {
@@ -31,17 +19,9 @@ type sendOnlyFrom struct {
 
 // SendOnlyFrom claims that the handset sends, and every frame of its own from
 // this MAC. It holds once the cycle is known to be over.
-func SendOnlyFrom(mac string) Matcher { return sendOnlyFrom{MAC: strings.ToLower(mac)} }
+func SendOnlyFrom(mac string) Matcher { return claims(sendOnlyFrom{MAC: strings.ToLower(mac)}) }
 
-// Name implements Matcher.
-func (m sendOnlyFrom) Name() string { return "SendOnlyFrom" }
-
-// Claim implements Matcher.
-func (m sendOnlyFrom) Claim() string { return "send every frame from " + m.MAC }
-
-// Judge implements Matcher.
-func (m sendOnlyFrom) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m sendOnlyFrom) sealed()                       {}
+func (m sendOnlyFrom) says() string { return "send every frame from " + m.MAC }
 
 func (m sendOnlyFrom) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"from " + m.MAC}, Line: 1, Problem: "it sent nothing from there"}
@@ -75,17 +55,9 @@ type contactHost struct {
 
 // ContactHost claims that the handset sends something other than ARP and DHCP
 // to this host: an address, or an address with a port.
-func ContactHost(addr string) Matcher { return contactHost{Addr: addr} }
+func ContactHost(addr string) Matcher { return claims(contactHost{Addr: addr}) }
 
-// Name implements Matcher.
-func (m contactHost) Name() string { return "ContactHost" }
-
-// Claim implements Matcher.
-func (m contactHost) Claim() string { return "contact " + m.Addr }
-
-// Judge implements Matcher.
-func (m contactHost) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m contactHost) sealed()                       {}
+func (m contactHost) says() string { return "contact " + m.Addr }
 
 func (m contactHost) judge(v timeline.View) Verdict {
 	return first(v, "a packet to "+m.Addr, "it did not", func(e *timeline.Event) bool {
@@ -106,22 +78,14 @@ type askTime struct {
 
 // AskTime claims that the handset asks for the time and is answered; a server
 // may be named by its address.
-func AskTime(server ...string) Matcher { return askTime{Server: strings.Join(server, "")} }
+func AskTime(server ...string) Matcher { return claims(askTime{Server: strings.Join(server, "")}) }
 
-// Name implements Matcher.
-func (m askTime) Name() string { return "AskTime" }
-
-// Claim implements Matcher.
-func (m askTime) Claim() string {
+func (m askTime) says() string {
 	if m.Server == "" {
 		return "ask for the time and get an answer"
 	}
 	return "ask " + m.Server + " for the time and get an answer"
 }
-
-// Judge implements Matcher.
-func (m askTime) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askTime) sealed()                       {}
 
 func (m askTime) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"SNTP request", "SNTP response"}, Line: 1, Problem: "it did not ask", presence: true}
@@ -147,17 +111,9 @@ type fire struct {
 }
 
 // Fire claims that the fact is seen in the window.
-func Fire(f timeline.Fact) Matcher { return fire{Fact: f} }
+func Fire(f timeline.Fact) Matcher { return claims(fire{Fact: f}) }
 
-// Name implements Matcher.
-func (m fire) Name() string { return "Fire" }
-
-// Claim implements Matcher.
-func (m fire) Claim() string { return "bring about: " + m.Fact.String() }
-
-// Judge implements Matcher.
-func (m fire) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m fire) sealed()                       {}
+func (m fire) says() string { return "bring about: " + m.Fact.String() }
 
 func (m fire) judge(v timeline.View) Verdict {
 	return first(v, m.Fact.String(), "it was not seen", m.Fact.Is)

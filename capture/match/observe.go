@@ -1,7 +1,6 @@
 package match
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,19 +11,20 @@ import (
 )
 
 // Observation measures what nobody promises: it never judges. As a Matcher it
-// is a plain value that can be written down, and a pure function of a view, so
-// that what was measured can be measured again offline. Only this package makes
-// them.
+// is a plain value that the journal can hold, and a pure function of a view, so
+// that what was measured can be measured again offline. A new observation is a
+// type, its constructor, and its name in the registry of its file.
 type Observation interface {
-	// Name is how EncodeObservation writes it: the name of its constructor.
-	Name() string
-	// Asks completes the sentence "it is measured …".
-	Asks() string
 	// Measure is a pure function of the view. The names of its values do not
 	// depend on what was seen.
 	Measure(v timeline.View) []Value
+}
 
-	observes()
+func observed() registry[Observation] {
+	return registry[Observation]{
+		"Asks": asks{}, "Requests": requests{}, "Reboots": reboots{}, "Trusts": trusts{}, "Hello": hello{}, "Registers": registers{}, "DHCPAsks": dhcpAsks{},
+		"AsksTime": asksTime{}, "Connects": connects{}, "Took": took{}, "Authenticates": authenticates{}, "Happens": happens{}, "Does": does{}, "SendsFrom": sendsFrom{},
+	}
 }
 
 // Value is one thing measured. Of values only times, whose Unit is "ms", may
@@ -91,10 +91,6 @@ type asks struct {
 // request twice in a row is one.
 func Asks(files, hosts Aliases) Observation { return asks{Files: files, Hosts: hosts} }
 
-func (m asks) Name() string { return "Asks" }
-func (m asks) Asks() string { return "what it asks for, of whom and over what" }
-func (m asks) observes()    {}
-
 func (m asks) Measure(v timeline.View) []Value {
 	var out []string
 	for _, e := range all(v, timeline.Asked) {
@@ -127,10 +123,6 @@ type requests struct {
 // only the connection is seen.
 func Requests(s Step) Observation { return requests{Step: s} }
 
-func (m requests) Name() string { return "Requests" }
-func (m requests) Asks() string { return "how often it asks for the " + m.Step.Name }
-func (m requests) observes()    {}
-
 func (m requests) Measure(v timeline.View) []Value {
 	var at []time.Time
 	for e := range v.Brief.All() {
@@ -159,10 +151,6 @@ type reboots struct{}
 // Reboots measures how often it reboots by itself.
 func Reboots() Observation { return reboots{} }
 
-func (m reboots) Name() string { return "Reboots" }
-func (m reboots) Asks() string { return "how often it reboots" }
-func (m reboots) observes()    {}
-
 func (m reboots) Measure(v timeline.View) []Value {
 	return []Value{{Name: "reboots", Value: strconv.Itoa(len(all(v, timeline.Rebooted)))}}
 }
@@ -172,10 +160,6 @@ type trusts struct{}
 // Trusts measures whether the first certificate shown is accepted, and with
 // which alert it is refused.
 func Trusts() Observation { return trusts{} }
-
-func (m trusts) Name() string { return "Trusts" }
-func (m trusts) Asks() string { return "whether it accepts the certificate" }
-func (m trusts) observes()    {}
 
 func (m trusts) Measure(v timeline.View) []Value {
 	verdict, alert := none, none
@@ -197,10 +181,6 @@ type hello struct{}
 
 // Hello measures the fingerprint of the first ClientHello.
 func Hello() Observation { return hello{} }
-
-func (m hello) Name() string { return "Hello" }
-func (m hello) Asks() string { return "what its ClientHello says" }
-func (m hello) observes()    {}
 
 func (m hello) Measure(v timeline.View) []Value {
 	fields := map[string]string{}
@@ -246,10 +226,6 @@ func Registers(users, expires Aliases) Observation {
 	return registers{Users: users, Expires: expires}
 }
 
-func (m registers) Name() string { return "Registers" }
-func (m registers) Asks() string { return "with what it registers" }
-func (m registers) observes()    {}
-
 func (m registers) Measure(v timeline.View) []Value {
 	user, expires := none, none
 	for _, e := range all(v, timeline.Registered) {
@@ -282,10 +258,6 @@ type dhcpAsks struct {
 // REQUEST; mac is replaced in texts.
 func DHCPAsks(mac string) Observation { return dhcpAsks{MAC: mac} }
 
-func (m dhcpAsks) Name() string { return "DHCPAsks" }
-func (m dhcpAsks) Asks() string { return "what it asks DHCP for" }
-func (m dhcpAsks) observes()    {}
-
 func (m dhcpAsks) Measure(v timeline.View) []Value {
 	fields := map[string]string{}
 	for _, e := range all(v, timeline.DHCPDiscover, timeline.DHCPRequest) {
@@ -315,10 +287,6 @@ type asksTime struct {
 // AsksTime measures whether the time is asked for, of whom in order, and whether
 // that comes before the first handshake and the first request.
 func AsksTime(hosts Aliases) Observation { return asksTime{Hosts: hosts} }
-
-func (m asksTime) Name() string { return "AsksTime" }
-func (m asksTime) Asks() string { return "when it asks for the time, and whom" }
-func (m asksTime) observes()    {}
 
 func (m asksTime) Measure(v timeline.View) []Value {
 	asked, before, first := "no", none, none
@@ -354,10 +322,6 @@ type connects struct {
 // asks for.
 func Connects(hosts Aliases) Observation { return connects{Hosts: hosts} }
 
-func (m connects) Name() string { return "Connects" }
-func (m connects) Asks() string { return "where it tries to connect to, and whether again" }
-func (m connects) observes()    {}
-
 func (m connects) Measure(v timeline.View) []Value {
 	var ends []string
 	tries := map[string]int{}
@@ -387,10 +351,6 @@ func Took(what string, from, to timeline.Fact) Observation {
 	return took{From: from, To: to, What: what}
 }
 
-func (m took) Name() string { return "Took" }
-func (m took) Asks() string { return "the time " + m.What }
-func (m took) observes()    {}
-
 func (m took) Measure(v timeline.View) []Value {
 	from, begun := v.Anchor, len(m.From.Kinds) == 0
 	for e := range v.Events.All() {
@@ -409,10 +369,6 @@ type authenticates struct{}
 // Authenticates measures how challenges are answered: the statuses that follow
 // one another, and the scheme of the last answer.
 func Authenticates() Observation { return authenticates{} }
-
-func (m authenticates) Name() string { return "Authenticates" }
-func (m authenticates) Asks() string { return "how it answers the challenge" }
-func (m authenticates) observes()    {}
 
 func (m authenticates) Measure(v timeline.View) []Value {
 	challenged, granted, scheme := 0, 0, none
@@ -445,10 +401,6 @@ type happens struct {
 // Happens measures how often a fact is seen.
 func Happens(what string, f timeline.Fact) Observation { return happens{What: what, Fact: f} }
 
-func (m happens) Name() string { return "Happens" }
-func (m happens) Asks() string { return "how often: " + m.What }
-func (m happens) observes()    {}
-
 func (m happens) Measure(v timeline.View) []Value {
 	n := 0
 	for e := range v.Events.All() {
@@ -467,10 +419,6 @@ type does struct {
 // Does measures whether a fact is seen at all.
 func Does(what string, f timeline.Fact) Observation { return does{What: what, Fact: f} }
 
-func (m does) Name() string { return "Does" }
-func (m does) Asks() string { return "whether: " + m.What }
-func (m does) observes()    {}
-
 func (m does) Measure(v timeline.View) []Value {
 	for e := range v.Events.All() {
 		if m.Fact.Is(e) {
@@ -480,23 +428,33 @@ func (m does) Measure(v timeline.View) []Value {
 	return []Value{{Name: m.What, Value: "no"}}
 }
 
-// EncodeObservation writes an observation down.
-func EncodeObservation(m Observation) (name string, args json.RawMessage) {
-	b, err := json.Marshal(m)
-	if err != nil {
-		b = []byte("null") // cannot happen: they hold strings only
-	}
-	return m.Name(), b
+type sendsFrom struct {
+	Module string `json:"module"`
+	Phone  string `json:"phone"`
 }
 
-// DecodeObservation reads what EncodeObservation wrote.
-func DecodeObservation(name string, args json.RawMessage) (Observation, error) {
-	for _, o := range []Observation{
-		&asks{}, &requests{}, &reboots{}, &trusts{}, &hello{}, &registers{}, &dhcpAsks{}, &asksTime{}, &connects{}, &took{}, &transfers{}, &authenticates{}, &happens{}, &spells{}, &answersAs{}, &asksOf{}, &does{}, &displays{}, &answersWith{}, &sendsFrom{},
-	} {
-		if o.Name() == name {
-			return o, readInto(name, args, o)
+// SendsFrom measures which of its two addresses the frames of a handset with a
+// WiFi module come from: as SendOnlyFrom does, of all that is decoded.
+func SendsFrom(module, phone string) Observation {
+	return sendsFrom{Module: strings.ToLower(module), Phone: strings.ToLower(phone)}
+}
+
+func (m sendsFrom) Measure(v timeline.View) []Value {
+	module, phone := false, false
+	for e := range v.Events.All() {
+		if fromHandset(v, e) {
+			module = module || strings.EqualFold(e.SrcMAC, m.Module)
+			phone = phone || strings.EqualFold(e.SrcMAC, m.Phone)
 		}
 	}
-	return nil, fmt.Errorf("unknown observation %q", name)
+	from := none
+	switch {
+	case module && phone:
+		from = "both"
+	case module:
+		from = "the module alone"
+	case phone:
+		from = "the phone alone"
+	}
+	return []Value{{Name: "frames come from", Value: from}}
 }

@@ -6,20 +6,18 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func rebootMatchers() registry[params] {
+	return registry[params]{
+		"Reboot": reboot{}, "RebootOnce": rebootOnce{}, "RebootAfterAsking": rebootAfterAsking{},
+	}
+}
+
 type reboot struct{}
 
 // Reboot claims at least one reboot that nobody commanded. Mostly negated.
-func Reboot() Matcher { return reboot{} }
+func Reboot() Matcher { return claims(reboot{}) }
 
-// Name implements Matcher.
-func (m reboot) Name() string { return "Reboot" }
-
-// Claim implements Matcher.
-func (m reboot) Claim() string { return "reboot" }
-
-// Judge implements Matcher.
-func (m reboot) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m reboot) sealed()                       {}
+func (m reboot) says() string { return "reboot" }
 
 func (m reboot) judge(v timeline.View) Verdict {
 	reboots := all(v, timeline.Rebooted)
@@ -31,17 +29,9 @@ type rebootOnce struct{}
 
 // RebootOnce claims exactly one reboot. It holds once the handset has
 // registered behind the reboot, or the window has closed.
-func RebootOnce() Matcher { return rebootOnce{} }
+func RebootOnce() Matcher { return claims(rebootOnce{}) }
 
-// Name implements Matcher.
-func (m rebootOnce) Name() string { return "RebootOnce" }
-
-// Claim implements Matcher.
-func (m rebootOnce) Claim() string { return "reboot exactly once" }
-
-// Judge implements Matcher.
-func (m rebootOnce) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m rebootOnce) sealed()                       {}
+func (m rebootOnce) says() string { return "reboot exactly once" }
 
 func (m rebootOnce) judge(v timeline.View) Verdict {
 	reboots := all(v, timeline.Rebooted)
@@ -64,19 +54,11 @@ type rebootAfterAsking struct {
 
 // RebootAfterAsking claims a reboot, and that none comes before the step was
 // asked for in the window.
-func RebootAfterAsking(step Step) Matcher { return rebootAfterAsking{Step: step} }
+func RebootAfterAsking(step Step) Matcher { return claims(rebootAfterAsking{Step: step}) }
 
-// Name implements Matcher.
-func (m rebootAfterAsking) Name() string { return "RebootAfterAsking" }
-
-// Claim implements Matcher.
-func (m rebootAfterAsking) Claim() string {
+func (m rebootAfterAsking) says() string {
 	return "reboot only after it asked for " + m.Step.Name
 }
-
-// Judge implements Matcher.
-func (m rebootAfterAsking) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m rebootAfterAsking) sealed()                       {}
 
 func (m rebootAfterAsking) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"asked for " + m.Step.Name, "a reboot"}, Line: 1, Problem: "it neither asked for " + m.Step.Name + " nor rebooted"}

@@ -2,13 +2,18 @@ package match
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"ip88rig/capture/timeline"
 )
+
+func registerMatchers() registry[params] {
+	return registry[params]{
+		"RegisterWith": RegisterWith{}, "Run": run{},
+	}
+}
 
 // RegisterWith claims an accepted registration in which every field that is set
 // here is so.
@@ -31,11 +36,15 @@ func Register() Matcher { return RegisterWith{} }
 // RegisterAs claims that the handset registers as this user.
 func RegisterAs(user string) Matcher { return RegisterWith{User: user} }
 
-// Name implements Matcher.
-func (m RegisterWith) Name() string { return "RegisterWith" }
-
 // Claim implements Matcher.
-func (m RegisterWith) Claim() string {
+func (m RegisterWith) Claim() string { return m.says() }
+
+// Judge implements Matcher.
+func (m RegisterWith) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
+
+func (m RegisterWith) made() params { return m }
+
+func (m RegisterWith) says() string {
 	return strings.Join(append([]string{"register"}, m.parts()...), " ")
 }
 
@@ -54,12 +63,8 @@ func (m RegisterWith) parts() []string {
 	return parts
 }
 
-// Judge implements Matcher.
-func (m RegisterWith) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m RegisterWith) sealed()                       {}
-
 func (m RegisterWith) judge(v timeline.View) Verdict {
-	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register", presence: true}
+	vd := Verdict{Expected: []string{m.says()}, Line: 1, Problem: "it did not register", presence: true}
 	for _, e := range all(v, timeline.Registered) {
 		if m.is(e) {
 			vd.OK, vd.Final, vd.Seen = true, true, []string{line(e)}
@@ -81,18 +86,7 @@ func (m RegisterWith) is(e *timeline.Event) bool {
 		(m.Proxy == "" || at(m.Proxy, e.Dst))
 }
 
-// at tells whether an end is the one that is written as an address, or as an
-// address with a port.
-func at(want string, end netip.AddrPort) bool {
-	if ap, err := netip.ParseAddrPort(want); err == nil {
-		return ap.Port() == end.Port() && ap.Addr().Unmap() == end.Addr().Unmap()
-	}
-	a, err := netip.ParseAddr(want)
-	return err == nil && a.Unmap() == end.Addr().Unmap()
-}
-
-// Running is the matcher of Run.
-type Running struct {
+type run struct {
 	Version string `json:"version"`
 	// AnyAgent leaves the User-Agent out: where it is not known to tell.
 	AnyAgent bool     `json:"anyagent,omitempty"`
@@ -102,34 +96,29 @@ type Running struct {
 
 // Run claims that the handset runs this version: it registers with a User-Agent
 // that holds it.
-func Run(version string) Running { return Running{Version: version} }
+func Run(version string) Running { return Running{claim[run]{run{Version: version}}} }
+
+// Running is the matcher of Run.
+type Running struct{ claim[run] }
 
 // Asking adds the other witness: in the window the version file, which names
 // this version, is asked for and none of the files listed in it is, and the
 // handset registers behind that.
 func (m Running) Asking(version Step, listed ...string) Running {
-	m.Step, m.Listed = &version, listed
+	m.with.Step, m.with.Listed = &version, listed
 	return m
 }
 
 // WhateverAgent takes no notice of the User-Agent, for a model of which it is
 // not known to hold the version. Use it with Asking.
 func (m Running) WhateverAgent() Running {
-	m.AnyAgent = true
+	m.with.AnyAgent = true
 	return m
 }
 
-// Name implements Matcher.
-func (m Running) Name() string { return "Run" }
+func (m run) says() string { return "run version " + m.Version }
 
-// Claim implements Matcher.
-func (m Running) Claim() string { return "run version " + m.Version }
-
-// Judge implements Matcher.
-func (m Running) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m Running) sealed()                       {}
-
-func (m Running) judge(v timeline.View) Verdict {
+func (m run) judge(v timeline.View) Verdict {
 	vd := Verdict{presence: m.Step == nil}
 	due := 0
 	expect := func(s string) { vd.Expected = append(vd.Expected, s) }

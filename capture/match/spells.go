@@ -8,6 +8,10 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func observedSpelling() registry[Observation] {
+	return registry[Observation]{"Spells": spells{}, "AnswersAs": answersAs{}, "Displays": displays{}, "AnswersWith": answersWith{}, "AsksOf": asksOf{}}
+}
+
 type spells struct {
 	Step Step `json:"step"`
 }
@@ -16,10 +20,6 @@ type spells struct {
 // letter case, and with what between the digits. Several forms stand in the
 // order in which they were first seen.
 func Spells(s Step) Observation { return spells{Step: s} }
-
-func (m spells) Name() string { return "Spells" }
-func (m spells) Asks() string { return "how it writes the name of the " + m.Step.Name }
-func (m spells) observes()    {}
 
 func (m spells) Measure(v timeline.View) []Value {
 	var cases, marks []string
@@ -72,10 +72,6 @@ type answersAs struct {
 // authenticates itself where it asks for a step.
 func AnswersAs(s Step, users Aliases) Observation { return answersAs{Step: s, Users: users} }
 
-func (m answersAs) Name() string { return "AnswersAs" }
-func (m answersAs) Asks() string { return "as whom it asks for the " + m.Step.Name }
-func (m answersAs) observes()    {}
-
 func (m answersAs) Measure(v timeline.View) []Value {
 	var users []string
 	for e := range v.Brief.All() {
@@ -101,10 +97,6 @@ type displays struct {
 // registers last.
 func Displays(names Aliases) Observation { return displays{Names: names} }
 
-func (m displays) Name() string { return "Displays" }
-func (m displays) Asks() string { return "with which display name it registers" }
-func (m displays) observes()    {}
-
 func (m displays) Measure(v timeline.View) []Value {
 	name := none
 	for e := range v.Events.All() {
@@ -122,10 +114,6 @@ type answersWith struct{}
 // One that keeps the order of the offer, as RFC 3264, section 6.1, recommends, does
 // not show that of its settings.
 func AnswersWith() Observation { return answersWith{} }
-
-func (m answersWith) Name() string { return "AnswersWith" }
-func (m answersWith) Asks() string { return "with which codecs it answers" }
-func (m answersWith) observes()    {}
 
 func (m answersWith) Measure(v timeline.View) []Value {
 	names := map[string]string{"0": "pcmu", "4": "g723", "8": "pcma", "9": "g722", "18": "g729"}
@@ -153,10 +141,6 @@ type asksOf struct {
 // AsksOf measures by their labels which hosts are asked for one step, in order,
 // each once in a row.
 func AsksOf(s Step, hosts Aliases) Observation { return asksOf{Step: s, Hosts: hosts} }
-
-func (m asksOf) Name() string { return "AsksOf" }
-func (m asksOf) Asks() string { return "of whom it asks for the " + m.Step.Name }
-func (m asksOf) observes()    {}
 
 func (m asksOf) Measure(v timeline.View) []Value {
 	var out []string

@@ -8,10 +8,15 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func stressMatchers() registry[params] {
+	return registry[params]{
+		"RegisterAsOneOf": registerAsOneOf{}, "RebootAtMost": rebootAtMost{}, "AskAtMost": askAtMost{}, "AckOncePerBlock": ackOncePerBlock{},
+	}
+}
+
 // What a handset must do under stress: go on, and not without end.
 
-// OneOf is the matcher of RegisterAsOneOf.
-type OneOf struct {
+type registerAsOneOf struct {
 	Lines []RegisterWith `json:"lines"`
 	End   *RegisterWith  `json:"end,omitempty"`
 }
@@ -19,19 +24,20 @@ type OneOf struct {
 // RegisterAsOneOf claims that the handset registers in one of these ways and in
 // no other: a file was applied whole or not at all. What is applied late shows
 // late, so it holds once the window has closed.
-func RegisterAsOneOf(lines ...RegisterWith) OneOf { return OneOf{Lines: lines} }
+func RegisterAsOneOf(lines ...RegisterWith) OneOf {
+	return OneOf{claim[registerAsOneOf]{registerAsOneOf{Lines: lines}}}
+}
+
+// OneOf is the matcher of RegisterAsOneOf.
+type OneOf struct{ claim[registerAsOneOf] }
 
 // Until adds the way that ends it: who registers so has applied all there is.
 func (m OneOf) Until(end RegisterWith) OneOf {
-	m.End = &end
+	m.with.End = &end
 	return m
 }
 
-// Name implements Matcher.
-func (m OneOf) Name() string { return "RegisterAsOneOf" }
-
-// Claim implements Matcher.
-func (m OneOf) Claim() string {
+func (m registerAsOneOf) says() string {
 	lines := m.Lines
 	if m.End != nil {
 		lines = append(slices.Clone(lines), *m.End)
@@ -43,12 +49,8 @@ func (m OneOf) Claim() string {
 	return "register " + strings.Join(ways, ", or ")
 }
 
-// Judge implements Matcher.
-func (m OneOf) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m OneOf) sealed()                       {}
-
-func (m OneOf) judge(v timeline.View) Verdict {
-	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: "it did not register"}
+func (m registerAsOneOf) judge(v timeline.View) Verdict {
+	vd := Verdict{Expected: []string{m.says()}, Line: 1, Problem: "it did not register"}
 	for _, e := range all(v, timeline.Registered) {
 		vd.Seen = append(vd.Seen, line(e))
 		switch {
@@ -71,26 +73,18 @@ type rebootAtMost struct {
 
 // RebootAtMost claims that there are no more reboots than so many. It holds
 // once the window has closed.
-func RebootAtMost(times int) Matcher { return rebootAtMost{Times: times} }
+func RebootAtMost(times int) Matcher { return claims(rebootAtMost{Times: times}) }
 
-// Name implements Matcher.
-func (m rebootAtMost) Name() string { return "RebootAtMost" }
-
-// Claim implements Matcher.
-func (m rebootAtMost) Claim() string {
+func (m rebootAtMost) says() string {
 	if m.Times == 0 {
 		return "not reboot"
 	}
 	return "reboot no more than " + count(m.Times)
 }
 
-// Judge implements Matcher.
-func (m rebootAtMost) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m rebootAtMost) sealed()                       {}
-
 func (m rebootAtMost) judge(v timeline.View) Verdict {
 	seen := all(v, timeline.Rebooted)
-	vd := Verdict{Expected: []string{m.Claim()}, Seen: lines(seen), Problem: "it is not yet known whether it reboots again"}
+	vd := Verdict{Expected: []string{m.says()}, Seen: lines(seen), Problem: "it is not yet known whether it reboots again"}
 	switch {
 	case len(seen) > m.Times:
 		vd.Final, vd.Line, vd.Problem = true, m.Times+1, "it rebooted "+count(len(seen))
@@ -107,19 +101,11 @@ type askAtMost struct {
 
 // AskAtMost claims that a step is asked for, and on the wire no more often than
 // so many times, repetitions counted. It holds once the window has closed.
-func AskAtMost(s Step, times int) Matcher { return askAtMost{Step: s, Times: times} }
+func AskAtMost(s Step, times int) Matcher { return claims(askAtMost{Step: s, Times: times}) }
 
-// Name implements Matcher.
-func (m askAtMost) Name() string { return "AskAtMost" }
-
-// Claim implements Matcher.
-func (m askAtMost) Claim() string {
+func (m askAtMost) says() string {
 	return fmt.Sprintf("ask for the %s, and no more than %s", m.Step.Name, count(m.Times))
 }
-
-// Judge implements Matcher.
-func (m askAtMost) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m askAtMost) sealed()                       {}
 
 func (m askAtMost) judge(v timeline.View) Verdict {
 	var seen []*timeline.Event
@@ -128,7 +114,7 @@ func (m askAtMost) judge(v timeline.View) Verdict {
 			seen = append(seen, e)
 		}
 	}
-	vd := Verdict{Expected: []string{m.Claim()}, Seen: lines(seen), Line: 1, Problem: "it is not yet known whether it asks again"}
+	vd := Verdict{Expected: []string{m.says()}, Seen: lines(seen), Line: 1, Problem: "it is not yet known whether it asks again"}
 	switch {
 	case len(seen) > m.Times:
 		vd.Final, vd.Line, vd.Problem = true, m.Times+1, "it asked "+count(len(seen))
@@ -154,26 +140,18 @@ type ackOncePerBlock struct {
 // than it came: who answers a duplicate twice makes a sender double every block
 // from there on (RFC 1123 section 4.2.3.1). It holds once the file was taken
 // over, or the window has closed.
-func AckOncePerBlock(file string) Matcher { return ackOncePerBlock{File: file} }
+func AckOncePerBlock(file string) Matcher { return claims(ackOncePerBlock{File: file}) }
 
-// Name implements Matcher.
-func (m ackOncePerBlock) Name() string { return "AckOncePerBlock" }
-
-// Claim implements Matcher.
-func (m ackOncePerBlock) Claim() string {
+func (m ackOncePerBlock) says() string {
 	return "acknowledge no block of " + m.File + " more often than it came"
 }
-
-// Judge implements Matcher.
-func (m ackOncePerBlock) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m ackOncePerBlock) sealed()                       {}
 
 func (m ackOncePerBlock) judge(v timeline.View) Verdict {
 	type block struct {
 		end    string
 		number int
 	}
-	vd := Verdict{Expected: []string{m.Claim()}, Line: 1, Problem: m.File + " was not sent"}
+	vd := Verdict{Expected: []string{m.says()}, Line: 1, Problem: m.File + " was not sent"}
 	came := map[block]int{}
 	for e := range v.Events.All() {
 		if e.By != timeline.Wire && e.Kind != timeline.Fetched || e.File != m.File {

@@ -7,6 +7,15 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func tlsMatchers() registry[params] {
+	return registry[params]{
+		"RefuseCertificate":       refuseCertificate{},
+		"SendNothingAfterRefusal": sendNothingAfterRefusal{},
+		"AcceptCertificate":       acceptCertificate{},
+		"OpenTLS":                 openTLS{},
+	}
+}
+
 // about tells whether an event speaks of one of the certificates; where it does
 // not say, or none is named, it does.
 func about(certs []string, e *timeline.Event) bool {
@@ -30,17 +39,9 @@ type refuseCertificate struct {
 // connection. Certificates may be named as the service names them ("tls.cert");
 // none: any. A request over a handshake that was completed before is an
 // acceptance, and final.
-func RefuseCertificate(certs ...string) Matcher { return refuseCertificate{Certs: certs} }
+func RefuseCertificate(certs ...string) Matcher { return claims(refuseCertificate{Certs: certs}) }
 
-// Name implements Matcher.
-func (m refuseCertificate) Name() string { return "RefuseCertificate" }
-
-// Claim implements Matcher.
-func (m refuseCertificate) Claim() string { return "refuse " + of(m.Certs) }
-
-// Judge implements Matcher.
-func (m refuseCertificate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m refuseCertificate) sealed()                       {}
+func (m refuseCertificate) says() string { return "refuse " + of(m.Certs) }
 
 func (m refuseCertificate) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"refused"}, Line: 1, Problem: "no handshake was seen", presence: true}
@@ -86,19 +87,11 @@ type sendNothingAfterRefusal struct{}
 // SendNothingAfterRefusal claims that a certificate is refused in the window
 // and that no handshake is completed and no request comes over HTTPS in all of
 // it. It holds once the handset is known to have gone on.
-func SendNothingAfterRefusal() Matcher { return sendNothingAfterRefusal{} }
+func SendNothingAfterRefusal() Matcher { return claims(sendNothingAfterRefusal{}) }
 
-// Name implements Matcher.
-func (m sendNothingAfterRefusal) Name() string { return "SendNothingAfterRefusal" }
-
-// Claim implements Matcher.
-func (m sendNothingAfterRefusal) Claim() string {
+func (m sendNothingAfterRefusal) says() string {
 	return "refuse the certificate and send nothing over HTTPS"
 }
-
-// Judge implements Matcher.
-func (m sendNothingAfterRefusal) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m sendNothingAfterRefusal) sealed()                       {}
 
 func (m sendNothingAfterRefusal) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"refused", "no handshake completed, no request"}, Line: 1, Problem: "it refused nothing"}
@@ -137,17 +130,9 @@ type acceptCertificate struct {
 // AcceptCertificate claims a completed handshake with the certificate, followed
 // by a request over the same connection. Certificates may be named as the
 // service names them; none: any.
-func AcceptCertificate(certs ...string) Matcher { return acceptCertificate{Certs: certs} }
+func AcceptCertificate(certs ...string) Matcher { return claims(acceptCertificate{Certs: certs}) }
 
-// Name implements Matcher.
-func (m acceptCertificate) Name() string { return "AcceptCertificate" }
-
-// Claim implements Matcher.
-func (m acceptCertificate) Claim() string { return "accept " + of(m.Certs) }
-
-// Judge implements Matcher.
-func (m acceptCertificate) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m acceptCertificate) sealed()                       {}
+func (m acceptCertificate) says() string { return "accept " + of(m.Certs) }
 
 func (m acceptCertificate) judge(v timeline.View) Verdict {
 	vd := Verdict{Expected: []string{"handshake complete", "a request over HTTPS"}, Line: 1, Problem: "no handshake was seen", presence: true}
@@ -189,17 +174,9 @@ func (m acceptCertificate) judge(v timeline.View) Verdict {
 type openTLS struct{}
 
 // OpenTLS claims that the handset opens a TLS connection: a ClientHello.
-func OpenTLS() Matcher { return openTLS{} }
+func OpenTLS() Matcher { return claims(openTLS{}) }
 
-// Name implements Matcher.
-func (m openTLS) Name() string { return "OpenTLS" }
-
-// Claim implements Matcher.
-func (m openTLS) Claim() string { return "open a TLS connection" }
-
-// Judge implements Matcher.
-func (m openTLS) Judge(v timeline.View) Verdict { return conclude(v, m.judge) }
-func (m openTLS) sealed()                       {}
+func (m openTLS) says() string { return "open a TLS connection" }
 
 func (m openTLS) judge(v timeline.View) Verdict {
 	return first(v, "ClientHello", "it did not", func(e *timeline.Event) bool {

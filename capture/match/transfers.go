@@ -8,6 +8,10 @@ import (
 	"ip88rig/capture/timeline"
 )
 
+func observedTransfers() registry[Observation] {
+	return registry[Observation]{"Transfers": transfers{}}
+}
+
 type transfers struct {
 	Files []string `json:"files"`
 }
@@ -15,10 +19,6 @@ type transfers struct {
 // Transfers measures how files are taken over: what is fetched more than once,
 // transfers that broke off included, and the parameters of TFTP and HTTP.
 func Transfers(files ...string) Observation { return transfers{Files: files} }
-
-func (m transfers) Name() string { return "Transfers" }
-func (m transfers) Asks() string { return "how it takes files over" }
-func (m transfers) observes()    {}
 
 func (m transfers) Measure(v timeline.View) []Value {
 	whole, again := map[string]int{}, 0

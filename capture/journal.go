@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"ip88rig/capture/timeline"
@@ -55,8 +54,6 @@ func writable(a netip.AddrPort) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
-
-func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // unmarshal reads one journal line.
 func unmarshal(line []byte) (timeline.Event, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -123,6 +124,9 @@ func comment(s string) string {
 	}
 	return s
 }
+
+// clean replaces bytes that are not UTF-8.
+func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // embed rewrites the capture at path with TLS secrets in front of all packets,
 // by rename. Packets keep their numbers.

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,13 +26,6 @@ import (
 
 	"ip88rig/capture/decode"
 	"ip88rig/capture/timeline"
-)
-
-// The files of a recording.
-const (
-	CaptureFile = "capture.pcapng"
-	JournalFile = "journal.jsonl"
-	KeysFile    = "keys.log"
 )
 
 const (
@@ -93,19 +85,6 @@ type Recorder struct {
 	// spare is the buffer of a capture that was closed, for the next one.
 	spare *[]byte
 	about map[string]string // see Describe
-}
-
-// recording is one folder.
-type recording struct {
-	dir     string
-	pcap    *pcapng
-	journal *gathered
-	keys    *gathered
-	keyed   bool
-	frames  int
-	lost    int // frames that came after an error
-	dec     *decode.Decoder
-	flows   flowIndex
 }
 
 type config struct {
@@ -223,61 +202,6 @@ func (r *Recorder) buffer() *[]byte {
 	return buf
 }
 
-// gatherLimit is how much is gathered in virtual time before it is written, in
-// bytes.
-const gatherLimit = 32 << 10
-
-// gathered is a file to which is written what has come together.
-type gathered struct {
-	file *os.File
-	// limit is how much may wait, in bytes; 0: nothing.
-	limit int
-	buf   []byte
-}
-
-func create(dir string, gather int, buf *[]byte, file func(path string) (*os.File, error)) (rec *recording, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	rec = &recording{dir: dir}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, rec.close())
-		}
-	}()
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if rec.pcap, err = createPcapng(filepath.Join(dir, CaptureFile), buf, file); err != nil {
-		return rec, err
-	}
-	rec.pcap.gather = gather
-	for name, to := range map[string]**gathered{JournalFile: &rec.journal, KeysFile: &rec.keys} {
-		f, err := os.OpenFile(filepath.Join(dir, name), flags, 0o600) //nolint:gosec // G304: the lane names its folder
-		if err != nil {
-			return rec, err
-		}
-		*to = &gathered{file: f, limit: gather}
-	}
-	return rec, nil
-}
-
-// Write implements io.Writer.
-func (g *gathered) Write(b []byte) (int, error) {
-	g.buf = append(g.buf, b...)
-	if len(g.buf) <= g.limit {
-		return len(b), nil
-	}
-	return len(b), g.flush()
-}
-
-func (g *gathered) flush() error {
-	if len(g.buf) == 0 {
-		return nil
-	}
-	_, err := g.file.Write(g.buf)
-	g.buf = g.buf[:0]
-	return err
-}
-
 // flush writes what was gathered; the lock is held.
 func (r *Recorder) flush() {
 	if r.err == nil {
@@ -290,36 +214,6 @@ func (r *Recorder) flush() {
 			r.fail(fmt.Errorf("%s: %w", filepath.Base(g.file.Name()), err))
 		}
 	}
-}
-
-func (rec *recording) close() error {
-	var errs []error
-	if rec.pcap != nil {
-		errs = append(errs, rec.pcap.file.Close())
-	}
-	for _, g := range []*gathered{rec.journal, rec.keys} {
-		if g != nil {
-			errs = append(errs, g.file.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// finish closes the files and puts the TLS secrets into the capture. Nobody
-// writes to them any more.
-func (rec *recording) finish(before error) error {
-	if before != nil {
-		// Half a block at the end would make other readers fail.
-		return errors.Join(rec.pcap.file.Truncate(rec.pcap.whole), rec.close())
-	}
-	if err := rec.close(); err != nil || !rec.keyed {
-		return err
-	}
-	secrets, err := os.ReadFile(filepath.Join(rec.dir, KeysFile))
-	if err != nil {
-		return err
-	}
-	return rec.pcap.embed(filepath.Join(rec.dir, CaptureFile), secrets)
 }
 
 // endEntry writes the last entry of the recording at hand; the lock is held.
@@ -637,46 +531,4 @@ func (r *Recorder) Tick(now time.Time) {
 	}
 	r.mark = mark
 	r.tl.Advance(mark)
-}
-
-// flowIndex knows the last frame of each flow, of two generations of flows at
-// most.
-type flowIndex struct {
-	young, old map[[2]netip.AddrPort]int
-}
-
-const flowGeneration = 2048
-
-func (x *flowIndex) put(src, dst netip.AddrPort, frame int) {
-	key := [2]netip.AddrPort{src, dst}
-	if _, ok := x.young[key]; !ok && len(x.young) >= flowGeneration || x.young == nil {
-		x.old, x.young = x.young, map[[2]netip.AddrPort]int{}
-	}
-	x.young[key] = frame
-}
-
-// last finds the last frame from src to dst. A service that does not know which
-// of its addresses was asked leaves the address, or all of dst, out.
-func (x *flowIndex) last(src, dst netip.AddrPort) int {
-	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
-	key := [2]netip.AddrPort{src, dst}
-	if n, ok := x.young[key]; ok {
-		return n
-	}
-	if n, ok := x.old[key]; ok {
-		return n
-	}
-	if dst.Addr().IsValid() && !dst.Addr().IsUnspecified() {
-		return 0
-	}
-	best := 0
-	for _, generation := range []map[[2]netip.AddrPort]int{x.young, x.old} {
-		for k, n := range generation {
-			if k[0] == src && (dst.Port() == 0 || k[1].Port() == dst.Port()) {
-				best = max(best, n)
-			}
-		}
-	}
-	return best
 }

@@ -29,8 +29,11 @@ const (
 	suiteFallbackSCSV = 0x5600
 )
 
-// hello is what a ClientHello says, read by ourselves: crypto/tls tells
-// nothing of one that it cannot answer.
+// hello is what a ClientHello says. The service reads it itself, because
+// crypto/tls reports nothing of one that it cannot answer. It shares no code with
+// capture/decode, which reads the same ClientHello off the cable: the two are the
+// two witnesses of a handshake, and a bug in a common parser would make them
+// agree.
 type hello struct {
 	framing    string // "TLS" or "SSLv2"
 	version    uint16 // of the hello itself

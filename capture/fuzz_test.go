@@ -110,7 +110,7 @@ func TestReadJournal(t *testing.T) {
 		{"no JSON", good + "hello\n", 1, "line 2: invalid character"},
 		{"no kind", `{"by":"x"}` + "\n", 0, "line 1: an entry needs kind and by"},
 		{"an entry before its frame", `{"by":"x","kind":"note","after":1,"frame":2}` + "\n", 0, "line 1: entry of frame 2 after frame 1"},
-		{"out of order", good + `{"by":"x","kind":"note","after":0}` + "\n", 1, "line 2: entry after frame 0 behind one after frame 1"},
+		{"out of order", good + `{"by":"x","kind":"note","after":0}` + "\n", 1, "line 2: an entry after frame 0 follows one after frame 1"},
 		{"a line without end", strings.Repeat("x", maxLine+8192), 0, "longer than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

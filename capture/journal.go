@@ -107,7 +107,7 @@ func (j *journalReader) next() (timeline.Event, error) {
 	j.line++
 	e, err := unmarshal(line)
 	if err == nil && e.After < j.last {
-		err = fmt.Errorf("entry after frame %d behind one after frame %d", e.After, j.last)
+		err = fmt.Errorf("an entry after frame %d follows one after frame %d", e.After, j.last)
 	}
 	if err != nil {
 		return timeline.Event{}, fmt.Errorf("journal: line %d: %w", j.line, err)

@@ -66,8 +66,8 @@ func LoadRecording(dir string) (Recording, error) {
 }
 
 // LoadEvents calls fn for every event of a recording, in the order of the live
-// fold: what the frames tell, and the journal's entries behind the frame they
-// were written after. Nothing is derived.
+// fold: what the frames show, and the journal's entries, each after the frame that
+// was the last one when it was written. Nothing is derived.
 func LoadEvents(dir string, fn func(timeline.Event) error) error {
 	cfg, err := loadConfig(dir)
 	if err != nil {
@@ -126,9 +126,9 @@ func merge(dir string, cfg config, fn func(timeline.Event) error) (frames int, e
 	if readErr != nil && !errors.Is(readErr, ErrTruncated) {
 		return frames, readErr
 	}
-	// Entries behind frames that are not there: the capture is cut.
+	// Entries after frames that are not there: the capture is cut.
 	if m.ok && readErr == nil {
-		readErr = fmt.Errorf("%s: %w: the journal knows of frame %d, the capture ends with %d", dir, ErrTruncated, m.next.After, frames)
+		readErr = fmt.Errorf("%s: %w: the journal names frame %d, the capture ends with %d", dir, ErrTruncated, m.next.After, frames)
 	}
 	if err := m.entries(int(^uint(0) >> 1)); err != nil {
 		return frames, fmt.Errorf("%s: %w", dir, err)
@@ -144,7 +144,7 @@ func merge(dir string, cfg config, fn func(timeline.Event) error) (frames int, e
 	return frames, nil
 }
 
-// merger puts journal entries behind their frames.
+// merger puts journal entries after their frames.
 type merger struct {
 	journal journalReader
 	fn      func(timeline.Event) error

@@ -50,7 +50,7 @@ type Options struct {
 	Ports decode.Ports
 	// Now is the lane's clock; nil is time.Now.
 	Now func() time.Time
-	// Elapsed reads a clock that nobody sets, to tell when the wall clock is
+	// Elapsed reads a clock that nobody sets, to notice when the wall clock is
 	// stepped; nil takes the monotonic reading that Now's times carry.
 	Elapsed func() time.Duration
 	// Settle is how long a frame may take from its stamp to the recorder: the
@@ -130,7 +130,7 @@ func (r *Recorder) Timeline() *timeline.Timeline {
 // what the timeline before knew.
 //
 // An error means that nothing was started and the recording before goes on,
-// unless it tells of closing that one.
+// unless the error is of closing that one.
 func (r *Recorder) Open(dir string) error {
 	if r == nil {
 		return nil
@@ -320,9 +320,9 @@ func (r *Recorder) caused(e timeline.Event) timeline.Event {
 	return e
 }
 
-// Gather is Record for those who speak side by side, as services do. In virtual
-// time an instant ends when everybody waits, and who of them spoke first in it
-// hangs on the scheduler. So the entries of one instant are written once it is
+// Gather is Record for callers that record side by side, as services do. In
+// virtual time an instant ends when everybody waits, and the scheduler decides who
+// of them records first in it. So the entries of one instant are written once it is
 // over, by service and flow, and those of one flow as they came.
 func (r *Recorder) Gather(e timeline.Event) {
 	if r == nil || !r.opts.Instant {
@@ -369,9 +369,9 @@ func (r *Recorder) writeGathered() {
 	}
 }
 
-// noted tells the entries that stand in the capture too, as comments on Notes:
-// control actions and faults. One of the wire that has a frame is a comment on
-// that already.
+// noted reports whether an entry stands in the capture too, as a comment on Notes:
+// control actions and faults do. A fault of the wire that has a frame is a comment
+// on that already.
 func noted(e *timeline.Event) bool {
 	switch e.Kind {
 	case timeline.PowerOff, timeline.PowerOn, timeline.LinkDown, timeline.LinkUp,
@@ -379,7 +379,7 @@ func noted(e *timeline.Event) bool {
 		return true
 	case timeline.FaultFired:
 		return e.By != timeline.Impair || e.Frame == 0 && !e.Src.IsValid()
-	default: // frames, or the journal alone, tell the others
+	default: // the others are frames, or stand in the journal alone
 		return false
 	}
 }
@@ -452,7 +452,7 @@ func (r *Recorder) fail(err error) {
 
 // KeyLog returns where TLS secrets are written to, in the format of
 // tls.Config.KeyLogWriter; they go to the recording at hand. It never fails, so
-// that a full disk does not break handshakes; Err tells.
+// that a full disk does not break handshakes; Err returns the error.
 func (r *Recorder) KeyLog() io.Writer { return keyLog{r} }
 
 type keyLog struct{ r *Recorder }

@@ -511,7 +511,7 @@ func TestCutAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := tl.Events()
-	if e := events[len(events)-1]; e.Kind != timeline.FramesLost || !strings.Contains(e.Reason, "the journal knows of frame 5, the capture ends with 3") {
+	if e := events[len(events)-1]; e.Kind != timeline.FramesLost || !strings.Contains(e.Reason, "the journal names frame 5, the capture ends with 3") {
 		t.Errorf("got %+v", e)
 	}
 }

@@ -59,7 +59,7 @@ func upAndDown() func(SpecContext, *Phone) {
 
 func (p *Phone) goesUp(ctx context.Context, boot *timeline.Window, to, from firmware.Version) {
 	GinkgoHelper()
-	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(p.Files(to)...).Of(p.ListedNames(from, to)...).Behind(p.Version(), p.Global(), p.Own())))
+	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("ORD-05", DownloadOnly(p.Files(to)...).Of(p.ListedNames(from, to)...).After(p.Version(), p.Global(), p.Own())))
 	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("FWU-01", Download(p.Files(to)...)))
 	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("RBT-04", RebootAfterAsking(p.Listed(to)[len(to.Files)-1])))
 	Eventually(ctx, boot.Within(p.Patience.Upgrade)).Should(Show("RBT-04", RebootOnce()))

@@ -115,7 +115,7 @@ func orElse(given []uint16, usual ...uint16) []uint16 {
 }
 
 // Frame decodes the next frame of interface iface, whose number in the
-// recording is number, and returns what it tells. The events are valid until
+// recording is number, and returns its events. They are valid until
 // the next call; the data is not kept.
 func (d *Decoder) Frame(iface, number int, at time.Time, data []byte) []timeline.Event {
 	if iface != Cable {

@@ -36,8 +36,8 @@ const (
 
 // transfer follows one RRQ or WRQ. Its client is known by its TID.
 //
-// Whoever receives takes block after block: what comes again, and what runs
-// ahead, is not taken. Of one that does keep what runs ahead, its ACK tells.
+// The receiver takes block after block: a block that comes again, or runs ahead, is
+// not taken. A receiver that keeps what runs ahead shows that by its ACK.
 type transfer struct {
 	file    string
 	name    string // file as it was asked for, with its leading slash
@@ -63,12 +63,12 @@ type transfer struct {
 	taken   int            // every block up to here came in its turn
 	claimed int            // acknowledged over blocks that were not seen; 0: nothing is
 	last    int            // number of the last block; -1: not seen yet
-	pending map[int][]byte // behind acked; up to taken none is missing
+	pending map[int][]byte // after acked; up to taken none is missing
 	held    int            // bytes of pending
 	free    [][]byte
 	sum     hash.Hash
 	bytes   int64
-	broken  string // why bytes and digest cannot be told
+	broken  string // why bytes and digest are not known
 	done    bool
 
 	at   time.Time
@@ -105,7 +105,7 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 	}
 	if t.late != nil && peer == t.late.server && peer != t.server {
 		// Where a server uses its well-known port as the TID of every transfer, the TID
-		// does not tell the two apart. Then only a packet that can be the first of a
+		// does not distinguish the two. Then only a packet that can be the first of a
 		// transfer belongs to the new one.
 		sharesTID := slices.Contains(d.ports.TFTP, peer.Port())
 		if fromClient || !sharesTID || !t.begins(data) {
@@ -168,12 +168,12 @@ func (d *Decoder) transfer(data []byte) (t *transfer, fromClient bool) {
 	return nil, false
 }
 
-// asked tells whether this is the host that the client asked or talks with.
+// asked reports whether this is the host that the client asked or talks with.
 func (t *transfer) asked(peer netip.AddrPort) bool {
 	return t.server.Addr() == peer.Addr() || t.server.Addr() == broadcast()
 }
 
-// begins tells whether a packet of the server is the first of a transfer; what
+// begins reports whether a packet of the server is the first of a transfer; what
 // is late of the one before, from the same client's port, is not. An ERROR
 // chooses no TID: nothing follows it.
 func (t *transfer) begins(data []byte) bool {
@@ -373,7 +373,7 @@ func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	t.held += len(payload)
 }
 
-// wrap learns from the number of a DATA packet how the server counts on behind
+// wrap learns from the number of a DATA packet how the server counts on after
 // block 65535. A 1 in the turn of block 65536 means that it leaves out 0, until
 // a 0 comes after all: then the 1 ran ahead of it.
 func (t *transfer) wrap(number int) {
@@ -437,7 +437,7 @@ func (d *Decoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
 	d.emit(e)
 }
 
-// acknowledge takes the blocks up to n as delivered, and tells in e how the
+// acknowledge takes the blocks up to n as delivered, and reports in e how the
 // transfer ended if that is the last one. An ACK of blocks that were not seen
 // is nothing, unless the sender goes on from there.
 func (t *transfer) acknowledge(n int, e *timeline.Event) {

@@ -37,7 +37,7 @@ type tlsConn struct {
 type tlsSide struct {
 	started   bool
 	dead      bool // nothing readable comes any more
-	encrypted bool // behind ChangeCipherSpec
+	encrypted bool // after ChangeCipherSpec
 	record    []byte
 	handshake []byte
 }
@@ -165,7 +165,7 @@ func (t *tlsConn) message(d *Decoder, i int, kind byte, b []byte) {
 	}
 }
 
-// cursor reads fields off a message; bad tells that it was too short.
+// cursor reads fields off a message; bad reports that it was too short.
 type cursor struct {
 	b   []byte
 	bad bool
@@ -318,7 +318,7 @@ func (t *tlsConn) serverHello(d *Decoder, i int, b []byte) {
 	d.emit(e)
 }
 
-// isRetry tells a HelloRetryRequest by its random (RFC 8446, section 4.1.3).
+// isRetry recognises a HelloRetryRequest by its random (RFC 8446, section 4.1.3).
 func isRetry(random []byte) bool {
 	sum := sha256.Sum256([]byte("HelloRetryRequest"))
 	return string(random) == string(sum[:])

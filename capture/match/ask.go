@@ -29,7 +29,7 @@ type Step struct {
 	Files []string `json:"files,omitempty"`
 }
 
-// has tells whether the file is a look-up of the step.
+// has reports whether the file is a look-up of the step.
 func (s Step) has(file string) bool {
 	if len(s.Files) == 0 {
 		return file == s.Name
@@ -50,8 +50,8 @@ func stepOf(steps []Step, file string) int {
 	return slices.IndexFunc(steps, func(s Step) bool { return s.has(file) })
 }
 
-// cycle returns the asks of the window as far as the first boot behind the
-// first of them; ended tells that there was one.
+// cycle returns the asks of the window as far as the first boot after the
+// first of them; ended reports that there was one.
 func cycle(v timeline.View) (asks []*timeline.Event, ended bool) {
 	for e := range v.Brief.All() {
 		switch {
@@ -103,7 +103,7 @@ type askFor struct {
 // AskFor claims that the steps of the routine are gone through: exactly these,
 // in this order, in one download cycle. Look-ups and retries of one step are
 // one; requests that belong to no step are findings. It holds once the cycle is
-// known to be over. A boot behind the first request ends the cycle.
+// known to be over. A boot after the first request ends the cycle.
 func AskFor(steps ...Step) Matcher { return claims(askFor{Steps: steps}) }
 
 func (m askFor) says() string {

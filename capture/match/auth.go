@@ -115,7 +115,7 @@ func (m offerCredentialsUnasked) judge(v timeline.View) Verdict {
 				vd.OK, vd.Final = true, true
 				vd.Seen = append(vd.Seen, line(e))
 			}
-		default: // the others say nothing of credentials
+		default: // the others are not about credentials
 		}
 	}
 	return vd

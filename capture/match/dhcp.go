@@ -21,8 +21,8 @@ func dhcpMatchers() registry[params] {
 
 // leased is what the last ACK to the handset said.
 type leased struct {
-	// told: DHCP has said something of an address in this recording.
-	told         bool
+	// known: this recording has an answer of DHCP about an address.
+	known        bool
 	addr, server string
 	at           time.Time
 	// renew, rebind and ends count from at.
@@ -34,9 +34,9 @@ func (l *leased) fold(v timeline.View, e *timeline.Event) {
 	if e.By != timeline.Wire || !slices.Contains(v.HandsetMACs, strings.ToLower(e.Fields["dhcp.hw.mac_addr"])) {
 		return
 	}
-	switch e.Kind { //nolint:exhaustive // these three tell
+	switch e.Kind { //nolint:exhaustive // only these three matter
 	case timeline.DHCPNak, timeline.DHCPDecline:
-		*l = leased{told: true}
+		*l = leased{known: true}
 	case timeline.DHCPAck:
 		if a := e.Fields["dhcp.ip.your"]; a != "" && a != "0.0.0.0" {
 			*l = lease(a, e)
@@ -54,7 +54,7 @@ func lease(addr string, e *timeline.Event) leased {
 		}
 		return time.Duration(n) * time.Second
 	}
-	l := leased{told: true, addr: addr, server: e.Fields["dhcp.option.dhcp_server_id"], at: e.At, ends: field("ip_address_lease_time")}
+	l := leased{known: true, addr: addr, server: e.Fields["dhcp.option.dhcp_server_id"], at: e.At, ends: field("ip_address_lease_time")}
 	l.renew, l.rebind = l.ends/2, l.ends/8*7
 	if t1, t2 := field("renewal_time_value"), field("rebinding_time_value"); 0 < t1 && t1 < t2 && t2 < l.ends {
 		l.renew, l.rebind = t1, t2
@@ -174,7 +174,7 @@ func (m registerFromLease) judge(v timeline.View) Verdict {
 	var held leased
 	for e := range v.All.All() {
 		held.fold(v, e)
-		if e.Kind != timeline.Registered || e.Seq <= v.From || !held.told {
+		if e.Kind != timeline.Registered || e.Seq <= v.From || !held.known {
 			continue // one that it was given before the recording began is not known
 		}
 		if v.Bound > 0 && e.At.After(v.Anchor.Add(v.Bound)) {

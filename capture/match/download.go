@@ -104,14 +104,14 @@ func (m download) judge(v timeline.View) Verdict { return fetched(v, m.Files) }
 type downloadOnly struct {
 	Files  []File   `json:"files,omitempty"`
 	Listed []string `json:"listed,omitempty"`
-	// Version, if any, is the step behind which no file at all may be asked for
-	// up to the boot, but for those of Files and of the steps of Routine.
+	// Version, if any, is the step after which, up to the boot, no file may be asked
+	// for but those of Files and of the steps of Routine.
 	Version *Step  `json:"version,omitempty"`
 	Routine []Step `json:"routine,omitempty"`
 }
 
 // DownloadOnly claims that each of the files is taken over whole, and that no
-// other of those told to Of is asked for. It holds once the cycle is known to
+// other of those that Of names is asked for. It holds once the cycle is known to
 // be over.
 func DownloadOnly(files ...File) Downloading {
 	return Downloading{claim[downloadOnly]{downloadOnly{Files: files}}}
@@ -120,17 +120,17 @@ func DownloadOnly(files ...File) Downloading {
 // Downloading is the matcher of DownloadOnly.
 type Downloading struct{ claim[downloadOnly] }
 
-// Of tells which names are software: of these only the files may be asked for.
+// Of names the files that are software: of these only the claimed ones may be asked
+// for.
 func (m Downloading) Of(listed ...string) Downloading {
 	m.with.Listed = listed
 	return m
 }
 
-// Behind adds that from the version file on up to the boot nothing but the files
-// is asked for, listed or not: the steps of the routine are no business of this
-// claim. Who looks the version file up in a folder first may do so with the files
-// that it lists.
-func (m Downloading) Behind(version Step, routine ...Step) Downloading {
+// After adds that from the version file up to the boot nothing but the files is asked
+// for, listed or not; the steps of the routine do not count. A handset that looks the
+// version file up in a folder first may do the same with the files that it lists.
+func (m Downloading) After(version Step, routine ...Step) Downloading {
 	m.with.Version, m.with.Routine = &version, routine
 	return m
 }
@@ -144,7 +144,7 @@ func (m downloadOnly) says() string {
 		what += " of " + strings.Join(m.Listed, ", ")
 	}
 	if m.Version != nil {
-		what += ", and nothing unlisted behind the " + m.Version.Name
+		what += ", and nothing unlisted after the " + m.Version.Name
 	}
 	return "download " + what
 }
@@ -182,21 +182,21 @@ type stage int
 
 const (
 	beforeVersion stage = iota // the version file was not asked for
-	behindVersion              // it was
-	behindBoot                 // and the handset has booted since
+	afterVersion               // it was
+	afterBoot                  // and the handset has booted since
 )
 
 func (m downloadOnly) next(s stage, e *timeline.Event) stage {
 	switch {
 	case s == beforeVersion && e.Kind == timeline.Asked && m.Version != nil && m.Version.has(e.File):
-		return behindVersion
-	case s == behindVersion && (e.Kind == timeline.Rebooted || e.Kind == timeline.Booted):
-		return behindBoot
+		return afterVersion
+	case s == afterVersion && (e.Kind == timeline.Rebooted || e.Kind == timeline.Booted):
+		return afterBoot
 	}
 	return s
 }
 
-// forbids tells whether the file may not be asked for.
+// forbids reports whether the file may not be asked for.
 func (m downloadOnly) forbids(s stage, file string) bool {
 	file = m.plain(file)
 	switch {
@@ -205,7 +205,7 @@ func (m downloadOnly) forbids(s stage, file string) bool {
 	case slices.Contains(m.Listed, file):
 		return true
 	}
-	return s == behindVersion && !m.Version.has(file) && stepOf(m.Routine, file) < 0
+	return s == afterVersion && !m.Version.has(file) && stepOf(m.Routine, file) < 0
 }
 
 // plain is the file without a folder that the version file is looked up in.

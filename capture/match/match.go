@@ -9,7 +9,7 @@
 //
 // A matcher that says that something never happens, or that nothing else does,
 // judges only once it can: when the window has closed, or when the handset has
-// registered or rebooted behind its last request, which is how a download cycle
+// registered or rebooted after its last request, which is how a download cycle
 // is known to be over.
 package match
 
@@ -62,9 +62,9 @@ type registry[T any] map[string]T
 
 // Verdict is what a matcher makes of a view.
 type Verdict struct {
-	// OK tells whether the claim holds in the view.
+	// OK reports whether the claim holds in the view.
 	OK bool `json:"ok"`
-	// Final tells that no later event can change OK.
+	// Final reports that no later event can change OK.
 	Final bool `json:"final"`
 	// Expected and Seen are the two columns of the table, line by line.
 	Expected []string `json:"expected,omitempty"`
@@ -113,14 +113,14 @@ func conclude(v timeline.View, judge func(v timeline.View) Verdict) Verdict {
 	return vd
 }
 
-// over tells whether the handset is known to have gone on behind the event with
+// over reports whether the handset is known to have gone on after the event with
 // that Seq: the window has closed, or it registered or rebooted.
-func over(v timeline.View, behind int) bool {
+func over(v timeline.View, seq int) bool {
 	if v.Closed {
 		return true
 	}
 	for e := range v.Brief.Backward() {
-		if e.Seq <= behind {
+		if e.Seq <= seq {
 			return false
 		}
 		if e.Kind == timeline.Registered || e.Kind == timeline.Rebooted {
@@ -161,7 +161,7 @@ func line(e *timeline.Event) string {
 	return words
 }
 
-// at tells whether an end is the one that is written as an address, or as an
+// at reports whether an end is the one that is written as an address, or as an
 // address with a port.
 func at(want string, end netip.AddrPort) bool {
 	if ap, err := netip.ParseAddrPort(want); err == nil {
@@ -171,7 +171,7 @@ func at(want string, end netip.AddrPort) bool {
 	return err == nil && a.Unmap() == end.Addr().Unmap()
 }
 
-// fromHandset tells whether the handset sent the frame of the event.
+// fromHandset reports whether the handset sent the frame of the event.
 func fromHandset(v timeline.View, e *timeline.Event) bool {
 	return e.By == timeline.Wire && slices.Contains(v.HandsetMACs, strings.ToLower(e.SrcMAC))
 }

@@ -318,8 +318,8 @@ type connects struct {
 
 // Connects measures where it tries to open a TCP connection, in the order of the
 // first try, answered or not, and whether it does so again. A SYN sent again is no
-// other try. How often it tries in all is left out: that hangs on how many files it
-// asks for.
+// other try. How often it tries in all is left out: that depends on how many files
+// it asks for.
 func Connects(hosts Aliases) Observation { return connects{Hosts: hosts} }
 
 func (m connects) Measure(v timeline.View) []Value {

@@ -28,7 +28,7 @@ func (m reboot) judge(v timeline.View) Verdict {
 type rebootOnce struct{}
 
 // RebootOnce claims exactly one reboot. It holds once the handset has
-// registered behind the reboot, or the window has closed.
+// registered after the reboot, or the window has closed.
 func RebootOnce() Matcher { return claims(rebootOnce{}) }
 
 func (m rebootOnce) says() string { return "reboot exactly once" }

@@ -88,7 +88,7 @@ func (m RegisterWith) is(e *timeline.Event) bool {
 
 type run struct {
 	Version string `json:"version"`
-	// AnyAgent leaves the User-Agent out: where it is not known to tell.
+	// AnyAgent leaves the User-Agent out, where it is not known to hold the version.
 	AnyAgent bool     `json:"anyagent,omitempty"`
 	Step     *Step    `json:"step,omitempty"`
 	Listed   []string `json:"listed,omitempty"`
@@ -103,7 +103,7 @@ type Running struct{ claim[run] }
 
 // Asking adds the other witness: in the window the version file, which names
 // this version, is asked for and none of the files listed in it is, and the
-// handset registers behind that.
+// handset registers after that.
 func (m Running) Asking(version Step, listed ...string) Running {
 	m.with.Step, m.with.Listed = &version, listed
 	return m
@@ -145,7 +145,7 @@ func (m run) judge(v timeline.View) Verdict {
 			return vd
 		case e.Kind == timeline.Asked:
 			if !asked && m.Step.has(e.File) {
-				asked, vd.Problem = true, "it did not register behind that"
+				asked, vd.Problem = true, "it did not register after that"
 				vd.Seen = append(vd.Seen, line(e))
 				due++
 			}
@@ -167,7 +167,7 @@ func (m run) judge(v timeline.View) Verdict {
 	return vd
 }
 
-// holdsVersion tells whether the version stands in the text as a whole: 1.2
+// holdsVersion reports whether the version stands in the text as a whole: 1.2
 // does not stand in 1.2.3 nor in 11.2.
 func holdsVersion(text, version string) bool {
 	if version == "" {

@@ -14,7 +14,7 @@ func stressMatchers() registry[params] {
 	}
 }
 
-// What a handset must do under stress: go on, and not without end.
+// What a handset must do under stress: it goes on, and it does not try for ever.
 
 type registerAsOneOf struct {
 	Lines []RegisterWith `json:"lines"`
@@ -31,7 +31,8 @@ func RegisterAsOneOf(lines ...RegisterWith) OneOf {
 // OneOf is the matcher of RegisterAsOneOf.
 type OneOf struct{ claim[registerAsOneOf] }
 
-// Until adds the way that ends it: who registers so has applied all there is.
+// Until adds the registration that ends the claim: a handset that registers so has
+// applied everything.
 func (m OneOf) Until(end RegisterWith) OneOf {
 	m.with.End = &end
 	return m
@@ -126,8 +127,8 @@ func (m askAtMost) judge(v timeline.View) Verdict {
 	return vd
 }
 
-// requested tells a request on the wire, also a repeated one; of HTTPS only the
-// service can tell.
+// requested recognises a request on the wire, also a repeated one; of HTTPS only
+// the service sees it.
 func requested(e *timeline.Event) bool {
 	return e.Kind == timeline.TFTPRead || e.Kind == timeline.HTTPRequest && (e.By == timeline.Wire || e.Transport == timeline.HTTPS)
 }
@@ -157,7 +158,7 @@ func (m ackOncePerBlock) judge(v timeline.View) Verdict {
 		if e.By != timeline.Wire && e.Kind != timeline.Fetched || e.File != m.File {
 			continue
 		}
-		switch e.Kind { //nolint:exhaustive // these three tell
+		switch e.Kind { //nolint:exhaustive // only these three matter
 		case timeline.TFTPData:
 			came[block{e.Dst.String(), e.Number}]++
 			vd.Problem = m.File + " is not yet known to be over"

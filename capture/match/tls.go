@@ -16,8 +16,8 @@ func tlsMatchers() registry[params] {
 	}
 }
 
-// about tells whether an event speaks of one of the certificates; where it does
-// not say, or none is named, it does.
+// about reports whether an event is about one of the certificates: also where the
+// event does not name one, or where none is asked for.
 func about(certs []string, e *timeline.Event) bool {
 	cert := e.Fields["tls.cert"]
 	return len(certs) == 0 || cert == "" || slices.Contains(certs, cert)
@@ -76,7 +76,7 @@ func (m refuseCertificate) judge(v timeline.View) Verdict {
 				vd.Problem = "it accepted it and sent a request"
 				return vd
 			}
-		default: // the others say nothing of certificates
+		default: // the others are not about certificates
 		}
 	}
 	return vd
@@ -161,7 +161,7 @@ func (m acceptCertificate) judge(v timeline.View) Verdict {
 				vd.OK, vd.Final, vd.Seen = true, true, []string{line(complete), line(e)}
 				return vd
 			}
-		default: // the others say nothing of certificates
+		default: // the others are not about certificates
 		}
 	}
 	if complete != nil {

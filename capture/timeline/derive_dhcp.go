@@ -61,7 +61,7 @@ func (d *deriver) starts(e *Event, mac, xid, what string) {
 	}
 }
 
-// initReboot tells a REQUEST of a client that starts with a remembered address
+// initReboot recognises a REQUEST of a client that starts with a remembered address
 // (RFC 2131, 4.3.2): option 50, no server identifier, ciaddr zero.
 func initReboot(e *Event) bool {
 	return e.Fields["dhcp.option.requested_ip_address"] != "" && e.Fields["dhcp.option.dhcp_server_id"] == "" && unset(e.Fields["dhcp.ip.client"])

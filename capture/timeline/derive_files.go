@@ -83,6 +83,6 @@ func (d *deriver) asked(e *Event, over Transport) {
 	d.emit(Event{Kind: Asked, SrcMAC: e.SrcMAC, DstMAC: e.DstMAC, Src: e.Src, Dst: e.Dst, Transport: over, File: e.File})
 }
 
-// whole tells whether a status goes with a whole file; 0 is a service that
+// whole reports whether a status goes with a whole file; 0 is a service that
 // does not say.
 func whole(status int) bool { return status == 0 || status == 200 }

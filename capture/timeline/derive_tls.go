@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// refused tells a refusal once per connection: over TLS 1.2 both the wire and
+// refused reports a refusal once per connection: over TLS 1.2 both the wire and
 // the service see it.
 func (d *deriver) refused(e *Event, handset, server netip.AddrPort, reason string) {
 	if reason == "" || d.s.Refusals[handset] {

@@ -85,7 +85,7 @@ type state struct {
 	Transfers map[netip.AddrPort]transfer `json:"transfers,omitempty"`
 	// Challenged are requests answered 401, whose repetition is the same ask.
 	Challenged map[string]bool `json:"challenged,omitempty"`
-	// Refusals are connections whose refusal was told.
+	// Refusals are connections whose refusal was reported.
 	Refusals map[netip.AddrPort]bool `json:"refusals,omitempty"`
 	// Hellos are connections of this boot on which a ClientHello was seen: a
 	// handshake that ends otherwise is one of a boot before, cut off with it.
@@ -124,7 +124,7 @@ type register struct {
 
 type transfer struct {
 	File string `json:"file"`
-	// Moving is set once the handset acknowledged something, or was told an error.
+	// Moving is set once the handset acknowledged something, or an error was sent.
 	Moving bool `json:"moving,omitempty"`
 	Done   bool `json:"done,omitempty"`
 }
@@ -179,7 +179,7 @@ func inOrder[K comparable](a, b K) int {
 	return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
 }
 
-// isHandset tells whether a MAC is one of the handset's.
+// isHandset reports whether a MAC is one of the handset's.
 func (d *deriver) isHandset(mac string) bool {
 	for _, m := range d.handset {
 		if m == mac || strings.EqualFold(m, mac) {

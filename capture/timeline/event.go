@@ -237,7 +237,7 @@ type Event struct {
 	Bytes int64 `json:"bytes,omitempty"`
 	// SHA256 is a digest in hexadecimal.
 	SHA256 string `json:"sha256,omitempty"`
-	// Complete tells a whole transfer or handshake from a broken one.
+	// Complete is set for a whole transfer or handshake, not for a broken one.
 	Complete bool `json:"complete,omitempty"`
 	// Reason is a human-readable cause, or an alert's name.
 	Reason string `json:"reason,omitempty"`

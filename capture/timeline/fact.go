@@ -26,7 +26,7 @@ type Fact struct {
 	Fields map[string]string `json:"fields,omitempty"`
 }
 
-// Is tells whether the event is the fact.
+// Is reports whether the event is the fact.
 func (f Fact) Is(e *Event) bool {
 	return slices.Contains(f.Kinds, e.Kind) &&
 		(len(f.Files) == 0 || slices.Contains(f.Files, e.File)) &&

@@ -24,7 +24,7 @@ func (d *deriver) journal(e *Event) {
 		d.forget()
 		d.s.Power, d.s.Expect = "off", false
 	case PowerOn:
-		if d.s.Power != "on" && d.s.Power != "starting" { // a port told twice has not cut the power
+		if d.s.Power != "on" && d.s.Power != "starting" { // a port switched on twice has not cut the power
 			d.forget()
 			d.s.Power = "starting"
 		}

@@ -17,7 +17,7 @@ import (
 const (
 	// GivenServers are the rig's own addresses, comma-separated.
 	GivenServers = "given.servers"
-	// GivenOption with a number behind it is what that DHCP option reads as when
+	// GivenOption with a number after it is what that DHCP option reads as when
 	// it is decoded; empty: it is sent, whatever it holds; GivenMaybe: it may be.
 	GivenOption = "given.option."
 	GivenMaybe  = "?"
@@ -35,7 +35,7 @@ const (
 	// GivenSkew is how far the time that is served is from the lane's, as a
 	// time.Duration prints.
 	GivenSkew = "given.skew"
-	// GivenName with a name behind it is the address that DNS has for it.
+	// GivenName with a name after it is the address that DNS has for it.
 	GivenName = "given.name."
 )
 
@@ -121,7 +121,7 @@ func (g *givens) foldAll(events Log) {
 	}
 }
 
-// Undecided tells whether something was asked that may yet be answered in time:
+// Undecided reports whether something was asked that may yet be answered in time:
 // whether Lapses may have more to say although nothing else happens.
 func Undecided(events Log, watermark time.Time) bool {
 	g := fold(events)
@@ -171,8 +171,8 @@ type givens struct {
 	hello, began map[netip.AddrPort]int
 	// registered: since the power was last cut.
 	registered bool
-	// faults are the services that misbehaved as told since the power was last
-	// cut, suspects the lapses since then.
+	// faults are the services of which a fault fired since the power was last cut,
+	// and suspects the lapses since then.
 	faults   map[string]bool
 	suspects []suspect
 	out      []Lapse
@@ -283,7 +283,7 @@ func (g *givens) lapse(service, given string, e *Event, format string, args ...a
 	g.suspects = append(g.suspects, suspected(service, given, e, fmt.Sprintf(format, args...)))
 }
 
-// stands tells whether a given is what it was when an exchange began.
+// stands reports whether a given is what it was when an exchange began.
 func (g *givens) stands(given string, since int) bool {
 	at, ok := g.changed[given]
 	return ok && at < since
@@ -412,7 +412,7 @@ func (g *givens) wire(e *Event) {
 		}
 	case SNTPResponse:
 		if q := g.answered("SNTP " + e.Dst.String()); q != nil && g.stands("clock", q.Seq) {
-			g.told(e)
+			g.servedTime(e)
 		}
 	case DNSQuery:
 		if own {
@@ -496,8 +496,8 @@ func optionField(n int) string {
 	return "dhcp.option.value." + strconv.Itoa(n)
 }
 
-// told holds the time that was served against the one that is given.
-func (g *givens) told(e *Event) {
+// servedTime compares the time that was served with the one that is given.
+func (g *givens) servedTime(e *Event) {
 	var stamp uint64
 	if _, err := fmt.Sscanf(e.Fields["ntp.xmt"], "0x%x", &stamp); err != nil {
 		return

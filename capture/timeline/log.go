@@ -53,7 +53,7 @@ func roomy[T any](s []T) []T {
 	return slices.Grow(s, max(64, len(s)))
 }
 
-// onItsWay tells a block of a transfer that completes nothing.
+// onItsWay recognises a block of a transfer that completes nothing.
 func onItsWay(e *Event) bool { return e.Kind == TFTPData || e.Kind == TFTPAck && !e.Complete }
 
 func (l *Log) block(e *Event) (block, bool) {
@@ -76,7 +76,7 @@ func (l *Log) block(e *Event) (block, bool) {
 	return b, true
 }
 
-// alike tells whether two events without fields differ in nothing but what a block
+// alike reports whether two events without fields differ in nothing but what a block
 // keeps.
 func alike(a, b *Event) bool {
 	return a.Kind == b.Kind && a.Src == b.Src && a.Dst == b.Dst && a.SrcMAC == b.SrcMAC && a.DstMAC == b.DstMAC && a.File == b.File &&

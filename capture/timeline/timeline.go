@@ -22,10 +22,10 @@ type Config struct {
 	// ServerMACs are the rig's own addresses on the same wire.
 	ServerMACs []string
 	// Now is the clock of a lane in virtual time, where an event is here at the very
-	// instant of its stamp, or right behind it: the watermark follows the clock by
+	// instant of its stamp, or right after it: the watermark follows the clock by
 	// itself, and who waits for the end of a window is woken then. Who waits for an
 	// event is woken soon after it, at an instant at which nothing else is done, so
-	// that what he sees then hangs on no scheduler. Nil: Advance moves the watermark,
+	// that what he sees then does not depend on the scheduler. Nil: Advance moves the watermark,
 	// and events wake at once.
 	Now func() time.Time
 }
@@ -40,10 +40,10 @@ type Timeline struct {
 	mu        sync.Mutex
 	events    Log
 	watermark time.Time
-	// changed is closed at the next event, told at the next one that is not a block in
-	// the middle of a transfer. Each is nil while nobody waits for it.
-	changed, told chan struct{}
-	derive        *deriver
+	// changed is closed at the next event, notable at the next one that is not a block
+	// in the middle of a transfer. Each is nil while nobody waits for it.
+	changed, notable chan struct{}
+	derive           *deriver
 	// alarm wakes the waiters at the time of next; zero: no time is waited for.
 	alarm *time.Timer
 	next  time.Time
@@ -58,7 +58,7 @@ func New(cfg Config) *Timeline {
 	return &Timeline{handset: macs, now: cfg.Now, derive: newDeriver(macs)}
 }
 
-// Add appends an event and, right behind it, the facts that it proves, and
+// Add appends an event and, right after it, the facts that it proves, and
 // wakes whoever waits. It returns the event's Seq. An event with By Derived is
 // kept as it is and proves nothing more. The event's Fields must not be changed
 // afterwards.
@@ -68,17 +68,17 @@ func (t *Timeline) Add(e Event) int {
 	e.At = e.At.Round(0) // the recording holds wall time only
 	e.Seq = t.events.Len() + 1
 	t.events.add(&e)
-	tells := !onItsWay(&e)
+	notable := !onItsWay(&e)
 	if e.By != Derived {
 		for _, fact := range t.derive.fold(&e) {
 			fact.Seq = t.events.Len() + 1
 			fact.By = Derived
 			fact.At, fact.Frame, fact.After = e.At, e.Frame, e.After
 			t.events.add(&fact)
-			tells = true
+			notable = true
 		}
 	}
-	if tells || t.changed != nil {
+	if notable || t.changed != nil {
 		t.wake()
 	}
 	return e.Seq
@@ -96,20 +96,20 @@ func (t *Timeline) Advance(now time.Time) {
 	}
 }
 
-// wake tells the waiters, in virtual time a little later; the lock is held.
+// wake wakes those who wait, in virtual time a little later; the lock is held.
 func (t *Timeline) wake() {
 	switch {
-	case t.changed == nil && t.told == nil:
+	case t.changed == nil && t.notable == nil:
 	case t.now == nil:
-		t.tell()
+		t.wakeNow()
 	default:
-		t.wakeBehind(t.now())
+		t.wakeAfter(t.now())
 	}
 }
 
-// tell wakes the waiters; the lock is held.
-func (t *Timeline) tell() {
-	for _, c := range []*chan struct{}{&t.changed, &t.told} {
+// wakeNow wakes those who wait; the lock is held.
+func (t *Timeline) wakeNow() {
+	for _, c := range []*chan struct{}{&t.changed, &t.notable} {
 		if *c != nil {
 			close(*c)
 			*c = nil
@@ -135,22 +135,22 @@ func (t *Timeline) WakeAt(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.now != nil {
-		t.wakeBehind(at)
+		t.wakeAfter(at)
 	}
 }
 
 // quiet is the instant in each turn of so many nanoseconds at which who waits is
 // woken: on a switch in memory frames arrive at the first ones of a turn, and what
-// hosts send leaves right behind. A millisecond is a number of whole turns, so
+// hosts send leaves right after. A millisecond is a number of whole turns, so
 // timers that begin at one of these do not end at another.
 const (
 	turn  = 64
 	quiet = 32
 )
 
-// wakeBehind wakes the waiters at the first quiet instant by which the watermark
+// wakeAfter wakes the waiters at the first quiet instant by which the watermark
 // has passed a time; the lock is held.
-func (t *Timeline) wakeBehind(at time.Time) {
+func (t *Timeline) wakeAfter(at time.Time) {
 	// One nanosecond brings the watermark to the time, the second past it.
 	at = at.Add(2)
 	at = at.Add(time.Duration((quiet - at.UnixNano()%turn + turn) % turn))
@@ -169,7 +169,7 @@ func (t *Timeline) wakeBehind(at time.Time) {
 		if !t.now().Before(t.next) { // else it was moved meanwhile
 			t.next = time.Time{}
 		}
-		t.tell()
+		t.wakeNow()
 	})
 }
 
@@ -197,7 +197,7 @@ func (t *Timeline) changedFor(f Fact) <-chan struct{} {
 	if slices.Contains(f.Kinds, TFTPData) || slices.Contains(f.Kinds, TFTPAck) {
 		return promise(&t.changed)
 	}
-	return promise(&t.told)
+	return promise(&t.notable)
 }
 
 func promise(c *chan struct{}) <-chan struct{} {

@@ -25,11 +25,11 @@ type Step struct {
 	After  Fact          `json:"after"`
 }
 
-// Window is a stretch of the timeline: what lies behind an anchor event, as far
+// Window is a stretch of the timeline: what lies after an anchor event, as far
 // as a bound in timeline time. Windows are values of the scenario: Within and
 // After return new ones and change nothing.
 //
-// An event belongs to a window if it stands behind the anchor in the timeline
+// An event belongs to a window if it comes after the anchor in the timeline
 // and its time is not later than the anchor's plus the bound. The window is
 // closed as soon as the watermark has passed that time.
 type Window struct {
@@ -54,9 +54,9 @@ type View struct {
 	Spoilt string
 	// From is the Seq of the anchor event.
 	From int
-	// Anchored tells whether the window has begun: every After was reached.
+	// Anchored reports whether the window has begun: every After was reached.
 	Anchored bool
-	// Closed tells that no further event can belong to the window.
+	// Closed reports that no further event can belong to the window.
 	Closed bool
 	// Upto is how many events the timeline had.
 	Upto int
@@ -76,7 +76,7 @@ type View struct {
 // may record in between, give the Seq of the verb to Since.
 func (t *Timeline) Mark() *Window { return t.Since(t.Len()) }
 
-// Since returns the window behind the event with that Seq.
+// Since returns the window after the event with that Seq.
 func (t *Timeline) Since(seq int) *Window { return t.WindowAt(WindowSpec{From: seq}) }
 
 // WindowAt rebuilds a window from its description.
@@ -100,7 +100,7 @@ func (w *Window) Within(d time.Duration) *Window {
 	return w.timeline.WindowAt(s)
 }
 
-// After returns the window behind the first event of w that is f. The bound of
+// After returns the window after the first event of w that is f. The bound of
 // w limits the search for f; the new window has no bound of its own yet. If w
 // closes without f, the new window is closed and was never anchored.
 func (w *Window) After(f Fact) *Window {
@@ -137,7 +137,7 @@ func (w *Window) viewAt(events Log, watermark time.Time) View {
 	return c.view(events, watermark, w.timeline.handset)
 }
 
-// Closed tells that no further event can belong to the window.
+// Closed reports that no further event can belong to the window.
 func (w *Window) Closed() bool { return w.View().Closed }
 
 // Changed returns a channel that is closed at the timeline's next change.
@@ -212,8 +212,8 @@ type cursor struct {
 	from    int // Seq of the anchor of the current step
 	started bool
 	anchor  time.Time
-	cut     int     // index of the first event behind the bound, once anchored; 0: none
-	strays  []int32 // places of the window's events that stand behind the cut
+	cut     int     // index of the first event after the bound, once anchored; 0: none
+	strays  []int32 // places of the window's events that come after the cut
 	brief   []int32 // places of those that View.Brief shows
 	checked int     // events looked at for spoilt
 	spoilt  string
@@ -302,7 +302,7 @@ func (c *cursor) look(e *Event, place int32) {
 	}
 }
 
-// past tells whether t lies behind the bound; no bound, never.
+// past reports whether t lies after the bound; without a bound it never does.
 func past(anchor time.Time, bound time.Duration, t time.Time) bool {
 	return bound > 0 && t.After(anchor.Add(bound))
 }

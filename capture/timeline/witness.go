@@ -22,8 +22,8 @@ type flow struct {
 // each file and answer in clear, of each connection that ended in order. The result
 // is empty when they agree; it is a pure function of the events. Transfers that
 // still run count for neither side. Of a flow that the rig itself impaired, or
-// of which it was told not to hear an ACK, a service may know less than the
-// cable had, and other things where frames were altered on their way.
+// of which a fault hid an ACK from it, a service may have seen less than the
+// cable carried, and something else where frames were altered on their way.
 func Disagreements(events Log) []string {
 	var out []string
 	// Over the wire: whole TFTP transfers, requests in clear, whole answers, ClientHellos.
@@ -51,7 +51,7 @@ func Disagreements(events Log) []string {
 				// Told not to have heard this ACK, maybe the last.
 				impaired[e.Src] = impaired[e.Src] || e.Kind == FaultFired && e.By == "tftpd" && e.Message == string(TFTPAck)
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
-				// A fault may be told before the first frame of its flow.
+				// A fault may be recorded before the first frame of its flow.
 				if e.Frame == 0 && e.Kind != FaultFired && !brokenOff(e) && e.At.Sub(events.At(0).At) > inFlight {
 					out = append(out, fmt.Sprintf("%s speaks of %s from %s, and no frame of that flow is recorded", e.By, e.Kind, e.Src))
 				}
@@ -104,7 +104,7 @@ func unspoken(events Log, impaired map[netip.AddrPort]bool) []string {
 	own := handsetMACs(events)
 	type key struct{ by, id string }
 	asked, said, answered := map[key]bool{}, map[key]bool{}, map[key]int{}
-	// Of a message that cannot be read the frames do not tell which it is.
+	// The frames do not show which message one that cannot be read is.
 	unreadable := map[netip.AddrPort]bool{}
 	requests, powered := map[netip.AddrPort]int{}, false
 	complain := func(k key, format string, args ...any) {
@@ -220,9 +220,9 @@ func (l *ledger) add(what string, src netip.AddrPort, file string, n int64) {
 // frames are still in the one before.
 const inFlight = time.Second
 
-// brokenOff tells an entry that says no more than how a flow ended, which may
-// long have begun when the recording did: a service waits in vain for a handset
-// whose power was cut.
+// brokenOff recognises an entry that says no more than how a flow ended. The flow
+// may have begun before the recording: a service waits in vain for a handset whose
+// power was cut.
 func brokenOff(e *Event) bool {
 	return e.Kind == ConnClosed || e.Kind == ServiceOddity || !e.Complete && (e.Kind == Served || e.Kind == Handshake)
 }

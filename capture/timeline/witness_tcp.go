@@ -15,15 +15,16 @@ type connections map[netip.AddrPort]*port
 type port struct {
 	conns []*connection
 	ended int // in the journal, since the wire showed the first
-	// blurred: from here on nobody can tell which the journal speaks of. One that
-	// no service got has no entry, one of the recording before has one too many.
+	// blurred: from here on it is not known which connection the journal speaks of.
+	// One that no service got has no entry, one of the recording before has one too
+	// many.
 	blurred bool
-	sure    int // how many could be told apart before
+	sure    int // how many could be distinguished before
 }
 
 // connection is one of them. What a fault of the service, an oddity or an
-// altered frame has touched may be told in other words than the wire has; its
-// bytes are the same bytes.
+// altered frame has touched may look different in the journal than on the wire;
+// the number of its bytes is the same.
 type connection struct {
 	// closed: the journal has its end.
 	closed bool
@@ -33,9 +34,9 @@ type connection struct {
 	sentWhole, receivedWhole    bool
 
 	touched bool
-	// shown are the answers on the wire, told those of the journal, served its
+	// shown are the answers on the wire, journalled those of the journal, served its
 	// files.
-	shown, told, served []answer
+	shown, journalled, served []answer
 }
 
 // answer is one answer in clear. Bytes of one that is not whole say nothing.
@@ -107,7 +108,7 @@ func (cs connections) journal(e *Event) {
 	case FaultFired, ServiceOddity:
 		c.touched = true
 	case HTTPResponse:
-		c.told = append(c.told, answer{e.File, e.Status, e.Message == "GET", e.Bytes, true})
+		c.journalled = append(c.journalled, answer{e.File, e.Status, e.Message == "GET", e.Bytes, true})
 	case Served:
 		c.served = append(c.served, answer{e.File, e.Status, true, e.Bytes, e.Complete})
 	case ConnClosed:
@@ -170,12 +171,12 @@ func (c *connection) files() (bytes int64) {
 
 // answers holds answer by answer in clear, and file by file.
 func (c *connection) answers(say func(format string, args ...any)) {
-	if len(c.shown) > len(c.told) {
-		say("%d answers on the wire, %d in the journal", len(c.shown), len(c.told))
+	if len(c.shown) > len(c.journalled) {
+		say("%d answers on the wire, %d in the journal", len(c.shown), len(c.journalled))
 	}
 	for i, a := range c.shown {
-		if i < len(c.told) && a.whole && (a.status != c.told[i].status || a.get && a.bytes != c.told[i].bytes) {
-			say("%d with %d bytes on the wire, %d with %d in the journal", a.status, a.bytes, c.told[i].status, c.told[i].bytes)
+		if i < len(c.journalled) && a.whole && (a.status != c.journalled[i].status || a.get && a.bytes != c.journalled[i].bytes) {
+			say("%d with %d bytes on the wire, %d with %d in the journal", a.status, a.bytes, c.journalled[i].status, c.journalled[i].bytes)
 		}
 	}
 	for i, a := range c.served {

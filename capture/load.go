@@ -167,7 +167,7 @@ func (m *merger) pull() error {
 	return err
 }
 
-// entries passes on those that were written after frame n at the latest.
+// entries passes on the entries that were written before frame n+1.
 func (m *merger) entries(n int) error {
 	for m.ok && m.next.After <= n {
 		if err := m.pass(m.next); err != nil {

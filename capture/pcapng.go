@@ -26,7 +26,7 @@ const (
 	interfaces = 3
 )
 
-// ErrTruncated says that a file ends within a block or line: whoever wrote it was
+// ErrTruncated says that a file ends within a block or line: its writer was
 // stopped. Everything before that was read.
 var ErrTruncated = pcap.ErrTruncated
 

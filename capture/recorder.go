@@ -1,10 +1,10 @@
-// Package capture is a recording of one lane: every frame goes to a pcapng
-// file, everything that services, faults and controls say goes to a journal,
-// and both are decoded and folded into a timeline as they come. Load makes the
-// same timeline of the two files alone.
+// Package capture records one lane: every frame goes to a pcapng file, every entry
+// of services, faults and controls goes to a journal, and both are decoded and
+// folded into a timeline as they come. Load makes the same timeline from the two
+// files alone.
 //
 // A folder holds capture.pcapng, journal.jsonl and keys.log. They are written
-// as it happens: after kill -9 everything up to the last frame is readable; in
+// continuously: after kill -9 everything up to the last frame is readable; in
 // virtual time, where hours take seconds, everything up to the last verb or
 // judgement, and of what came after that all but the last 32 KiB of a file. The
 // capture holds passwords and keys in the frames; events never do.
@@ -29,7 +29,7 @@ import (
 )
 
 const (
-	// by is who says so in the recorder's own entries.
+	// by is the recorder as the author of its own entries.
 	by = "recorder"
 	// configField is where the first entry of a journal holds what is needed
 	// to decode the recording again, as JSON.
@@ -40,9 +40,9 @@ const (
 
 // Options say what is recorded.
 type Options struct {
-	// Pace bounds by how much one Tick moves the watermark; 0: not at all. So a
-	// time in which this process did not run does not pass for quiet: nobody was
-	// there to break it.
+	// Pace bounds by how much one Tick moves the watermark; 0: there is no bound.
+	// So a time in which this process did not run does not count as quiet: nothing
+	// could have been recorded in it.
 	Pace time.Duration
 	// MACs are the handset's addresses, ServerMACs the rig's own.
 	MACs, ServerMACs []string

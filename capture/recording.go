@@ -66,8 +66,8 @@ func (rec *recording) close() error {
 	return errors.Join(errs...)
 }
 
-// finish closes the files and puts the TLS secrets into the capture. Nobody
-// writes to them any more.
+// finish closes the files, which are no longer written to, and puts the TLS secrets
+// into the capture.
 func (rec *recording) finish(before error) error {
 	if before != nil {
 		// Half a block at the end would make other readers fail.
@@ -87,7 +87,7 @@ func (rec *recording) finish(before error) error {
 // bytes.
 const gatherLimit = 32 << 10
 
-// gathered is a file to which is written what has come together.
+// gathered is a file whose writes are collected and written together.
 type gathered struct {
 	file *os.File
 	// limit is how much may wait, in bytes; 0: nothing.

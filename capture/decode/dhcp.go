@@ -13,7 +13,7 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// decodeDHCP reads RFC 2131 and 2132. Values of an option that stands several
+// decodeDHCP reads RFC 2131 and 2132. Values of an option that occurs several
 // times are joined (RFC 3396); sname and file are read for options when option
 // 52 says so.
 func (d *Decoder) decodeDHCP(data []byte) {
@@ -166,8 +166,8 @@ func setText(f map[string]string, name string, b []byte) {
 	}
 }
 
-// option names an option as Wireshark does and writes its value out. What has
-// no name of its own there is "dhcp.option.value.<code>", in hexadecimal.
+// option names an option as Wireshark does and prints its value. An option without
+// a name of its own there is "dhcp.option.value.<code>", in hexadecimal.
 func option(code byte, v []byte) (name, text string) {
 	switch code {
 	case 53:

@@ -113,7 +113,7 @@ func (d *Decoder) decodeSIP(data []byte) {
 	if contacts := h.all("contact"); len(contacts) > 0 {
 		f["sip.contact"] = clip(hidePasswords(strings.Join(contacts, ",")))
 	}
-	// Not the field as it stands, but what holds: the contact's own comes first.
+	// Not the field itself, but the value that holds: the contact's own comes first.
 	if ttl := expiry(h, d.src, d.dst); ttl != "" {
 		f["sip.Expires"] = ttl
 	}

@@ -100,7 +100,7 @@ type askFor struct {
 	Steps []Step `json:"steps"`
 }
 
-// AskFor claims that the steps of the routine are gone through: exactly these,
+// AskFor claims that the handset asks for exactly these steps of the routine,
 // in this order, in one download cycle. Look-ups and retries of one step are
 // one; requests that belong to no step are findings. It holds once the cycle is
 // known to be over. A boot after the first request ends the cycle.
@@ -201,8 +201,8 @@ type askBefore struct {
 	Then  Step `json:"then"`
 }
 
-// AskBefore claims that first is asked for, and then then, for the first time
-// each, in one download cycle.
+// AskBefore claims that the first request for one step comes before the first one
+// for the other, in one download cycle.
 func AskBefore(first, then Step) Matcher { return claims(askBefore{First: first, Then: then}) }
 
 func (m askBefore) says() string { return "ask for " + m.First.Name + " before " + m.Then.Name }
@@ -315,9 +315,8 @@ type askAlike struct {
 	Step Step `json:"step"`
 }
 
-// AskAlike claims that a step is asked for at the server and over the transport
-// at which another was asked for before it, and nowhere else in that download
-// cycle. It holds once the cycle is known to be over.
+// AskAlike claims that a step is asked for at the same server and over the same
+// transport as another one before it, and nowhere else in that download cycle. It holds once the cycle is known to be over.
 func AskAlike(like, step Step) Matcher { return claims(askAlike{Like: like, Step: step}) }
 
 func (m askAlike) says() string {

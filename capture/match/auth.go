@@ -93,7 +93,7 @@ type offerCredentialsUnasked struct{}
 
 // OfferCredentialsUnasked claims that the handset sends credentials to a server
 // that has not challenged it since it booted, or that the service knows to be
-// unasked for ("auth.unasked"). Mostly negated.
+// unasked for ("auth.unasked"). It is mostly used negated.
 func OfferCredentialsUnasked() Matcher { return claims(offerCredentialsUnasked{}) }
 
 func (m offerCredentialsUnasked) says() string { return "offer its credentials unasked" }

@@ -79,7 +79,7 @@ type (
 // missing to T1, for the fuzz that RFC 2131 wants around it.
 func Renew() Matcher { return claims(renew{}) }
 
-// Rebind claims that the handset asks anybody for more of its lease at T2: a
+// Rebind claims that the handset asks any server for more of its lease at T2: a
 // broadcast REQUEST between T2, in the same way, and the end of the lease.
 func Rebind() Matcher { return claims(rebind{extend{Rebind: true}}) }
 

@@ -54,7 +54,7 @@ func fileNames(files []File) []string {
 	return names
 }
 
-// fetched compares the files with what was taken over whole.
+// fetched compares the files with what was downloaded whole.
 func fetched(v timeline.View, files []File) Verdict {
 	vd := Verdict{presence: true}
 	missing := 0
@@ -94,7 +94,7 @@ type download struct {
 	Files []File `json:"files"`
 }
 
-// Download claims that each of the files is taken over whole, with its hash.
+// Download claims that each of the files is downloaded whole, with its hash.
 func Download(files ...File) Matcher { return claims(download{Files: files}) }
 
 func (m download) says() string { return "download " + strings.Join(fileNames(m.Files), ", ") }
@@ -110,7 +110,7 @@ type downloadOnly struct {
 	Routine []Step `json:"routine,omitempty"`
 }
 
-// DownloadOnly claims that each of the files is taken over whole, and that no
+// DownloadOnly claims that each of the files is downloaded whole, and that no
 // other of those that Of names is asked for. It holds once the cycle is known to
 // be over.
 func DownloadOnly(files ...File) Downloading {
@@ -225,7 +225,7 @@ type giveUpOn struct {
 	File string `json:"file"`
 }
 
-// GiveUpOn claims that the file is asked for and not taken over whole, and that
+// GiveUpOn claims that the file is asked for and not downloaded whole, and that
 // the handset goes on: it asks for another file, registers or reboots.
 func GiveUpOn(file string) Matcher { return claims(giveUpOn{File: file}) }
 

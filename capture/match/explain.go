@@ -7,9 +7,9 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// Explain is the text of a failed assertion on a view: what was claimed and
-// what is wrong with it, the table of expected and seen with a mark where they
-// part, the findings, and a short ladder.
+// Explain is the text of a failed assertion on a view: what was claimed and why it
+// does not hold, the table of expected and seen with a mark where they differ, the
+// findings, and a short ladder.
 func Explain(m Matcher, v timeline.View, negated bool) string {
 	vd := m.Judge(v)
 	var b strings.Builder

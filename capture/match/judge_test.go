@@ -120,7 +120,7 @@ func judgeCases() map[string]judgeCase {
 		"Run: installs-nothing":     {m: Run("1.2.4"), events: events{registered("2001")}, closed: true, want: wrong(1, "its User-Agent is")},
 		"Run: a longer version":     {m: Run("1.2"), events: events{registered("2001")}, want: Verdict{Line: 1, Problem: "its User-Agent is"}},
 		"Run: both witnesses":       {m: Run("1.2.3").Asking(version(), "image"), events: more(routine(), registered("2001")), want: ok},
-		"Run: registered too early": {m: Run("1.2.3").Asking(version(), "image"), events: events{registered("2001"), asked("VER")}, want: Verdict{Line: 2, Problem: "did not register behind"}},
+		"Run: registered too early": {m: Run("1.2.3").Asking(version(), "image"), events: events{registered("2001"), asked("VER")}, want: Verdict{Line: 2, Problem: "did not register after that"}},
 		"Run: downloads":            {m: Run("1.2.3").Asking(version(), "image"), events: events{asked("VER"), asked("image")}, want: wrong(2, "it downloads software: it asked for image")},
 		"Run: whatever agent":       {m: Run("9.9").Asking(version(), "image").WhateverAgent(), events: more(routine(), registered("2001")), want: ok},
 

@@ -1,9 +1,8 @@
-// Package match holds what scenarios say of a handset: matchers on a window of
-// the timeline.
+// Package match holds the matchers of the scenarios: claims about a handset that
+// are judged on a window of the timeline.
 //
-// Every matcher is a plain value that can be written down as JSON, and judges a
-// view of the timeline as a pure function, so that a judgement can be made
-// again offline:
+// Every matcher is a plain value that can be written as JSON, and judges a view of
+// the timeline as a pure function, so that a judgement can be made again offline:
 //
 //	verdict := match.RebootOnce().Judge(window.ViewAt(upto, watermark))
 //
@@ -60,7 +59,7 @@ func (c claim[P]) made() params { return c.with }
 // matcher's parameters or of each observation.
 type registry[T any] map[string]T
 
-// Verdict is what a matcher makes of a view.
+// Verdict is the result of a matcher on a view.
 type Verdict struct {
 	// OK reports whether the claim holds in the view.
 	OK bool `json:"ok"`
@@ -73,7 +72,7 @@ type Verdict struct {
 	Line int `json:"line,omitempty"`
 	// Problem says in one sentence why the claim does not hold; empty if it does.
 	Problem string `json:"problem,omitempty"`
-	// Findings are things seen beside that the claim does not speak of.
+	// Findings are other things that were seen and that the claim does not cover.
 	Findings []string `json:"findings,omitempty"`
 	// Unfit says why the recording allows no verdict, "frames lost": nothing
 	// that rests on absence can be judged from it.
@@ -87,8 +86,8 @@ type Verdict struct {
 	presence bool
 }
 
-// conclude is what all matchers have in common: a window that has not begun, a
-// window that has closed, a recording that is unfit.
+// conclude judges, and adds what all matchers have in common: a window that has not
+// begun, a window that has closed, a recording that is unfit.
 func conclude(v timeline.View, judge func(v timeline.View) Verdict) Verdict {
 	if !v.Anchored {
 		vd := judge(timeline.View{HandsetMACs: v.HandsetMACs})

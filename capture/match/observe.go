@@ -10,7 +10,7 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// Observation measures what nobody promises: it never judges. As a Matcher it
+// Observation measures what no requirement promises: it never judges. Like a Matcher it
 // is a plain value that the journal can hold, and a pure function of a view, so
 // that what was measured can be measured again offline. A new observation is a
 // type, its constructor, and its name in the registry of its file.
@@ -45,7 +45,7 @@ const none = "none"
 // server") to what differs from one to the other: file names, addresses, users.
 type Aliases map[string]string
 
-// AliasSteps calls each look-up of a step by the name of the step.
+// AliasSteps names each look-up of a step after the step.
 func AliasSteps(steps ...Step) Aliases {
 	l := Aliases{}
 	for _, s := range steps {
@@ -63,7 +63,7 @@ func (l Aliases) of(name string) string {
 	if label, ok := l[name]; ok {
 		return label
 	}
-	// Paths hold names that differ too.
+	// Paths contain such names too.
 	keys := make([]string, 0, len(l))
 	for k := range l {
 		if k != "" {
@@ -220,8 +220,8 @@ type registers struct {
 	Expires Aliases `json:"expires,omitempty"`
 }
 
-// Registers measures with what the handset registers last: by the labels of
-// the user and of the period that it asks for.
+// Registers measures how the handset registers last: the labels of the user and of
+// the period that it asks for.
 func Registers(users, expires Aliases) Observation {
 	return registers{Users: users, Expires: expires}
 }
@@ -241,8 +241,8 @@ func (m registers) Measure(v timeline.View) []Value {
 	return out
 }
 
-// label is the label of a value that must have one: what has none differs from
-// run to run.
+// label is the label of a value that must have one: a value without a label differs
+// from run to run.
 func label(l Aliases, value string) string {
 	if name, ok := l[value]; ok {
 		return name
@@ -383,7 +383,7 @@ func (m authenticates) Measure(v timeline.View) []Value {
 		case e.Kind == timeline.HTTPRequest && e.Fields["auth.scheme"] != "":
 			scheme = e.Fields["auth.scheme"]
 		case e.Kind == timeline.HTTPResponse && e.File == "":
-			// An answer to a request of before, sent again to who has booted since.
+			// It answers a request from before the boot, and is sent again.
 		case e.Kind == timeline.HTTPResponse && e.Status == 401:
 			challenged++
 		case e.Kind == timeline.HTTPResponse && e.Status == 200:

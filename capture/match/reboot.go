@@ -14,7 +14,7 @@ func rebootMatchers() registry[params] {
 
 type reboot struct{}
 
-// Reboot claims at least one reboot that nobody commanded. Mostly negated.
+// Reboot claims at least one reboot that nobody commanded. It is mostly used negated.
 func Reboot() Matcher { return claims(reboot{}) }
 
 func (m reboot) says() string { return "reboot" }

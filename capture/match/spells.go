@@ -68,8 +68,8 @@ type answersAs struct {
 	Users Aliases `json:"users"`
 }
 
-// AnswersAs measures by the labels of the users as whom the handset
-// authenticates itself where it asks for a step.
+// AnswersAs measures as which users, by their labels, the handset authenticates
+// itself where it asks for a step.
 func AnswersAs(s Step, users Aliases) Observation { return answersAs{Step: s, Users: users} }
 
 func (m answersAs) Measure(v timeline.View) []Value {
@@ -93,7 +93,7 @@ type displays struct {
 	Names Aliases `json:"names"`
 }
 
-// Displays measures by its label the display name with which the handset
+// Displays measures the display name, by its label, with which the handset
 // registers last.
 func Displays(names Aliases) Observation { return displays{Names: names} }
 
@@ -111,8 +111,8 @@ type answersWith struct{}
 
 // AnswersWith measures the codecs with which the handset answers its last call, in
 // its order: names of static RTP payload types (RFC 3551, table 4), else numbers.
-// One that keeps the order of the offer, as RFC 3264, section 6.1, recommends, does
-// not show that of its settings.
+// A handset that keeps the order of the offer, as RFC 3264, section 6.1,
+// recommends, does not show the order of its settings.
 func AnswersWith() Observation { return answersWith{} }
 
 func (m answersWith) Measure(v timeline.View) []Value {
@@ -138,7 +138,7 @@ type asksOf struct {
 	Hosts Aliases `json:"hosts"`
 }
 
-// AsksOf measures by their labels which hosts are asked for one step, in order,
+// AsksOf measures which hosts, by their labels, are asked for one step, in order,
 // each once in a row.
 func AsksOf(s Step, hosts Aliases) Observation { return asksOf{Step: s, Hosts: hosts} }
 

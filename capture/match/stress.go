@@ -138,9 +138,9 @@ type ackOncePerBlock struct {
 }
 
 // AckOncePerBlock claims that no block of the file is acknowledged more often
-// than it came: who answers a duplicate twice makes a sender double every block
-// from there on (RFC 1123 section 4.2.3.1). It holds once the file was taken
-// over, or the window has closed.
+// than it came: a receiver that answers a duplicate twice makes a sender double every block
+// from there on (RFC 1123 section 4.2.3.1). It holds once the file was
+// downloaded, or the window has closed.
 func AckOncePerBlock(file string) Matcher { return claims(ackOncePerBlock{File: file}) }
 
 func (m ackOncePerBlock) says() string {

@@ -16,7 +16,7 @@ type transfers struct {
 	Files []string `json:"files"`
 }
 
-// Transfers measures how files are taken over: what is fetched more than once,
+// Transfers measures how files are downloaded: what is fetched more than once,
 // transfers that broke off included, and the parameters of TFTP and HTTP.
 func Transfers(files ...string) Observation { return transfers{Files: files} }
 

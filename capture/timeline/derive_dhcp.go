@@ -69,7 +69,7 @@ func initReboot(e *Event) bool {
 
 func unset(addr string) bool { return addr == "" || addr == "0.0.0.0" }
 
-// dhcpAnswer folds ACK and NAK, whoever sent them.
+// dhcpAnswer folds ACK and NAK of any server.
 func (d *deriver) dhcpAnswer(e *Event) {
 	mac := strings.ToLower(e.Fields["dhcp.hw.mac_addr"])
 	if mac == "" {

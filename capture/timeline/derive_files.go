@@ -6,7 +6,7 @@ import (
 )
 
 // tftp follows read transfers by the handset's end, its transfer identifier. A
-// packet of an unknown identifier says nothing of them.
+// packet of an unknown identifier belongs to none of them.
 func (d *deriver) tftp(e *Event, from, to bool) {
 	if e.Fields["tftp.unknown_tid"] == "true" {
 		return

@@ -37,8 +37,8 @@ func (d *deriver) registerAnswer(e *Event) {
 	call := e.Fields["sip.Call-ID"]
 	r, known := d.s.Registers[call]
 	if !known || r.CSeq != e.Fields["sip.CSeq.seq"] {
-		// Its request was not seen, or is an older one: what the answer says of
-		// itself has to do.
+		// Its request was not seen, or is an older one: the fields of the answer
+		// are taken instead.
 		r = register{CSeq: e.Fields["sip.CSeq.seq"], User: e.Fields["sip.From.user"], Expires: e.Fields["sip.Expires"], Contact: e.Fields["sip.contact"], Src: e.Dst, Dst: e.Src}
 	}
 	if e.Status < 200 || r.Done {

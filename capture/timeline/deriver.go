@@ -14,16 +14,16 @@ import (
 const (
 	// stateField is where a CarriedState event holds the state, as JSON.
 	stateField = "state"
-	// ExpectField is a field that, set to "boot" on any journal entry, says
-	// that what follows was asked for by the rig without its power port (an operator pulls the
-	// plug): the next sign of a boot is Booted, not Rebooted.
+	// ExpectField is a field that, set to "boot" on any journal entry, says that
+	// the rig asked for a boot without its power port (an operator pulls the plug):
+	// the next sign of a boot is Booted, not Rebooted.
 	ExpectField = "expect"
 	expectBoot  = "boot"
 	// forever is the DHCP lease time that never ends (RFC 2131, 3.3).
 	forever = 0xffffffff
 )
 
-// deriver turns what was seen into facts about the handset. It is a state
+// deriver derives facts about the handset from events. It is a state
 // machine without a clock: every time in it is the time of an event, so that
 // the same events give the same facts whenever they are folded.
 //
@@ -35,19 +35,19 @@ const (
 //     kept until reboot).
 //
 // A boot, seen or commanded, forgets lease and registrations. So the DISCOVER,
-// its retransmissions and the REGISTER of one reboot are one, and a handset
+// its retransmissions and the REGISTER of one reboot count once, and a handset
 // that has an address again before it boots once more has rebooted twice.
 //
-//   - DISCOVER or INIT-REBOOT after the handset gave up lease and registration
-//     both, as in an orderly shutdown.
+// DISCOVER or INIT-REBOOT is also a reboot after the handset gave up both lease and
+// registration, as in an orderly shutdown.
 //
 // What the rig or the clock provoked is excused: NAK, DECLINE, RELEASE and the
 // end of the lease take the lease away; a commanded loss of link excuses the
 // next DISCOVER. An excused DISCOVER, and a link that was lost without a
 // command, are kept as grounds that need a second one. A registration is gone
 // when it was removed (Expires 0), has run out, or its refresh was turned down.
-// Neither NOTIFY check-sync nor a command over telnet excuses: where they make
-// the handset reboot, that is a reboot.
+// NOTIFY check-sync and a command over telnet excuse nothing: where they make the
+// handset reboot, that is a reboot.
 type deriver struct {
 	handset []string
 	s       state
@@ -137,7 +137,7 @@ func (d *deriver) encode() string {
 	return string(b)
 }
 
-// restore replaces the state; one that cannot be read leaves nothing known.
+// restore replaces the state; after one that cannot be read nothing is known.
 func (d *deriver) restore(text string) {
 	var s state
 	if json.Unmarshal([]byte(text), &s) != nil {
@@ -146,9 +146,9 @@ func (d *deriver) restore(text string) {
 	d.s = s
 }
 
-// remembered bounds each table of the state: a handset gone mad must not fill
-// the memory. What is forgotten is the smallest key, so that it is the same
-// live and offline.
+// remembered bounds each table of the state, so that a handset out of control does
+// not fill the memory. The smallest key is forgotten first, so that it is the same
+// one live and offline.
 const remembered = 1024
 
 // remember puts a value into a bounded table, which is made when it is missing.
@@ -191,8 +191,8 @@ func (d *deriver) isHandset(mac string) bool {
 
 func (d *deriver) emit(e Event) {
 	if e.Kind == Fetched && e.Transport != HTTPS && !d.s.LinkDown {
-		// The cable had the file whole: the link serves again. Of HTTPS a service
-		// says so, which may have sent the end into the void.
+		// The cable carried the whole file, so the link works again. For HTTPS only a
+		// service reports it, and its last bytes may never have arrived.
 		d.s.LinkExcuse = false
 	}
 	d.out = append(d.out, e)
@@ -202,7 +202,7 @@ func (d *deriver) booted(e *Event, reason string) {
 	d.emit(Event{Kind: Booted, SrcMAC: e.SrcMAC, Src: e.Src, Reason: reason})
 }
 
-// forget begins a new boot: nothing of the old one stands any more.
+// forget begins a new boot: what was known of the old one no longer holds.
 func (d *deriver) forget() {
 	clear(d.s.Leases)
 	clear(d.s.Requests)

@@ -149,7 +149,7 @@ const (
 	// Asked is a request for a file over any transport, seen once however
 	// often its packets were sent again: File, Transport, Dst.
 	Asked Kind = "asked"
-	// Fetched is a file that the handset took over whole: File, Transport,
+	// Fetched is a file that the handset downloaded whole: File, Transport,
 	// Bytes, SHA256.
 	Fetched Kind = "fetched"
 	// Rebooted is a reboot that nobody commanded; Reason lists its grounds.
@@ -165,26 +165,26 @@ const (
 	Refused Kind = "refused"
 )
 
-// Who says so.
+// The authors of events.
 const (
 	Wire    = "wire"
 	Derived = "derived"
-	// Impair is the rig where it spoils frames on purpose: FaultFired of it is
-	// the first frame of a flow (Src is the handset's end) that a rule did
-	// something to.
+	// Impair is the part of the rig that damages frames on purpose. Its FaultFired
+	// is the first frame of a flow (Src is the handset's end) that a rule applied
+	// to.
 	Impair = "impair"
 )
 
-// ImpairDid is the field of an Impair's FaultFired that says what was done;
-// ImpairAltered is that the host got other bytes than the cable had.
+// ImpairDid is the field of an Impair's FaultFired that says what was done.
+// ImpairAltered there means that the host got other bytes than the cable carried.
 const (
 	ImpairDid     = "impair.did"
 	ImpairAltered = "altered"
 )
 
-// FaultUndone is the field of a ServiceOddity that names the effect that a fault
-// told a service to have, and that it could not have: the fault counts as fired,
-// and nothing may be judged from the recording.
+// FaultUndone is the field of a ServiceOddity that names the effect of a fault that
+// the service could not bring about: the fault counts as fired, and nothing may be
+// judged from the recording.
 const FaultUndone = "fault.undone"
 
 // Transport is how a file travels.

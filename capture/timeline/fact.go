@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Fact is a predicate on one event that can be written down as JSON: what
-// After and Await look for.
+// Fact is a predicate on one event that can be written as JSON. After and Await
+// look for facts.
 type Fact struct {
-	// Name is how messages call it: "registered".
+	// Name stands for the fact in messages: "registered".
 	Name string `json:"name"`
 	// Kinds are the kinds of event that are the fact.
 	Kinds []Kind `json:"kinds"`
@@ -81,7 +81,7 @@ func FactRefused() Fact { return FactKind(Refused) }
 // FactAsked is a request for one of the files; none named: for any file.
 func FactAsked(names ...string) Fact { return fileFact(Asked, names) }
 
-// FactFetched is one of the files taken over whole; none named: any file.
+// FactFetched is one of the files downloaded whole; none named: any file.
 func FactFetched(names ...string) Fact { return fileFact(Fetched, names) }
 
 func fileFact(k Kind, names []string) Fact {

@@ -12,7 +12,7 @@ func (d *deriver) fold(e *Event) []Event {
 	return d.out
 }
 
-// journal folds what the rig's own parts say.
+// journal folds the entries of the rig's own parts.
 func (d *deriver) journal(e *Event) {
 	if e.Fields[ExpectField] == expectBoot {
 		d.s.Expect = true

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The fields of a Given entry by which it can be held against the recording.
+// The fields of a Given entry by which it can be compared with the recording.
 // None holds a secret.
 const (
 	// GivenServers are the rig's own addresses, comma-separated.
@@ -64,19 +64,19 @@ func (l Lapse) String() string {
 
 const (
 	// lapseAfter is how long the rig may take to answer: many times what it does
-	// take, and far less than what anybody waits for.
+	// take, and far less than any time that is waited for.
 	lapseAfter = 200 * time.Millisecond
 	// clockSlack is by how much a time that is served may be off.
 	clockSlack = time.Second
 )
 
-// Lapses holds the Given entries of a recording against what the handset met:
+// Lapses compares the Given entries of a recording with what the handset met:
 // the offered options in the answers of DHCP, the published content of each file
 // it took, the certificate of each handshake, the time, the challenge of each
-// request, an answer to whatever it asked for. What the handset never came to
-// need is no lapse, and nor is what a declared fault did: one of the same
-// service or of the wire, since the power was last cut. Seq orders the result,
-// which is a pure function of the events and of the watermark.
+// request, an answer to everything it asked for. What the handset did not need is
+// no lapse. Neither is what a declared fault did, if the fault is of the same
+// service or of the wire, and fired since the power was last cut. The result is
+// sorted by Seq, and is a pure function of the events and of the watermark.
 func Lapses(events Log, watermark time.Time) []Lapse {
 	return fold(events).lapses(watermark)
 }
@@ -134,7 +134,7 @@ func Undecided(events Log, watermark time.Time) bool {
 	return false
 }
 
-// file is what is published under a name: "" for what is not, since when.
+// file is what is published under a name, "" for nothing, and since when.
 type file struct {
 	sha256 string
 	since  int
@@ -143,7 +143,7 @@ type file struct {
 // inquiry is something that was asked for and is not answered yet.
 type inquiry struct {
 	e *Event
-	// service is whose answer it is, given what was to bring it about.
+	// service is the one that answers, given the Given that the answer depends on.
 	service, given, what string
 }
 
@@ -222,8 +222,8 @@ func (g *givens) fold(e *Event) {
 	}
 }
 
-// close ends what began with power: what is not answered by now was not to be,
-// and what a fault has done is no lapse.
+// close ends what began when the power came: what is not answered by now will not
+// be, and what a fault has done is no lapse.
 func (g *givens) close(now time.Time) {
 	g.out = g.closed(now)
 	clear(g.asked)
@@ -269,7 +269,7 @@ func (g *givens) ask(key string, e *Event, service, given, what string) {
 	}
 }
 
-// answered takes the question back and returns it; nil: it was not asked here.
+// answered removes the question and returns it; nil: it was not asked here.
 func (g *givens) answered(key string) *Event {
 	x, ok := g.asked[key]
 	if !ok {
@@ -448,8 +448,8 @@ func (g *givens) wire(e *Event) {
 
 func call(e *Event) string { return "SIP " + e.Fields["sip.Call-ID"] + " " + e.Fields["sip.CSeq"] }
 
-// offered holds the answer of DHCP to q against what is offered: of what the
-// handset asks for, and of what goes out unasked.
+// offered compares the answer of DHCP to q with what is offered: the options that
+// the handset asks for, and those that are sent unasked.
 func (g *givens) offered(q, e *Event) {
 	if !g.stands("offer", q.Seq) {
 		return
@@ -514,7 +514,7 @@ func (g *givens) servedTime(e *Event) {
 	}
 }
 
-// web folds what the web servers say.
+// web folds the entries of the web servers.
 func (g *givens) web(e *Event) {
 	switch e.Kind {
 	case HTTPRequest:
@@ -553,7 +553,7 @@ func (g *givens) web(e *Event) {
 	}
 }
 
-// served holds what was handed over against what is published.
+// served compares what was handed over with what is published.
 func (g *givens) served(e *Event, missing bool, answer string) {
 	name := e.File
 	if e.Transport != TFTP { // which knows no queries

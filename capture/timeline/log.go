@@ -10,8 +10,8 @@ import (
 // Log is a stretch of events in their order. It is a value that never changes, and
 // copies share what is in it. The blocks of transfers that are on their way (DATA,
 // and ACK that completes nothing), of which one recording may have 130,000 that
-// differ in next to nothing, take up a tenth of an Event each.
-type Log struct { //nolint:recvcheck // a value to all but the one who makes it
+// hardly differ, take up a tenth of an Event each.
+type Log struct { //nolint:recvcheck // only its maker has a pointer to it
 	// index has for each event its place: in whole or, as ^place, in blocks.
 	index  []int32
 	whole  []Event
@@ -19,7 +19,7 @@ type Log struct { //nolint:recvcheck // a value to all but the one who makes it
 	like   []Event
 }
 
-// block is an Event that is like another one but for these.
+// block is an Event that differs from another one in these fields only.
 type block struct {
 	at                               int64 // Unix time, in nanoseconds
 	seq, frame, number, bytes, likes int32
@@ -34,7 +34,7 @@ func LogOf(events ...Event) Log {
 	return l
 }
 
-// add appends a copy of an event. It is for the one who makes the log.
+// add appends a copy of an event. Only the maker of the log calls it.
 func (l *Log) add(e *Event) {
 	if b, ok := l.block(e); ok {
 		l.index = append(roomy(l.index), ^int32(len(l.blocks))) //nolint:gosec // far more than memory holds
@@ -45,7 +45,7 @@ func (l *Log) add(e *Event) {
 	l.whole = append(roomy(l.whole), *e)
 }
 
-// roomy doubles what is full: append alone copies a long one more often.
+// roomy doubles a full slice: append alone copies a long one more often.
 func roomy[T any](s []T) []T {
 	if len(s) < cap(s) {
 		return s

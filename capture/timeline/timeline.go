@@ -1,5 +1,5 @@
-// Package timeline is what a run is judged from: the events of one lane in
-// their order, what they prove about the handset, and windows on them.
+// Package timeline holds what a run is judged from: the events of one lane in
+// order, the facts that they prove about the handset, and windows on them.
 //
 // A timeline is a pure fold of its events: the same events in the same order
 // give the same numbers and the same derived facts, live and offline, so that
@@ -23,10 +23,10 @@ type Config struct {
 	ServerMACs []string
 	// Now is the clock of a lane in virtual time, where an event is here at the very
 	// instant of its stamp, or right after it: the watermark follows the clock by
-	// itself, and who waits for the end of a window is woken then. Who waits for an
-	// event is woken soon after it, at an instant at which nothing else is done, so
-	// that what he sees then does not depend on the scheduler. Nil: Advance moves the watermark,
-	// and events wake at once.
+	// itself, and wakes those that wait for the end of a window. Those that wait for
+	// an event are woken soon after it, at an instant at which nothing else is done,
+	// so that what they see then does not depend on the scheduler. Nil: Advance moves
+	// the watermark, and events wake at once.
 	Now func() time.Time
 }
 
@@ -59,7 +59,7 @@ func New(cfg Config) *Timeline {
 }
 
 // Add appends an event and, right after it, the facts that it proves, and
-// wakes whoever waits. It returns the event's Seq. An event with By Derived is
+// wakes those that wait. It returns the event's Seq. An event with By Derived is
 // kept as it is and proves nothing more. The event's Fields must not be changed
 // afterwards.
 func (t *Timeline) Add(e Event) int {
@@ -96,7 +96,7 @@ func (t *Timeline) Advance(now time.Time) {
 	}
 }
 
-// wake wakes those who wait, in virtual time a little later; the lock is held.
+// wake wakes those that wait, in virtual time a little later; the lock is held.
 func (t *Timeline) wake() {
 	switch {
 	case t.changed == nil && t.notable == nil:
@@ -107,7 +107,7 @@ func (t *Timeline) wake() {
 	}
 }
 
-// wakeNow wakes those who wait; the lock is held.
+// wakeNow wakes those that wait; the lock is held.
 func (t *Timeline) wakeNow() {
 	for _, c := range []*chan struct{}{&t.changed, &t.notable} {
 		if *c != nil {
@@ -117,8 +117,8 @@ func (t *Timeline) wakeNow() {
 	}
 }
 
-// follow moves the watermark to where the clock is, if there is one: what comes at
-// this very instant may come still. The lock is held.
+// follow moves the watermark to the time of the clock, if there is one: an event of
+// this very instant may still come. The lock is held.
 func (t *Timeline) follow() {
 	if t.now == nil {
 		return
@@ -128,9 +128,9 @@ func (t *Timeline) follow() {
 	}
 }
 
-// WakeAt wakes who waits for a change once the watermark has passed a time, or
-// before: who then has to wait on says so anew. It is for virtual time: elsewhere
-// the watermark wakes them whenever it moves.
+// WakeAt wakes those that wait for a change once the watermark has passed a time,
+// or before: a caller that has to wait longer calls it again. It is for virtual
+// time: elsewhere the watermark wakes them whenever it moves.
 func (t *Timeline) WakeAt(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,8 +139,8 @@ func (t *Timeline) WakeAt(at time.Time) {
 	}
 }
 
-// quiet is the instant in each turn of so many nanoseconds at which who waits is
-// woken: on a switch in memory frames arrive at the first ones of a turn, and what
+// quiet is the instant in each turn of so many nanoseconds at which waiting is
+// ended: on a switch in memory frames arrive at the first ones of a turn, and what
 // hosts send leaves right after. A millisecond is a number of whole turns, so
 // timers that begin at one of these do not end at another.
 const (

@@ -15,7 +15,7 @@ type flow struct {
 	file string
 }
 
-// Disagreements holds the two witnesses of a recording against each other: what
+// Disagreements compares the two witnesses of a recording: what
 // the services wrote into the journal, and what the frames of the handset's
 // cable show. Each transfer, request and answer of the journal must have its
 // frames, each flow to a service its entry, and the bytes must be the same: of
@@ -33,7 +33,7 @@ func Disagreements(events Log) []string {
 	// connection that no service ever gets.
 	used := map[netip.AddrPort]bool{}
 	started := map[flow]bool{}
-	// What a service calls odd (HTTP in clear at the TLS port) it counts as nothing.
+	// A service does not count what it calls odd (HTTP in clear at the TLS port).
 	odd := map[netip.AddrPort]bool{}
 	webs := connections{}
 	impaired, altered := map[netip.AddrPort]bool{}, map[netip.AddrPort]bool{}
@@ -48,7 +48,7 @@ func Disagreements(events Log) []string {
 		case "httpd", "tftpd":
 			if e.Src.IsValid() {
 				named[e.Src] = true
-				// Told not to have heard this ACK, maybe the last.
+				// A fault hid this ACK from the service; it may be the last.
 				impaired[e.Src] = impaired[e.Src] || e.Kind == FaultFired && e.By == "tftpd" && e.Message == string(TFTPAck)
 				odd[e.Src] = odd[e.Src] || e.Kind == ServiceOddity
 				// A fault may be recorded before the first frame of its flow.
@@ -95,10 +95,9 @@ func Disagreements(events Log) []string {
 	return out
 }
 
-// unspoken holds answers of one datagram (those to SIP requests among them), and
-// requests over TLS, against the journal: each answer on the wire to what was
-// asked in this recording has its entry, each answer in the journal the request
-// that it is to.
+// unspoken compares answers of one datagram (those to SIP requests among them), and
+// requests over TLS, with the journal: each answer on the wire to a request of this
+// recording has its entry, and each answer in the journal has its request.
 func unspoken(events Log, impaired map[netip.AddrPort]bool) []string {
 	var out []string
 	own := handsetMACs(events)
@@ -157,7 +156,7 @@ func unspoken(events Log, impaired map[netip.AddrPort]bool) []string {
 			}
 		case e.By == "sipd" && e.Kind == SIPResponse:
 			said[key{e.By, transaction(e)}] = true
-			// One that is sent again may be to a request of long ago.
+			// One that is sent again may answer a request of long before.
 			if e.Reason == "" && powered && !asked[key{e.By, transaction(e)}] && !unreadable[e.Src] && !impaired[e.Src] {
 				complain(k, "sipd speaks of an answer to %s of %s, and the wire shows no request", e.Message, e.Src)
 			}
@@ -241,7 +240,7 @@ func (l *ledger) wire(e *Event, opened map[netip.AddrPort]bool, started map[flow
 		l.add("HTTP request", e.Src, "", -1)
 	case TLSClientHello:
 		l.add("ClientHello", e.Src, "", -1)
-	default: // nothing that a service keeps a journal of
+	default: // services write no entries about the others
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// connections are those to the web servers, by the handset's end, as both
-// witnesses know them.
+// connections are the TCP connections to the web servers, by the handset's end, as
+// both witnesses know them.
 type connections map[netip.AddrPort]*port
 
-// port is an end of the handset's: the connections that it opened in turn. The
-// nth that the wire shows is the nth that the journal ends.
+// port is an end of the handset, with the connections that it opened one after
+// another. The nth that the wire shows is the nth that the journal ends.
 type port struct {
 	conns []*connection
 	ended int // in the journal, since the wire showed the first
@@ -22,7 +22,7 @@ type port struct {
 	sure    int // how many could be distinguished before
 }
 
-// connection is one of them. What a fault of the service, an oddity or an
+// connection is one connection. What a fault of the service, an oddity or an
 // altered frame has touched may look different in the journal than on the wire;
 // the number of its bytes is the same.
 type connection struct {
@@ -48,8 +48,8 @@ type answer struct {
 	whole  bool
 }
 
-// latest is the one that the wire shows at this end; nil: it began before the
-// recording.
+// latest is the connection that the wire shows at this end; nil: it began before
+// the recording.
 func (cs connections) latest(end netip.AddrPort) *connection {
 	p := cs[end]
 	if p == nil {
@@ -58,7 +58,7 @@ func (cs connections) latest(end netip.AddrPort) *connection {
 	return p.conns[len(p.conns)-1]
 }
 
-// speaksOf is the one that the journal speaks of; nil: none that is known.
+// speaksOf is the connection that the journal speaks of; nil: it is not known.
 func (p *port) speaksOf() *connection {
 	if !p.blurred && p.ended != len(p.conns)-1 {
 		p.blurred, p.sure = true, min(p.ended, len(p.conns))
@@ -94,7 +94,7 @@ func (cs connections) wire(e *Event) {
 	}
 }
 
-// journal folds what the web servers say.
+// journal folds the entries of the web servers.
 func (cs connections) journal(e *Event) {
 	p := cs[e.Src]
 	if p == nil {
@@ -122,10 +122,10 @@ func (cs connections) journal(e *Event) {
 	}
 }
 
-// quarrels says where bytes differ. A service may have written more than the
-// cable had where the handset went away, and read less where it did; over TLS
-// the files are in bytes that nobody but the two ends can read, so that they are
-// held against those of the connection as a whole.
+// quarrels says where bytes differ. A service may have written more than the cable
+// carried where the handset went away, and read less where the service did. Over
+// TLS only the two ends can read the files, so their bytes are compared with those
+// of the connection as a whole.
 func (cs connections) quarrels(altered map[netip.AddrPort]bool) []string {
 	var out []string
 	for end, p := range cs {
@@ -169,7 +169,7 @@ func (c *connection) files() (bytes int64) {
 	return bytes
 }
 
-// answers holds answer by answer in clear, and file by file.
+// answers compares answer by answer in clear, and file by file.
 func (c *connection) answers(say func(format string, args ...any)) {
 	if len(c.shown) > len(c.journalled) {
 		say("%d answers on the wire, %d in the journal", len(c.shown), len(c.journalled))
@@ -186,7 +186,7 @@ func (c *connection) answers(say func(format string, args ...any)) {
 	}
 }
 
-// matching finds the answer on the wire that a served file is.
+// matching finds the answer on the wire that carried a served file.
 func (c *connection) matching(i int) (answer, bool) {
 	same := func(a answer) bool { return a.get && a.file == c.served[i].file && a.status == c.served[i].status }
 	nth := 0

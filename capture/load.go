@@ -14,14 +14,14 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// Recording is one that was read.
+// Recording is a recording that was read.
 type Recording struct {
 	Timeline *timeline.Timeline
 	// Frames is the number of its last frame.
 	Frames int
 	// About is what was said of it when it was opened: see Recorder.Describe.
 	About map[string]string
-	// Closed: it was ended in order.
+	// Closed is set when it was ended in order.
 	Closed bool
 }
 
@@ -44,13 +44,14 @@ func Load(dir string) (*timeline.Timeline, error) {
 // watermark is at the last event. A file that ends within a block or line, as after
 // kill -9, adds a FramesLost event at the end.
 func LoadRecording(dir string) (Recording, error) {
-	cfg, err := loadConfig(dir)
-	if err != nil {
-		return Recording{}, err
-	}
-	r := Recording{Timeline: timeline.New(timeline.Config{HandsetMACs: cfg.HandsetMACs, ServerMACs: cfg.ServerMACs}), About: cfg.About}
+	var r Recording
 	var last time.Time
-	r.Frames, err = merge(dir, cfg, func(e timeline.Event) error {
+	begin := func(cfg config) {
+		r.Timeline = timeline.New(timeline.Config{HandsetMACs: cfg.HandsetMACs, ServerMACs: cfg.ServerMACs})
+		r.About = cfg.About
+	}
+	var err error
+	r.Frames, err = merge(dir, begin, func(e timeline.Event) error {
 		r.Timeline.Add(e)
 		if e.At.After(last) {
 			last = e.At
@@ -69,38 +70,13 @@ func LoadRecording(dir string) (Recording, error) {
 // fold: what the frames show, and the journal's entries, each after the frame that
 // was the last one when it was written. Nothing is derived.
 func LoadEvents(dir string, fn func(timeline.Event) error) error {
-	cfg, err := loadConfig(dir)
-	if err != nil {
-		return err
-	}
-	_, err = merge(dir, cfg, fn)
+	_, err := merge(dir, func(config) {}, fn)
 	return err
 }
 
-// loadConfig reads the journal's first entry.
-func loadConfig(dir string) (cfg config, err error) {
-	file, err := os.Open(filepath.Join(dir, JournalFile)) //nolint:gosec // G304: to read the folder that is named is what this is for
-	if err != nil {
-		return cfg, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	j := journalReader{r: bufio.NewReader(file)}
-	first, err := j.next()
-	if errors.Is(err, io.EOF) || errors.Is(err, ErrTruncated) {
-		return cfg, nil // killed before its first entry
-	}
-	if err != nil {
-		return cfg, fmt.Errorf("%s: %w", dir, err)
-	}
-	if text := first.Fields[configField]; text != "" {
-		if err := json.Unmarshal([]byte(text), &cfg); err != nil {
-			return cfg, fmt.Errorf("%s: journal: line 1: %s: %w", dir, configField, err)
-		}
-	}
-	return cfg, nil
-}
-
-func merge(dir string, cfg config, fn func(timeline.Event) error) (frames int, err error) {
+// merge passes on all events of a recording, after the configuration that its
+// first entry holds; it is empty when the recorder was killed before that entry.
+func merge(dir string, begin func(config), fn func(timeline.Event) error) (frames int, err error) {
 	file, err := os.Open(filepath.Join(dir, JournalFile)) //nolint:gosec // G304: to read the folder that is named is what this is for
 	if err != nil {
 		return 0, err
@@ -110,6 +86,13 @@ func merge(dir string, cfg config, fn func(timeline.Event) error) (frames int, e
 	if err := m.pull(); err != nil {
 		return 0, fmt.Errorf("%s: %w", dir, err)
 	}
+	var cfg config
+	if text := m.next.Fields[configField]; text != "" {
+		if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+			return 0, fmt.Errorf("%s: journal: line 1: %s: %w", dir, configField, err)
+		}
+	}
+	begin(cfg)
 	if err := m.entries(0); err != nil {
 		return 0, fmt.Errorf("%s: %w", dir, err)
 	}

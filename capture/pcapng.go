@@ -80,8 +80,8 @@ func newPcapng(file *os.File, buf *[]byte, secrets []byte) (*pcapng, error) {
 	return w, nil
 }
 
-// flush hands what was written to the operating system. There is no fsync: a
-// killed process loses nothing by that, only a machine without power does.
+// flush hands what was written to the operating system. There is no fsync: without
+// it a killed process loses nothing, only a machine that loses its power does.
 func (w *pcapng) flush() error {
 	if len(*w.buf) == 0 {
 		return nil

@@ -190,7 +190,7 @@ func (r *Recorder) Open(dir string) error {
 	return nil
 }
 
-// buffer is one that nobody uses.
+// buffer returns one that is not in use.
 func (r *Recorder) buffer() *[]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

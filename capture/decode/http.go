@@ -51,7 +51,7 @@ type httpSide struct {
 	sum   hash.Hash
 	count int64
 	torn  bool           // bytes of the body are missing in the recording
-	reply timeline.Event // what is told of the message at its end
+	reply timeline.Event // what is reported of the message at its end
 }
 
 func newHTTPConn(c *conn) *httpConn { return &httpConn{c: c} }
@@ -79,7 +79,7 @@ func (h *httpConn) data(d *Decoder, i int, b []byte) {
 	}
 }
 
-// progress moves on once what was announced is there.
+// progress moves on once all announced bytes are there.
 func (h *httpConn) progress(d *Decoder, i int) {
 	s := &h.side[i]
 	if s.left > 0 {
@@ -94,7 +94,7 @@ func (h *httpConn) progress(d *Decoder, i int) {
 	}
 }
 
-// take collects up to and including mark; done tells that it is there.
+// take collects up to and including mark; done reports that it is there.
 func (s *httpSide) take(b []byte, limit int) (rest []byte, done, tooLong bool) {
 	j := bytes.IndexByte(b, '\n')
 	if j < 0 {
@@ -200,7 +200,7 @@ func (h *httpConn) request(d *Decoder, m head) {
 	}
 }
 
-// credentialUser tells the user's name of Basic or Digest credentials, never
+// credentialUser returns the user's name of Basic or Digest credentials, never
 // the password.
 func credentialUser(v string) (string, bool) {
 	kind, rest, _ := strings.Cut(v, " ")
@@ -329,7 +329,7 @@ func (h *httpConn) chunkLine(d *Decoder, i int, b []byte) []byte {
 	return rest
 }
 
-// finished tells of a message whose body has ended, one way or the other.
+// finished reports a message whose body has ended, one way or the other.
 func (h *httpConn) finished(d *Decoder, i int, complete bool, why string) {
 	s := &h.side[i]
 	s.state = inHead
@@ -354,7 +354,7 @@ func (h *httpConn) finished(d *Decoder, i int, complete bool, why string) {
 }
 
 // gap passes over bytes that the recording does not hold: within a body of
-// known length one can go on behind it, elsewhere not.
+// known length one can go on after it, elsewhere not.
 func (h *httpConn) gap(d *Decoder, i int, size int64) {
 	s := &h.side[i]
 	switch {

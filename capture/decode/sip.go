@@ -10,7 +10,7 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// looksLikeSIP tells a SIP message by its first line, whatever the port.
+// looksLikeSIP recognises a SIP message by its first line, whatever the port.
 func looksLikeSIP(data []byte) bool {
 	line, _, found := bytes.Cut(data, []byte("\n"))
 	if !found {
@@ -267,7 +267,7 @@ func hidePasswords(s string) string {
 	return strings.Join(contacts, ",")
 }
 
-// expiry tells for how long a REGISTER, or its answer, holds, in seconds: the
+// expiry reports for how long a REGISTER, or its answer, holds, in seconds: the
 // parameter of the contact at one of the two ends, of the only contact, or the
 // Expires field (RFC 3261, section 10.2.1.1).
 func expiry(h head, ends ...netip.AddrPort) string {

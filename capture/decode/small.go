@@ -10,8 +10,8 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// decodeSNTP reads RFC 4330. The mode tells request from answer, the port
-// where the mode does not.
+// decodeSNTP reads RFC 4330. The mode distinguishes request and answer, or the
+// port where the mode does not.
 func (d *Decoder) decodeSNTP(data []byte) {
 	if d.missing > 0 {
 		d.cutShort("SNTP")

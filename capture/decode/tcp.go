@@ -66,7 +66,7 @@ type segment struct {
 	cut  int // bytes after data that the capture cut off
 }
 
-// distance is how far sequence number a is behind b; they wrap (RFC 9293,
+// distance is how far sequence number a comes after b; they wrap (RFC 9293,
 // section 3.4).
 func distance(a, b uint32) int {
 	return int(int32(a - b)) //nolint:gosec // G115: to wrap is the point
@@ -116,7 +116,7 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 	s, other := &c.dir[i], &c.dir[1-i]
 	seq, payload := d.tcp.Seq, d.tcp.Payload
 	if d.tcp.SYN {
-		seq++ // data in a SYN comes behind it
+		seq++ // data in a SYN comes after it
 		if !s.started {
 			s.started, s.begun, s.next = true, true, seq
 		}
@@ -174,7 +174,7 @@ func (d *Decoder) of(c *conn, i int, kind timeline.Kind) timeline.Event {
 	return e
 }
 
-// conn finds or opens the connection of the segment at hand and tells its
+// conn finds or opens the connection of the segment at hand and returns its
 // direction.
 func (d *Decoder) conn() (c *conn, i int) {
 	key, back := flow{d.src, d.dst}, flow{d.dst, d.src}
@@ -199,7 +199,7 @@ func (d *Decoder) conn() (c *conn, i int) {
 	case d.tcp.SYN:
 		i = 1
 	default:
-		// Joined in the middle: the service's port tells the server, else the
+		// Joined in the middle: the service's port shows the server, else the
 		// handset is the client.
 		switch from, to := d.service(d.src.Port()), d.service(d.dst.Port()); {
 		case from && !to:
@@ -396,7 +396,7 @@ func (d *Decoder) recognise(c *conn, i int, data []byte) {
 	}
 	p := sniff(first, i == 0)
 	if p == foreign && service {
-		// Whoever comes to a service port is heard, if only to say that it is
+		// What comes to a service port is read, if only to report that it is
 		// garbage.
 		p = plainHTTP
 		if slices.Contains(d.ports.HTTPS, server) {
@@ -435,7 +435,7 @@ func (d *Decoder) becomes(c *conn, p protocol) {
 	}
 }
 
-// sniff tells a protocol by the first bytes of one direction; unknown means
+// sniff recognises a protocol by the first bytes of one direction; unknown means
 // that more are needed.
 func sniff(b []byte, client bool) protocol {
 	const enough = 16

@@ -148,11 +148,12 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 	return true
 }
 
-// transfer finds the one that the datagram at hand belongs to. A server of
-// several addresses may answer from another than the one asked, and strangers
-// have any: there the packet must look like one of TFTP.
+// transfer finds the transfer that the datagram at hand belongs to. A server with
+// several addresses may answer from another one than was asked, and other hosts
+// may use any address: from these the packet must look like one of TFTP.
 func (d *Decoder) transfer(data []byte) (t *transfer, fromClient bool) {
-	// A client's port is soon another socket's, that asks for the time say.
+	// A client's port may soon belong to another socket, one that asks for the time
+	// for example.
 	for _, ports := range [][]uint16{d.ports.DNS, d.ports.SNTP, d.ports.SIP} {
 		if slices.Contains(ports, d.src.Port()) || slices.Contains(ports, d.dst.Port()) {
 			return nil, false
@@ -173,8 +174,8 @@ func (t *transfer) asked(peer netip.AddrPort) bool {
 	return t.server.Addr() == peer.Addr() || t.server.Addr() == broadcast()
 }
 
-// begins reports whether a packet of the server is the first of a transfer; what
-// is late of the one before, from the same client's port, is not. An ERROR
+// begins reports whether a packet of the server is the first of a transfer; a late
+// one of the transfer before, from the same client's port, is not. An ERROR
 // chooses no TID: nothing follows it.
 func (t *transfer) begins(data []byte) bool {
 	switch {
@@ -219,8 +220,8 @@ func (d *Decoder) tftpRequest(data []byte) {
 	file := clip(strings.TrimPrefix(words[0], "/"))
 	t := d.live(d.src)
 	// A request sent again from the same TID goes on with its transfer; once
-	// that has moved it is a new one from a client with a fixed port. After an
-	// ERROR it comes to the same: nothing of the transfer was kept.
+	// that has moved it is a new one from a client with a fixed port. The same
+	// holds after an ERROR: nothing of the transfer was kept.
 	if t == nil || t.moving || t.file != file || t.write != write {
 		var before, late *transfer
 		switch {

@@ -28,7 +28,7 @@ func NewStory(start time.Time, handset []string, brief bool) *Story {
 	s := &Story{derive: newDeriver(handset), start: start, facts: map[Kind]int{}}
 	as := long
 	if brief {
-		as, s.keep = short, tells
+		as, s.keep = short, inLadder
 	}
 	s.teller = newTeller(start, own, as)
 	return s

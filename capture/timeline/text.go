@@ -13,7 +13,7 @@ const (
 	ladderWidth = 56
 )
 
-// Text writes events down for a reader, as in timeline.txt: one line each with
+// Text prints events for a reader, as in timeline.txt: one line each with
 // frame number, seconds since the first event, direction (-> from the handset,
 // <- towards it) and the words of the field. The blocks of one TFTP transfer
 // are one line. Verbs and judgements stand out. Passwords and keys are not in
@@ -37,10 +37,10 @@ func writeText(w io.Writer, all []row) {
 }
 
 // Ladder is a short form of Text for failure texts: handset on the left, rig on
-// the right, without what only explains itself, and cut in the middle when it
-// is long. It is empty when there is nothing to show.
+// the right, without the events that only confirm others, and cut in the middle
+// when it is long. It is empty when there is nothing to show.
 func Ladder(events Log) string {
-	all := rows(events, tells)
+	all := rows(events, inLadder)
 	if len(all) == 0 {
 		return ""
 	}
@@ -64,17 +64,17 @@ func writeLadder(w io.Writer, all []row) {
 	}
 }
 
-// tells says whether an event belongs into a ladder.
-func tells(e *Event) bool {
+// inLadder reports whether an event belongs into a ladder.
+func inLadder(e *Event) bool {
 	switch e.Kind {
 	case ARPRequest, ARPReply, ARPProbe, ARPAnnouncement, TCPTry, TCPOpen, TCPClosed, TLSServerHello, TLSCertificate, TLSData,
 		ConnClosed, ServiceUp, ServiceDown, Published, CarriedState, Served, Asked, Fetched, Bound:
 		return false
 	case HTTPRequest, HTTPResponse:
 		return e.By == Wire || e.Transport == HTTPS
-	default: // the others tell something
+	default: // the others are shown
 	}
-	// Of what services say of plain protocols the wire is the better witness.
+	// For protocols in clear the wire is a better witness than the services.
 	return e.By == Wire || e.By == Derived || !spoken(e.Kind)
 }
 
@@ -90,7 +90,7 @@ func spoken(k Kind) bool {
 	return false
 }
 
-// direction is who an event goes to.
+// direction is the end that an event goes to.
 type direction int
 
 const (

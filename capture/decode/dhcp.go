@@ -16,7 +16,7 @@ import (
 // decodeDHCP reads RFC 2131 and 2132. Values of an option that occurs several
 // times are joined (RFC 3396); sname and file are read for options when option
 // 52 says so.
-func (d *Decoder) decodeDHCP(data []byte) {
+func (d *reading) decodeDHCP(data []byte) {
 	if d.missing > 0 {
 		d.cutDHCP(data)
 		return
@@ -100,7 +100,7 @@ func (d *Decoder) decodeDHCP(data []byte) {
 
 // cutDHCP reports a message that the capture cut: the fields before the options
 // say whose it is.
-func (d *Decoder) cutDHCP(data []byte) {
+func (d *reading) cutDHCP(data []byte) {
 	e := d.event(timeline.CutShort)
 	e.Message, e.Bytes = "DHCP", int64(d.kept)
 	if len(data) >= 34 {

@@ -4,10 +4,22 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"ip88rig/capture/timeline"
 )
+
+// Decoder holds what must be known of earlier frames to read the next one. It
+// is not safe for concurrent use.
+type Decoder struct {
+	reading
+
+	unread map[string]int
+	pieces defragmenter
+	tftp   tftpDecoder
+	tcp    tcpDecoder
+}
 
 // Values of the EtherType field.
 const (
@@ -102,23 +114,6 @@ func llc(b []byte) string {
 	return "IEEE 802.3"
 }
 
-// short says that the frame at hand ends within a part of it: the capture cut it,
-// or its sender did.
-func (d *Decoder) short(part string) {
-	if d.missing > 0 {
-		d.cutShort(part)
-		return
-	}
-	d.malformed(part + " cut short")
-}
-
-// cutShort says that the capture did not keep all of a message.
-func (d *Decoder) cutShort(what string) {
-	e := d.event(timeline.CutShort)
-	e.Message, e.Bytes = clip(what), int64(d.kept)
-	d.emit(e)
-}
-
 func (d *Decoder) decodeARP(b []byte) {
 	if len(b) < 28 {
 		d.short("ARP")
@@ -190,13 +185,6 @@ func (d *Decoder) decodeEAPOL(b []byte) {
 	d.emit(e)
 }
 
-// IP protocol numbers.
-const (
-	protocolICMP = 1
-	protocolTCP  = 6
-	protocolUDP  = 17
-)
-
 func (d *Decoder) decodeIPv4(b []byte) {
 	if len(b) < 20 {
 		d.short("IPv4 header")
@@ -247,7 +235,7 @@ func (d *Decoder) decodeIPv4(b []byte) {
 	case protocolUDP:
 		d.decodeUDP(src, dst, payload)
 	case protocolTCP:
-		d.decodeTCP(src, dst, payload)
+		d.tcp.decodeTCP(src, dst, payload)
 	case protocolICMP:
 		d.decodeICMP(src, dst, payload)
 	default:
@@ -278,54 +266,6 @@ func (d *Decoder) decodeUDP(src, dst netip.Addr, data []byte) {
 		return
 	}
 	d.datagram(data[8:])
-}
-
-// intact verifies a UDP or TCP checksum. A sum over the pseudo header alone is
-// what a kernel leaves to its network card; it counts as right, also without
-// the length that the card is to put in.
-func intact(src, dst netip.Addr, protocol byte, data []byte, got uint16) bool {
-	s, t := src.As4(), dst.As4()
-	pseudo := sum(t[:], sum(s[:], uint64(protocol)))
-	withLength := pseudo + uint64(len(data))
-	return fold(sum(data, withLength)) == 0xffff || got == fold(withLength) || got == fold(pseudo)
-}
-
-// sum adds up the words of b as RFC 1071 does; s is what was summed before. Words
-// of eight bytes are added with their carry, which comes to the same.
-func sum(b []byte, s uint64) uint64 {
-	for len(b) >= 8 {
-		v := binary.BigEndian.Uint64(b)
-		s += v
-		if s < v {
-			s++
-		}
-		b = b[8:]
-	}
-	add := func(v uint64) {
-		s += v
-		if s < v {
-			s++
-		}
-	}
-	if len(b) >= 4 {
-		add(uint64(binary.BigEndian.Uint32(b)))
-		b = b[4:]
-	}
-	if len(b) >= 2 {
-		add(uint64(binary.BigEndian.Uint16(b)))
-		b = b[2:]
-	}
-	if len(b) == 1 {
-		add(uint64(b[0]) << 8)
-	}
-	return s
-}
-
-func fold(s uint64) uint16 {
-	for s>>16 != 0 {
-		s = s>>16 + s&0xffff
-	}
-	return uint16(s)
 }
 
 // decodeICMP reads the messages of RFC 792 that say that a datagram did not
@@ -360,7 +300,7 @@ func (d *Decoder) decodeICMP(src, dst netip.Addr, b []byte) {
 			asked := netip.AddrPortFrom(netip.AddrFrom4([4]byte(inner[16:20])), binary.BigEndian.Uint16(inner[head+2:]))
 			e.Src, e.Dst = asked, asker
 			e.Fields = map[string]string{"icmp.about": map[byte]string{protocolUDP: "UDP", protocolTCP: "TCP"}[inner[9]] + " " + asked.String()}
-			if t := d.live(asker); t != nil && inner[9] == protocolUDP && t.asked(asked) {
+			if t := d.tftp.live(asker); t != nil && inner[9] == protocolUDP && t.asked(asked) {
 				e.File, e.Transport = t.file, timeline.TFTP
 			}
 		}
@@ -369,24 +309,21 @@ func (d *Decoder) decodeICMP(src, dst netip.Addr, b []byte) {
 	d.src, d.dst = netip.AddrPort{}, netip.AddrPort{}
 }
 
-// Intact verifies the checksums of an IPv4 header and, unless the payload is cut,
-// of the UDP datagram or TCP segment in it. What is a fragment, or of another
-// protocol, counts as right.
-func Intact(header, payload []byte, cut bool) bool {
-	if fold(sum(header, 0)) != 0xffff {
-		return false
+// datagram finds out what a UDP datagram carries.
+func (d *Decoder) datagram(payload []byte) {
+	from, to := d.src.Port(), d.dst.Port()
+	either := func(ports []uint16) bool {
+		return slices.Contains(ports, to) || slices.Contains(ports, from)
 	}
-	src, dst := netip.AddrFrom4([4]byte(header[12:16])), netip.AddrFrom4([4]byte(header[16:20]))
 	switch {
-	case cut || binary.BigEndian.Uint16(header[6:])&0x3fff != 0:
-	case header[9] == protocolUDP && len(payload) >= 8:
-		got := binary.BigEndian.Uint16(payload[6:])
-		if length := int(binary.BigEndian.Uint16(payload[4:])); length >= 8 && length < len(payload) {
-			payload = payload[:length]
-		}
-		return got == 0 || intact(src, dst, protocolUDP, payload, got)
-	case header[9] == protocolTCP && len(payload) >= 20:
-		return intact(src, dst, protocolTCP, payload, binary.BigEndian.Uint16(payload[16:]))
+	case to == 67 || to == 68 && from == 67:
+		d.decodeDHCP(payload)
+	case d.tftp.decodeTFTP(payload):
+	case either(d.ports.DNS):
+		d.decodeDNS(payload)
+	case either(d.ports.SNTP):
+		d.decodeSNTP(payload)
+	case either(d.ports.SIP) || looksLikeSIP(payload):
+		d.decodeSIP(payload)
 	}
-	return true
 }

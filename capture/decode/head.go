@@ -4,6 +4,9 @@ import (
 	"strings"
 )
 
+// maxHead bounds what is held of a head, in bytes.
+const maxHead = 64 << 10
+
 // head is the first line and the header fields of an HTTP or SIP message; one
 // reader serves both, because the library has none for HTTP and its SIP layer
 // does not unfold lines.

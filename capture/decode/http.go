@@ -16,13 +16,12 @@ import (
 
 // Bounds of what is held of HTTP.
 const (
-	maxHead  = 64 << 10
 	maxQueue = 256
 )
 
 // httpConn pairs the answers of a connection with its requests.
 type httpConn struct {
-	c     *conn
+	c     *pair
 	queue []asked
 	side  [2]httpSide
 }
@@ -54,9 +53,7 @@ type httpSide struct {
 	reply timeline.Event // what is reported of the message at its end
 }
 
-func newHTTPConn(c *conn) *httpConn { return &httpConn{c: c} }
-
-func (h *httpConn) data(d *Decoder, i int, b []byte) {
+func (h *httpConn) data(d *reading, i int, b []byte) {
 	s := &h.side[i]
 	for len(b) > 0 && s.state != lost {
 		switch s.state {
@@ -80,7 +77,7 @@ func (h *httpConn) data(d *Decoder, i int, b []byte) {
 }
 
 // progress moves on once all announced bytes are there.
-func (h *httpConn) progress(d *Decoder, i int) {
+func (h *httpConn) progress(d *reading, i int) {
 	s := &h.side[i]
 	if s.left > 0 {
 		return
@@ -105,7 +102,7 @@ func (s *httpSide) take(b []byte, limit int) (rest []byte, done, tooLong bool) {
 	return b[j+1:], true, len(s.line) > limit
 }
 
-func (h *httpConn) head(d *Decoder, i int, b []byte) []byte {
+func (h *httpConn) head(d *reading, i int, b []byte) []byte {
 	s := &h.side[i]
 	rest, done, tooLong := s.take(b, maxHead)
 	if tooLong {
@@ -141,7 +138,7 @@ func (h *httpConn) head(d *Decoder, i int, b []byte) []byte {
 }
 
 // garbage gives up early on a client whose first line is no request line.
-func (h *httpConn) garbage(d *Decoder, i int) bool {
+func (h *httpConn) garbage(d *reading, i int) bool {
 	line, _, _ := bytes.Cut(h.side[i].line, []byte("\n"))
 	if bytes.Contains(line, []byte(" HTTP/")) {
 		return false
@@ -150,7 +147,7 @@ func (h *httpConn) garbage(d *Decoder, i int) bool {
 	return true
 }
 
-func (h *httpConn) giveUp(d *Decoder, i int, why string) {
+func (h *httpConn) giveUp(d *reading, i int, why string) {
 	s := &h.side[i]
 	e := d.of(h.c, i, timeline.Malformed)
 	e.Transport, e.Reason = timeline.HTTP, why
@@ -161,7 +158,7 @@ func (h *httpConn) giveUp(d *Decoder, i int, why string) {
 	s.state, s.line = lost, nil
 }
 
-func (h *httpConn) request(d *Decoder, m head) {
+func (h *httpConn) request(d *reading, m head) {
 	words := strings.Fields(m.first)
 	if len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") {
 		h.giveUp(d, 0, "HTTP: request line of other than three words")
@@ -212,7 +209,7 @@ func credentialUser(v string) (string, bool) {
 	return parameter(rest, "username")
 }
 
-func (h *httpConn) response(d *Decoder, m head) {
+func (h *httpConn) response(d *reading, m head) {
 	version, rest, _ := strings.Cut(m.first, " ")
 	code, phrase, _ := strings.Cut(rest, " ")
 	status, err := strconv.Atoi(code)
@@ -260,7 +257,7 @@ func (h *httpConn) response(d *Decoder, m head) {
 }
 
 // body decides how long the message's body is (RFC 9112, section 6.3).
-func (h *httpConn) body(d *Decoder, i int, m head, none bool) {
+func (h *httpConn) body(d *reading, i int, m head, none bool) {
 	s := &h.side[i]
 	s.sum, s.count, s.left, s.size, s.torn = sha256.New(), 0, 0, -1, false
 	encoding := strings.ToLower(m.get("transfer-encoding"))
@@ -291,7 +288,7 @@ func (h *httpConn) body(d *Decoder, i int, m head, none bool) {
 	}
 }
 
-func (h *httpConn) chunkLine(d *Decoder, i int, b []byte) []byte {
+func (h *httpConn) chunkLine(d *reading, i int, b []byte) []byte {
 	s := &h.side[i]
 	rest, done, tooLong := s.take(b, maxHead)
 	if tooLong {
@@ -330,7 +327,7 @@ func (h *httpConn) chunkLine(d *Decoder, i int, b []byte) []byte {
 }
 
 // finished reports a message whose body has ended, one way or the other.
-func (h *httpConn) finished(d *Decoder, i int, complete bool, why string) {
+func (h *httpConn) finished(d *reading, i int, complete bool, why string) {
 	s := &h.side[i]
 	s.state = inHead
 	if i == 0 {
@@ -355,7 +352,7 @@ func (h *httpConn) finished(d *Decoder, i int, complete bool, why string) {
 
 // gap passes over bytes that the recording does not hold: within a body of
 // known length one can go on after it, elsewhere not.
-func (h *httpConn) gap(d *Decoder, i int, size int64) {
+func (h *httpConn) gap(d *reading, i int, size int64) {
 	s := &h.side[i]
 	switch {
 	case s.state == untilClose:
@@ -376,7 +373,7 @@ func (h *httpConn) gap(d *Decoder, i int, size int64) {
 	}
 }
 
-func (h *httpConn) end(d *Decoder, i int, reset bool) {
+func (h *httpConn) end(d *reading, i int, reset bool) {
 	s := &h.side[i]
 	how := "closed"
 	if reset {

@@ -36,7 +36,7 @@ func isKeepAlive(data []byte) bool {
 
 // decodeSIP reads the head of RFC 3261, and of a session in the body the first
 // medium. Of credentials it reports the scheme and the user's name only.
-func (d *Decoder) decodeSIP(data []byte) {
+func (d *reading) decodeSIP(data []byte) {
 	if isKeepAlive(data) {
 		return
 	}
@@ -319,7 +319,7 @@ func splitQuoted(s string) []string {
 // sipConn reads the messages of a SIP connection; Content-Length says where each
 // ends (RFC 3261, section 18.3).
 type sipConn struct {
-	c    *conn
+	c    *pair
 	side [2]sipSide
 }
 
@@ -329,14 +329,14 @@ type sipSide struct {
 }
 
 // speaksSIP says whether a connection is to a SIP port, or begins like SIP.
-func (d *Decoder) speaksSIP(c *conn, first []byte) bool {
+func (d *reading) speaksSIP(c *pair, first []byte) bool {
 	if slices.Contains(d.ports.SIP, c.ends[0].Port()) || slices.Contains(d.ports.SIP, c.ends[1].Port()) {
 		return true
 	}
 	return bytes.Contains(first, []byte("\r\n")) && looksLikeSIP(first)
 }
 
-func (s *sipConn) data(d *Decoder, i int, b []byte) {
+func (s *sipConn) data(d *reading, i int, b []byte) {
 	side := &s.side[i]
 	if side.lost {
 		return
@@ -377,16 +377,11 @@ func (s *sipConn) data(d *Decoder, i int, b []byte) {
 	}
 }
 
-func (s *sipSide) giveUp(d *Decoder, c *conn, i int, why string) {
+func (s *sipConn) gap(_ *reading, i int, _ int64) { s.side[i].lost = true }
+
+func (s *sipConn) end(*reading, int, bool) {}
+
+func (s *sipSide) giveUp(d *reading, c *pair, i int, why string) {
 	s.lost, s.buffer = true, nil
 	d.within(c, i, func() { d.malformed(why) })
-}
-
-// within has fn decode in the name of direction i of a connection, whichever way
-// the frame at hand goes.
-func (d *Decoder) within(c *conn, i int, fn func()) {
-	srcMAC, dstMAC, src, dst := d.srcMAC, d.dstMAC, d.src, d.dst
-	d.srcMAC, d.dstMAC, d.src, d.dst = c.macs[i], c.macs[1-i], c.ends[i], c.ends[1-i]
-	fn()
-	d.srcMAC, d.dstMAC, d.src, d.dst = srcMAC, dstMAC, src, dst
 }

@@ -12,7 +12,7 @@ import (
 
 // decodeSNTP reads RFC 4330. The mode distinguishes request and answer, or the
 // port where the mode does not.
-func (d *Decoder) decodeSNTP(data []byte) {
+func (d *reading) decodeSNTP(data []byte) {
 	if d.missing > 0 {
 		d.cutShort("SNTP")
 		return
@@ -45,7 +45,7 @@ func (d *Decoder) decodeSNTP(data []byte) {
 }
 
 // decodeDNS reads RFC 1035: the first question, and the addresses answered.
-func (d *Decoder) decodeDNS(data []byte) {
+func (d *reading) decodeDNS(data []byte) {
 	if d.missing > 0 {
 		d.cutShort("DNS")
 		return

@@ -30,8 +30,7 @@ const (
 
 // conn is one TCP connection. Direction 0 is from the client to the server.
 type conn struct {
-	ends   [2]netip.AddrPort
-	macs   [2]string
+	pair
 	dir    [2]stream
 	synced bool   // the client's SYN was seen
 	isn    uint32 // its sequence number
@@ -41,10 +40,25 @@ type conn struct {
 
 	protocol protocol
 	begin    [2][]byte // what came before the protocol was known
-	http     *httpConn
-	tls      *tlsConn
-	sip      *sipConn
+	content  content
 }
+
+// content reads what a connection carries.
+type content interface {
+	data(d *reading, i int, b []byte)
+	// gap is called where bytes are missing, end at the end of a direction.
+	gap(d *reading, i int, size int64)
+	end(d *reading, i int, reset bool)
+}
+
+// tcpDecoder puts segments in order and finds out what connections carry.
+type tcpDecoder struct {
+	*reading
+	tcp   segmentHead
+	conns map[flow]*conn
+}
+
+type flow struct{ src, dst netip.AddrPort }
 
 // stream is one direction of a connection, in order.
 type stream struct {
@@ -83,7 +97,7 @@ type segmentHead struct {
 	Payload            []byte
 }
 
-func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
+func (d *tcpDecoder) decodeTCP(src, dst netip.Addr, data []byte) {
 	if len(data) < 20 {
 		d.short("TCP header")
 		return
@@ -124,15 +138,15 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 			switch {
 			case len(d.handsets) == 0 || !d.ours(d.srcMAC):
 			case !c.synced:
-				d.emit(d.of(c, 0, timeline.TCPTry))
+				d.emit(d.of(&c.pair, 0, timeline.TCPTry))
 			case !c.opened:
-				d.emit(d.of(c, 0, timeline.TCPTryAgain))
+				d.emit(d.of(&c.pair, 0, timeline.TCPTryAgain))
 			}
 			c.synced, c.isn = true, d.tcp.Seq
 		}
 		if i == 1 && d.tcp.ACK && c.synced && !c.opened {
 			c.opened = true
-			d.emit(d.of(c, 0, timeline.TCPOpen))
+			d.emit(d.of(&c.pair, 0, timeline.TCPOpen))
 		}
 	}
 	if !s.started {
@@ -158,25 +172,16 @@ func (d *Decoder) decodeTCP(src, dst netip.Addr, data []byte) {
 		}
 		switch {
 		case c.opened:
-			d.emit(d.of(c, i, timeline.TCPReset))
+			d.emit(d.of(&c.pair, i, timeline.TCPReset))
 		case c.synced && i == 1:
-			d.emit(d.of(c, 1, timeline.TCPRefused))
+			d.emit(d.of(&c.pair, 1, timeline.TCPRefused))
 		}
 	}
 }
 
-// of starts an event of direction i of a connection, whichever way the frame
-// at hand goes.
-func (d *Decoder) of(c *conn, i int, kind timeline.Kind) timeline.Event {
-	e := d.event(kind)
-	e.Src, e.Dst = c.ends[i], c.ends[1-i]
-	e.SrcMAC, e.DstMAC = c.macs[i], c.macs[1-i]
-	return e
-}
-
 // conn finds or opens the connection of the segment at hand and returns its
 // direction.
-func (d *Decoder) conn() (c *conn, i int) {
+func (d *tcpDecoder) conn() (c *conn, i int) {
 	key, back := flow{d.src, d.dst}, flow{d.dst, d.src}
 	if c, i = d.conns[key], 0; c == nil {
 		c, i = d.conns[back], 1
@@ -218,11 +223,11 @@ func (d *Decoder) conn() (c *conn, i int) {
 	return c, i
 }
 
-func (d *Decoder) service(port uint16) bool {
+func (d *tcpDecoder) service(port uint16) bool {
 	return slices.Contains(d.ports.HTTP, port) || slices.Contains(d.ports.HTTPS, port)
 }
 
-func (d *Decoder) dropConn() {
+func (d *tcpDecoder) dropConn() {
 	var oldest flow
 	least := d.turn
 	for k, c := range d.conns {
@@ -234,7 +239,7 @@ func (d *Decoder) dropConn() {
 }
 
 // arrived puts a segment's data in its place.
-func (d *Decoder) arrived(c *conn, i int, seq uint32, data []byte) {
+func (d *tcpDecoder) arrived(c *conn, i int, seq uint32, data []byte) {
 	s := &c.dir[i]
 	ahead := distance(seq, s.next)
 	switch {
@@ -261,7 +266,7 @@ func (d *Decoder) arrived(c *conn, i int, seq uint32, data []byte) {
 }
 
 // acknowledged looks for bytes that the receiver has and the recording has not.
-func (d *Decoder) acknowledged(c *conn, i int, ack uint32) {
+func (d *tcpDecoder) acknowledged(c *conn, i int, ack uint32) {
 	s := &c.dir[i]
 	for !s.ended && c.protocol != foreign {
 		missing := distance(ack, s.next)
@@ -282,7 +287,7 @@ func (d *Decoder) acknowledged(c *conn, i int, ack uint32) {
 	}
 }
 
-func (d *Decoder) drain(c *conn, i int) {
+func (d *tcpDecoder) drain(c *conn, i int) {
 	s := &c.dir[i]
 	for len(s.ahead) > 0 {
 		h := s.ahead[0]
@@ -301,7 +306,7 @@ func (d *Decoder) drain(c *conn, i int) {
 
 // skip passes over the bytes up to sequence number end that the capture cut off a
 // segment.
-func (d *Decoder) skip(c *conn, i int, end uint32) {
+func (d *tcpDecoder) skip(c *conn, i int, end uint32) {
 	s := &c.dir[i]
 	n := distance(end, s.next)
 	if n <= 0 {
@@ -312,41 +317,36 @@ func (d *Decoder) skip(c *conn, i int, end uint32) {
 }
 
 // lose has the protocol of a stream go on after bytes that are not in the capture.
-func (d *Decoder) lose(c *conn, i int, size int64) {
-	switch {
-	case c.http != nil:
-		c.http.gap(d, i, size)
-	case c.tls != nil:
-		c.tls.dir[i].dead = true
-	case c.sip != nil:
-		c.sip.side[i].lost = true
-	default:
+func (d *tcpDecoder) lose(c *conn, i int, size int64) {
+	if c.content == nil {
 		// What the other direction says can still be read.
 		c.begin[i] = nil
+		return
 	}
+	c.content.gap(d.reading, i, size)
 }
 
-func (d *Decoder) gap(c *conn, i int, size uint32) {
+func (d *tcpDecoder) gap(c *conn, i int, size uint32) {
 	s := &c.dir[i]
 	s.next, s.torn = s.next+size, true
-	e := d.of(c, i, timeline.TCPGap)
+	e := d.of(&c.pair, i, timeline.TCPGap)
 	e.Bytes = int64(size)
 	e.Reason = fmt.Sprintf("%d bytes were never seen", size)
 	d.emit(e)
 	d.lose(c, i, int64(size))
 }
 
-func (d *Decoder) finish(c *conn, i int, reset bool) {
+func (d *tcpDecoder) finish(c *conn, i int, reset bool) {
 	s := &c.dir[i]
 	if s.ended || !reset && (!s.finSeen || s.next != s.fin) {
 		return
 	}
 	s.ended, s.ahead, s.held = true, nil, 0
-	if c.http != nil {
-		c.http.end(d, i, reset)
+	if c.content != nil {
+		c.content.end(d.reading, i, reset)
 	}
 	if !reset && s.begun && !s.torn {
-		e := d.of(c, i, timeline.TCPClosed)
+		e := d.of(&c.pair, i, timeline.TCPClosed)
 		e.Bytes = s.count
 		d.emit(e)
 	}
@@ -356,7 +356,7 @@ func (d *Decoder) finish(c *conn, i int, reset bool) {
 }
 
 // deliver hands over data in order, and finds out what it is.
-func (d *Decoder) deliver(c *conn, i int, data []byte) {
+func (d *tcpDecoder) deliver(c *conn, i int, data []byte) {
 	c.dir[i].next += length(data)
 	c.dir[i].count += int64(len(data))
 	if c.protocol == unknown {
@@ -366,18 +366,13 @@ func (d *Decoder) deliver(c *conn, i int, data []byte) {
 	d.hand(c, i, data)
 }
 
-func (d *Decoder) hand(c *conn, i int, data []byte) {
-	switch {
-	case c.http != nil:
-		c.http.data(d, i, data)
-	case c.tls != nil:
-		c.tls.data(d, i, data)
-	case c.sip != nil:
-		c.sip.data(d, i, data)
+func (d *tcpDecoder) hand(c *conn, i int, data []byte) {
+	if c.content != nil {
+		c.content.data(d.reading, i, data)
 	}
 }
 
-func (d *Decoder) recognise(c *conn, i int, data []byte) {
+func (d *tcpDecoder) recognise(c *conn, i int, data []byte) {
 	if c.dir[i].torn {
 		return // it does not begin with the beginning
 	}
@@ -385,7 +380,7 @@ func (d *Decoder) recognise(c *conn, i int, data []byte) {
 	first := c.begin[i]
 	server := c.ends[1].Port()
 	service := d.service(server)
-	if d.speaksSIP(c, first) {
+	if d.speaksSIP(&c.pair, first) {
 		d.becomes(c, sipMessages)
 		return
 	}
@@ -410,15 +405,15 @@ func (d *Decoder) recognise(c *conn, i int, data []byte) {
 
 // becomes settles what a connection carries, and hands over what came before that
 // was known.
-func (d *Decoder) becomes(c *conn, p protocol) {
+func (d *tcpDecoder) becomes(c *conn, p protocol) {
 	c.protocol = p
 	switch p {
 	case plainHTTP:
-		c.http = newHTTPConn(c)
+		c.content = &httpConn{c: &c.pair}
 	case tlsRecords:
-		c.tls = newTLSConn(c)
+		c.content = &tlsConn{c: &c.pair}
 	case sipMessages:
-		c.sip = &sipConn{c: c}
+		c.content = &sipConn{c: &c.pair}
 	case unknown, foreign:
 	}
 	begin := c.begin

@@ -75,10 +75,16 @@ type transfer struct {
 	turn uint64
 }
 
+// tftpDecoder follows transfers, by the client's end.
+type tftpDecoder struct {
+	*reading
+	transfers map[netip.AddrPort]*transfer
+}
+
 // decodeTFTP reads RFC 1350, 2347, 2348, 2349 and 7440, and says whether the
 // datagram belongs to TFTP. A transfer that began before the recording is not
 // recognised.
-func (d *Decoder) decodeTFTP(data []byte) bool {
+func (d *tftpDecoder) decodeTFTP(data []byte) bool {
 	wellKnown := slices.Contains(d.ports.TFTP, d.dst.Port())
 	if wellKnown && len(data) >= 2 && data[0] == 0 && (data[1] == opRRQ || data[1] == opWRQ) {
 		d.tftpRequest(data)
@@ -151,7 +157,7 @@ func (d *Decoder) decodeTFTP(data []byte) bool {
 // transfer finds the transfer that the datagram at hand belongs to. A server with
 // several addresses may answer from another one than was asked, and other hosts
 // may use any address: from these the packet must look like one of TFTP.
-func (d *Decoder) transfer(data []byte) (t *transfer, fromClient bool) {
+func (d *tftpDecoder) transfer(data []byte) (t *transfer, fromClient bool) {
 	// A client's port may soon belong to another socket, one that asks for the time
 	// for example.
 	for _, ports := range [][]uint16{d.ports.DNS, d.ports.SNTP, d.ports.SIP} {
@@ -190,7 +196,7 @@ func (t *transfer) begins(data []byte) bool {
 
 func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
-func (d *Decoder) live(client netip.AddrPort) *transfer {
+func (d *tftpDecoder) live(client netip.AddrPort) *transfer {
 	t := d.transfers[client]
 	if t != nil && d.at.Sub(t.at) > transferTimeout {
 		delete(d.transfers, client)
@@ -199,7 +205,7 @@ func (d *Decoder) live(client netip.AddrPort) *transfer {
 	return t
 }
 
-func (d *Decoder) tftpRequest(data []byte) {
+func (d *tftpDecoder) tftpRequest(data []byte) {
 	words := strings.Split(string(data[2:]), "\x00")
 	if d.missing > 0 && len(words) < 3 {
 		d.cutShort("TFTP request")
@@ -252,7 +258,7 @@ func (d *Decoder) tftpRequest(data []byte) {
 	d.emit(e)
 }
 
-func (d *Decoder) keepTransfer(t *transfer) {
+func (d *tftpDecoder) keepTransfer(t *transfer) {
 	if len(d.transfers) >= maxTransfers && d.transfers[t.client] == nil {
 		var oldest netip.AddrPort
 		least := d.turn
@@ -273,7 +279,7 @@ func tftpOptions(f map[string]string, words []string) {
 	}
 }
 
-func (d *Decoder) tftpEvent(kind timeline.Kind, t *transfer, stray bool) timeline.Event {
+func (d *tftpDecoder) tftpEvent(kind timeline.Kind, t *transfer, stray bool) timeline.Event {
 	e := d.event(kind)
 	e.Transport = timeline.TFTP
 	e.File = t.file
@@ -283,7 +289,7 @@ func (d *Decoder) tftpEvent(kind timeline.Kind, t *transfer, stray bool) timelin
 	return e
 }
 
-func (d *Decoder) tftpOAck(t *transfer, stray bool, data []byte) {
+func (d *tftpDecoder) tftpOAck(t *transfer, stray bool, data []byte) {
 	e := d.tftpEvent(timeline.TFTPOAck, t, stray)
 	if e.Fields == nil {
 		e.Fields = map[string]string{}
@@ -319,7 +325,7 @@ func (t *transfer) unwrap(near, n int) int {
 
 func abs(n int) int { return max(n, -n) }
 
-func (d *Decoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
+func (d *tftpDecoder) tftpData(t *transfer, stray, rightWay bool, data []byte) {
 	number, payload := int(binary.BigEndian.Uint16(data[2:])), data[4:]
 	if !stray && rightWay {
 		t.wrap(number)
@@ -425,7 +431,7 @@ func (t *transfer) unseen(n int) string {
 	return ""
 }
 
-func (d *Decoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
+func (d *tftpDecoder) tftpAck(t *transfer, stray, rightWay bool, number int) {
 	n := t.unwrap(t.acked, number)
 	e := d.tftpEvent(timeline.TFTPAck, t, stray)
 	e.Number = n

@@ -29,7 +29,7 @@ const (
 
 // tlsConn reads what a TLS connection says in clear.
 type tlsConn struct {
-	c     *conn
+	c     *pair
 	tls13 bool
 	dir   [2]tlsSide
 }
@@ -42,9 +42,7 @@ type tlsSide struct {
 	handshake []byte
 }
 
-func newTLSConn(c *conn) *tlsConn { return &tlsConn{c: c} }
-
-func (t *tlsConn) data(d *Decoder, i int, b []byte) {
+func (t *tlsConn) data(d *reading, i int, b []byte) {
 	s := &t.dir[i]
 	if s.dead {
 		return
@@ -97,22 +95,26 @@ func (t *tlsConn) data(d *Decoder, i int, b []byte) {
 	}
 }
 
+func (t *tlsConn) gap(_ *reading, i int, _ int64) { t.dir[i].dead = true }
+
+func (t *tlsConn) end(*reading, int, bool) {}
+
 func (s *tlsSide) kill() { s.dead, s.record, s.handshake = true, nil, nil }
 
-func (t *tlsConn) giveUp(d *Decoder, i int, why string) {
+func (t *tlsConn) giveUp(d *reading, i int, why string) {
 	e := t.event(d, i, timeline.Malformed)
 	e.Reason = clip(why)
 	d.emit(e)
 	t.dir[i].kill()
 }
 
-func (t *tlsConn) event(d *Decoder, i int, kind timeline.Kind) timeline.Event {
+func (t *tlsConn) event(d *reading, i int, kind timeline.Kind) timeline.Event {
 	e := d.of(t.c, i, kind)
 	e.Transport = timeline.HTTPS
 	return e
 }
 
-func (t *tlsConn) oneRecord(d *Decoder, i int, kind byte, b []byte) {
+func (t *tlsConn) oneRecord(d *reading, i int, kind byte, b []byte) {
 	s := &t.dir[i]
 	switch kind {
 	case recordCCS:
@@ -154,7 +156,7 @@ func (t *tlsConn) oneRecord(d *Decoder, i int, kind byte, b []byte) {
 	}
 }
 
-func (t *tlsConn) message(d *Decoder, i int, kind byte, b []byte) {
+func (t *tlsConn) message(d *reading, i int, kind byte, b []byte) {
 	switch kind {
 	case 1:
 		t.clientHello(d, i, b)
@@ -193,6 +195,23 @@ func (c *cursor) num(size int) int {
 // vector reads a length of the given size and as many bytes.
 func (c *cursor) vector(size int) []byte { return c.next(c.num(size)) }
 
+// extensions reads the extensions of a hello, if it has any, and lists their
+// types among its fields.
+func (c *cursor) extensions(fields map[string]string, read func(kind int, v cursor)) {
+	if len(c.b) == 0 || c.bad {
+		return
+	}
+	var types []string
+	for x := (cursor{b: c.vector(2)}); len(x.b) > 0 && !x.bad; {
+		kind := x.num(2)
+		v := cursor{b: x.vector(2)}
+		types = append(types, hex16(kind))
+		read(kind, v)
+		c.bad = c.bad || x.bad
+	}
+	fields["tls.handshake.extension.type"] = strings.Join(types, ",")
+}
+
 func hexes(b []byte, size int) string {
 	var s strings.Builder
 	for len(b) >= size {
@@ -207,7 +226,11 @@ func hexes(b []byte, size int) string {
 
 func hex16(n int) string { return fmt.Sprintf("0x%04x", n) }
 
-func (t *tlsConn) clientHello(d *Decoder, i int, b []byte) {
+// clientHello reads a ClientHello as it was on the cable. The HTTPS service has
+// a parser of its own, and the two share nothing: they are the two witnesses of a
+// handshake. A ClientHello that one of them cannot read is then a disagreement,
+// which is never blamed on the handset.
+func (t *tlsConn) clientHello(d *reading, i int, b []byte) {
 	e := t.event(d, i, timeline.TLSClientHello)
 	c := cursor{b: b}
 	f := map[string]string{"tls.handshake.version": hex16(c.num(2))}
@@ -215,37 +238,29 @@ func (t *tlsConn) clientHello(d *Decoder, i int, b []byte) {
 	c.vector(1)
 	f["tls.handshake.ciphersuite"] = hexes(c.vector(2), 2)
 	c.vector(1)
-	if len(c.b) > 0 && !c.bad {
-		var types []string
-		for x := (cursor{b: c.vector(2)}); len(x.b) > 0 && !x.bad; {
-			kind := x.num(2)
-			v := cursor{b: x.vector(2)}
-			types = append(types, hex16(kind))
-			switch kind {
-			case 0:
-				names := cursor{b: v.vector(2)}
-				if names.num(1) == 0 {
-					f["tls.handshake.extensions_server_name"] = clip(string(names.vector(2)))
-				}
-			case 10:
-				f["tls.handshake.extensions_supported_group"] = hexes(v.vector(2), 2)
-			case 11:
-				f["tls.handshake.extensions_ec_point_format"] = hexes(v.vector(1), 1)
-			case 13:
-				f["tls.handshake.sig_hash_alg"] = hexes(v.vector(2), 2)
-			case 16:
-				var protocols []string
-				for p := (cursor{b: v.vector(2)}); len(p.b) > 0 && !p.bad; {
-					protocols = append(protocols, clip(string(p.vector(1))))
-				}
-				f["tls.handshake.extensions_alpn_str"] = strings.Join(protocols, ",")
-			case 43:
-				f["tls.handshake.extensions.supported_version"] = hexes(v.vector(1), 2)
+	c.extensions(f, func(kind int, v cursor) {
+		switch kind {
+		case 0:
+			names := cursor{b: v.vector(2)}
+			if names.num(1) == 0 {
+				f["tls.handshake.extensions_server_name"] = clip(string(names.vector(2)))
 			}
-			c.bad = c.bad || x.bad
+		case 10:
+			f["tls.handshake.extensions_supported_group"] = hexes(v.vector(2), 2)
+		case 11:
+			f["tls.handshake.extensions_ec_point_format"] = hexes(v.vector(1), 1)
+		case 13:
+			f["tls.handshake.sig_hash_alg"] = hexes(v.vector(2), 2)
+		case 16:
+			var protocols []string
+			for p := (cursor{b: v.vector(2)}); len(p.b) > 0 && !p.bad; {
+				protocols = append(protocols, clip(string(p.vector(1))))
+			}
+			f["tls.handshake.extensions_alpn_str"] = strings.Join(protocols, ",")
+		case 43:
+			f["tls.handshake.extensions.supported_version"] = hexes(v.vector(1), 2)
 		}
-		f["tls.handshake.extension.type"] = strings.Join(types, ",")
-	}
+	})
 	if c.bad {
 		t.giveUp(d, i, "TLS: ClientHello cut short")
 		return
@@ -259,7 +274,7 @@ func isSSLv2Hello(b []byte) bool {
 }
 
 // sslv2 reads a ClientHello in the frame of SSLv2 (RFC 5246, appendix E.2).
-func (t *tlsConn) sslv2(d *Decoder, b []byte) {
+func (t *tlsConn) sslv2(d *reading, b []byte) {
 	c := cursor{b: b}
 	kind := c.num(1)
 	version := c.num(2)
@@ -280,7 +295,7 @@ func (t *tlsConn) sslv2(d *Decoder, b []byte) {
 	d.emit(e)
 }
 
-func (t *tlsConn) serverHello(d *Decoder, i int, b []byte) {
+func (t *tlsConn) serverHello(d *reading, i int, b []byte) {
 	e := t.event(d, i, timeline.TLSServerHello)
 	c := cursor{b: b}
 	version := c.num(2)
@@ -292,21 +307,13 @@ func (t *tlsConn) serverHello(d *Decoder, i int, b []byte) {
 		"tls.handshake.version":     hex16(version),
 		"tls.handshake.ciphersuite": hex16(suite),
 	}
-	if len(c.b) > 0 && !c.bad {
-		var types []string
-		for x := (cursor{b: c.vector(2)}); len(x.b) > 0 && !x.bad; {
-			kind := x.num(2)
-			v := cursor{b: x.vector(2)}
-			types = append(types, hex16(kind))
-			if kind == 43 {
-				selected := v.num(2)
-				t.tls13 = selected >= 0x0304
-				f["tls.handshake.extensions.supported_version"] = hex16(selected)
-			}
-			c.bad = c.bad || x.bad
+	c.extensions(f, func(kind int, v cursor) {
+		if kind == 43 {
+			selected := v.num(2)
+			t.tls13 = selected >= 0x0304
+			f["tls.handshake.extensions.supported_version"] = hex16(selected)
 		}
-		f["tls.handshake.extension.type"] = strings.Join(types, ",")
-	}
+	})
 	if c.bad {
 		t.giveUp(d, i, "TLS: ServerHello cut short")
 		return
@@ -324,7 +331,7 @@ func isRetry(random []byte) bool {
 	return string(random) == string(sum[:])
 }
 
-func (t *tlsConn) certificate(d *Decoder, i int, b []byte) {
+func (t *tlsConn) certificate(d *reading, i int, b []byte) {
 	e := t.event(d, i, timeline.TLSCertificate)
 	c := cursor{b: b}
 	list := cursor{b: c.vector(3)}

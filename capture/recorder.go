@@ -54,7 +54,7 @@ type Options struct {
 	// stepped; nil takes the monotonic reading that Now's times carry.
 	Elapsed func() time.Duration
 	// Settle is how long a frame may take from its stamp to the recorder: the
-	// watermark stays that far behind the clock.
+	// watermark is that much earlier than the clock.
 	Settle time.Duration
 	// Instant says that time is virtual: a frame is recorded at the instant of its
 	// stamp, and the watermark follows Now by itself. Writing is gathered: see the

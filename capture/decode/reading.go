@@ -47,7 +47,7 @@ type pair struct {
 	macs [2]string
 }
 
-// ours tells whether the handset may be the one with this address.
+// ours reports whether the handset may be the one with this address.
 func (d *reading) ours(mac string) bool { return len(d.handsets) == 0 || d.handsets[mac] }
 
 // unfilled says whether the sender's card fills in the checksums of the frame at

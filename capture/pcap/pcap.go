@@ -74,7 +74,7 @@ type Packet struct {
 	BigEndian bool
 }
 
-// ErrTruncated says that a file ends within a block or record: whoever wrote it
+// ErrTruncated says that a file ends within a block or record: its writer
 // was stopped. Everything before that was read.
 var ErrTruncated = errors.New("cut off within a block or line")
 

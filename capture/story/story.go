@@ -1,4 +1,4 @@
-// Package story reads a capture that any program wrote and tells what happened to
+// Package story reads a capture of any program and reports what happened to
 // each handset in it. It reads the capture twice: first to find out who the
 // handsets are and how the capture was taken (by a mirror port that copies frames,
 // on a server whose network card fills in checksums, with a snap length, of one
@@ -20,21 +20,11 @@ import (
 	"ip88rig/capture/timeline"
 )
 
-// Options say whose story is told, and how.
-type Options struct {
-	// Hosts are MACs and IPv4 addresses; without any, the handsets are found.
-	Hosts []string
-	// Makers are the first octets of MACs that are known for handsets, as "b4:0e:dc".
-	Makers []string
-	// Brief leaves out what only explains itself.
-	Brief bool
-}
-
-// MaxHandsets is how many handsets of one capture have their stories told; of more,
-// there is a list.
+// MaxHandsets is how many handsets of one capture get a story; of more, there is a
+// list.
 const MaxHandsets = 50
 
-// Capture is what a capture tells.
+// Capture is what was found in a capture.
 type Capture struct {
 	// Handsets in the order of their first frames.
 	Handsets []Handset
@@ -44,7 +34,7 @@ type Capture struct {
 	Truncated bool
 }
 
-// Handset is one of them.
+// Handset is one handset of a capture.
 type Handset struct {
 	// Name is its MAC, or its IPv4 address where the capture does not have the MAC.
 	Name string
@@ -88,20 +78,20 @@ func Tell(ctx context.Context, path string, o Options) (*Capture, error) {
 	}
 	t := &telling{survey: s, stories: map[string]*timeline.Story{}, all: len(handsets) <= 1 && len(o.Hosts) == 0, gaps: map[string]bool{}}
 	for _, h := range handsets {
-		told := Handset{Name: h.name(), How: h.how, Missing: s.missing(h)}
+		found := Handset{Name: h.name(), How: h.how, Missing: s.missing(h)}
 		if h.relay.IsValid() {
-			told.How += ", through relay " + h.relay.String()
+			found.How += ", through relay " + h.relay.String()
 		}
 		for _, a := range h.addrs {
-			told.Addrs = append(told.Addrs, a.String())
+			found.Addrs = append(found.Addrs, a.String())
 		}
 		if len(handsets) <= MaxHandsets {
-			told.Story = timeline.NewStory(s.first, []string{h.mac.String()}, o.Brief)
-			t.stories[h.mac.String()] = told.Story
+			found.Story = timeline.NewStory(s.first, []string{h.mac.String()}, o.Brief)
+			t.stories[h.mac.String()] = found.Story
 			t.macs = append(t.macs, h.mac.String())
-			t.gaps[h.mac.String()] = told.Missing != ""
+			t.gaps[h.mac.String()] = found.Missing != ""
 		}
-		c.Handsets = append(c.Handsets, told)
+		c.Handsets = append(c.Handsets, found)
 	}
 	if len(handsets) == 0 {
 		t.anybody = timeline.NewStory(s.first, nil, o.Brief)

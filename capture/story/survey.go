@@ -200,7 +200,7 @@ func (s *survey) count(v view) {
 }
 
 // dhcp notes the client of a DHCP or BOOTP message: whose hardware address stands
-// in it, whoever sent the frame (RFC 2131, section 2).
+// in it, whichever host sent the frame (RFC 2131, section 2).
 func (s *survey) dhcp(v view) {
 	b := v.payload
 	if len(b) < 44 || b[2] != 6 || b[0] != 1 && b[0] != 2 {

@@ -64,6 +64,20 @@ func writeLadder(w io.Writer, all []row) {
 	}
 }
 
+func (r row) rung() string {
+	dashes := strings.Repeat("-", max(1, ladderWidth-2-len([]rune(r.words))))
+	switch r.dir {
+	case fromHandset:
+		return r.words + " " + dashes + ">"
+	case toHandset:
+		return "<" + dashes + " " + r.words
+	case bothWays:
+		return "<" + strings.Repeat("-", max(1, len(dashes)-3)) + " " + r.words + " ->"
+	case nowhere:
+	}
+	return r.mark + " " + r.words
+}
+
 // inLadder reports whether an event belongs into a ladder.
 func inLadder(e *Event) bool {
 	switch e.Kind {
@@ -78,7 +92,7 @@ func inLadder(e *Event) bool {
 	return e.By == Wire || e.By == Derived || !spoken(e.Kind)
 }
 
-// spoken tells whether a kind is a message of a protocol.
+// spoken reports whether a kind is a message of a protocol.
 func spoken(k Kind) bool {
 	switch k {
 	case DHCPDiscover, DHCPOffer, DHCPRequest, DHCPDecline, DHCPAck, DHCPNak, DHCPRelease, DHCPInform,
@@ -88,55 +102,6 @@ func spoken(k Kind) bool {
 	default: // the others are not
 	}
 	return false
-}
-
-// direction is the end that an event goes to.
-type direction int
-
-const (
-	nowhere direction = iota
-	fromHandset
-	toHandset
-	bothWays
-)
-
-// row is one line.
-type row struct {
-	frames string
-	at     string
-	dir    direction
-	mark   string // for those that go nowhere
-	words  string
-	// again is how often a SYN was sent again that nothing has answered yet.
-	again int
-	open  bool // an attempt that is not answered yet
-}
-
-func (r row) arrow() string {
-	switch r.dir {
-	case fromHandset:
-		return "->"
-	case toHandset:
-		return "<-"
-	case bothWays:
-		return "<>"
-	case nowhere:
-	}
-	return r.mark
-}
-
-func (r row) rung() string {
-	dashes := strings.Repeat("-", max(1, ladderWidth-2-len([]rune(r.words))))
-	switch r.dir {
-	case fromHandset:
-		return r.words + " " + dashes + ">"
-	case toHandset:
-		return "<" + dashes + " " + r.words
-	case bothWays:
-		return "<" + strings.Repeat("-", max(1, len(dashes)-3)) + " " + r.words + " ->"
-	case nowhere:
-	}
-	return r.mark + " " + r.words
 }
 
 // rows makes the lines, of those events that keep wants (nil: of all).
@@ -186,39 +151,4 @@ func handsetMACs(events Log) map[string]bool {
 	}
 	delete(likely, "")
 	return likely
-}
-
-func way(e *Event, own map[string]bool) direction {
-	hidden := e.Transport == HTTPS && (e.Kind == HTTPRequest || e.Kind == HTTPResponse) // the wire shows ciphertext
-	if e.By == Derived || e.By != Wire && !hidden {
-		return nowhere
-	}
-	switch {
-	case own[e.SrcMAC]:
-		return fromHandset
-	case own[e.DstMAC]:
-		return toHandset
-	case len(own) > 0 && e.SrcMAC != "":
-		return nowhere // somebody else's
-	}
-	switch e.Kind {
-	case DHCPOffer, DHCPAck, DHCPNak, TFTPData, TFTPOAck, TLSServerHello, TLSCertificate, HTTPResponse, SNTPResponse, DNSResponse:
-		return toHandset
-	case DHCPDiscover, DHCPRequest, DHCPDecline, DHCPRelease, DHCPInform, TFTPRead, TFTPWrite, TLSClientHello, HTTPRequest, SNTPRequest, DNSQuery:
-		return fromHandset
-	default: // by kind, where no address says it
-	}
-	return nowhere
-}
-
-func mark(e *Event) string {
-	switch {
-	case e.Kind == Verb, e.Kind == Given, e.Kind == Judgement:
-		return "=="
-	case e.By == Derived:
-		return " *"
-	case e.Kind == FaultFired, e.Kind == FramesLost, e.Kind == ClockStepped:
-		return " !"
-	}
-	return "  "
 }

@@ -185,7 +185,7 @@ func words(e *Event, as form) string {
 	return printable(s)
 }
 
-// secured tells a message that the wire does not show.
+// secured marks a message that the wire does not show.
 func secured(e *Event) string {
 	if e.Transport == HTTPS {
 		return " (https)"

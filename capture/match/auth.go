@@ -9,9 +9,7 @@ import (
 )
 
 func authMatchers() registry[params] {
-	return registry[params]{
-		"Authenticate": authenticate{}, "OfferCredentialsUnasked": offerCredentialsUnasked{},
-	}
+	return registry[params]{"Authenticate": authenticate{}, "OfferCredentialsUnasked": offerCredentialsUnasked{}}
 }
 
 type authenticate struct {

@@ -12,9 +12,7 @@ import (
 )
 
 func dhcpMatchers() registry[params] {
-	return registry[params]{
-		"Renew": renew{}, "Rebind": rebind{}, "BeginAnew": beginAnew{}, "RegisterFromLease": registerFromLease{},
-	}
+	return registry[params]{"Renew": renew{}, "Rebind": rebind{}, "BeginAnew": beginAnew{}, "RegisterFromLease": registerFromLease{}}
 }
 
 // What becomes of an address that DHCP gave (RFC 2131 section 4.4.5).

@@ -9,9 +9,7 @@ import (
 )
 
 func downloadMatchers() registry[params] {
-	return registry[params]{
-		"Download": download{}, "DownloadOnly": downloadOnly{}, "GiveUpOn": giveUpOn{},
-	}
+	return registry[params]{"Download": download{}, "DownloadOnly": downloadOnly{}, "GiveUpOn": giveUpOn{}}
 }
 
 // File is a file as it was published. An empty SHA256, or Bytes 0, is not

@@ -8,9 +8,7 @@ import (
 )
 
 func netMatchers() registry[params] {
-	return registry[params]{
-		"SendOnlyFrom": sendOnlyFrom{}, "ContactHost": contactHost{}, "AskTime": askTime{}, "Fire": fire{},
-	}
+	return registry[params]{"SendOnlyFrom": sendOnlyFrom{}, "ContactHost": contactHost{}, "AskTime": askTime{}, "Fire": fire{}}
 }
 
 type sendOnlyFrom struct {

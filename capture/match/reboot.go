@@ -7,9 +7,7 @@ import (
 )
 
 func rebootMatchers() registry[params] {
-	return registry[params]{
-		"Reboot": reboot{}, "RebootOnce": rebootOnce{}, "RebootAfterAsking": rebootAfterAsking{},
-	}
+	return registry[params]{"Reboot": reboot{}, "RebootOnce": rebootOnce{}, "RebootAfterAsking": rebootAfterAsking{}}
 }
 
 type reboot struct{}

@@ -10,9 +10,7 @@ import (
 )
 
 func registerMatchers() registry[params] {
-	return registry[params]{
-		"RegisterWith": RegisterWith{}, "Run": run{},
-	}
+	return registry[params]{"RegisterWith": RegisterWith{}, "Run": run{}}
 }
 
 // RegisterWith claims an accepted registration in which every field that is set

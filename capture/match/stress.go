@@ -9,9 +9,7 @@ import (
 )
 
 func stressMatchers() registry[params] {
-	return registry[params]{
-		"RegisterAsOneOf": registerAsOneOf{}, "RebootAtMost": rebootAtMost{}, "AskAtMost": askAtMost{}, "AckOncePerBlock": ackOncePerBlock{},
-	}
+	return registry[params]{"RegisterAsOneOf": registerAsOneOf{}, "RebootAtMost": rebootAtMost{}, "AskAtMost": askAtMost{}, "AckOncePerBlock": ackOncePerBlock{}}
 }
 
 // What a handset must do under stress: it goes on, and it does not try for ever.

@@ -165,6 +165,9 @@ func (r *recipe) mend(name string) {
 
 // recipe is a chain as it will be made: what is good, and what an entry changes.
 type recipe struct {
+	// label names it; names that are shown derive from it and not from keys, so that
+	// the same seed shows the same.
+	label  string
 	server Server
 	at     time.Time
 	root   *Authority
@@ -259,7 +262,7 @@ func (m *Mint) catalogued(s Server, name string, mended bool) (*Leaf, error) {
 	if leaf := m.catalogue[id]; leaf != nil {
 		return leaf, nil
 	}
-	r := recipe{server: s, at: s.At, root: s.Known, key: s.Key}
+	r := recipe{label: base.Label, server: s, at: s.At, root: s.Known, key: s.Key}
 	r.leaf, err = m.template(base, id)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %q: %w", name, err)
@@ -334,7 +337,7 @@ func (m *Mint) bake(r *recipe, id string) (*Leaf, error) {
 		number := strconv.Itoa(n)
 		t := &x509.Certificate{
 			SerialNumber: serial(m.seed, "intermediate", id, number),
-			Subject:      pkix.Name{Organization: []string{organization}, CommonName: fmt.Sprintf("%s intermediate %d %s", organization, n+1, hex.EncodeToString(derive(m.seed, id, number)[:4]))},
+			Subject:      pkix.Name{Organization: []string{organization}, CommonName: fmt.Sprintf("%s intermediate %d %s", organization, n+1, hex.EncodeToString(derive(m.seed, r.label, stamp(r.at), r.server.Known.Subject(), number)[:4]))},
 			NotBefore:    r.at.Add(-3 * margin), NotAfter: r.at.Add(12 * margin),
 			KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 			BasicConstraintsValid: true,

@@ -429,7 +429,7 @@ func FuzzParseReply(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, frame []byte) {
 		conflict(frame, otherMAC, leaseIP)
 		if r, err := parseReply(frame, clientMAC, dhcpv4.TransactionID{}); err == nil && granted(r) && r.kind == dhcpv4.MessageTypeAck {
-			(&client{}).lease(r, time.Time{})
+			newLease(r, time.Time{}, 0)
 		}
 	})
 }

@@ -170,7 +170,7 @@ func TestLeaseTimes(t *testing.T) {
 		options := map[uint8][]byte{}
 		readOptions(options, test.options)
 		r := &reply{message: &dhcpv4.DHCPv4{YourIPAddr: leaseIP.AsSlice()}, options: options}
-		got := (&client{Config: Config{DefaultLease: hour}}).lease(r, time.Time{})
+		got := newLease(r, time.Time{}, hour)
 		if got.Renew != test.renew || got.Rebind != test.rebind || got.Ends != test.ends {
 			t.Errorf("%s: got %v, %v, %v, want %v, %v, %v", test.name, got.Renew, got.Rebind, got.Ends, test.renew, test.rebind, test.ends)
 		}

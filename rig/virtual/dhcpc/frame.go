@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -252,4 +253,29 @@ func conflict(frame []byte, mac net.HardwareAddr, addr netip.Addr) (by net.Hardw
 
 func broadcastMAC() net.HardwareAddr {
 	return net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+}
+
+// usable leaves out what cannot be a host's address.
+func usable(a netip.Addr) bool {
+	return a.Is4() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast()
+}
+
+func offered(r *reply) netip.Addr {
+	a, _ := netip.AddrFromSlice(bytes.Clone(r.message.YourIPAddr.To4()))
+	return a
+}
+
+func asIP(a netip.Addr) net.IP {
+	if !a.IsValid() {
+		return net.IPv4zero
+	}
+	return a.AsSlice()
+}
+
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
+
+// seconds reads a time of whole seconds.
+func (r *reply) seconds(o dhcpv4.OptionCode) (time.Duration, bool) {
+	b, ok := r.four(o)
+	return time.Duration(binary.BigEndian.Uint32(b[:])) * time.Second, ok
 }

@@ -62,7 +62,7 @@ type damage struct {
 // or that of an INFORM, which has no address and no times in it (RFC 2131
 // section 4.3.5).
 func grant(m *message, kind dhcpv4.MessageType, from identity, l *Lease, addr netip.Addr) *answer {
-	a := &answer{from: from, kind: kind, to: m, siaddr: l.NextServer, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room}
+	a := &answer{from: from, kind: kind, to: m, siaddr: l.NextServer, flags: m.raw.Flags, relay: m.raw.Options[optRelayAgent], room: m.room}
 	if l.Oversize {
 		a.room = maxDatagram - ipUDPLen
 	}
@@ -139,7 +139,7 @@ func wanted(list []byte, l *Lease, parameters map[uint8][]byte) []uint8 {
 // refuse builds a NAK, which holds nothing of a lease (RFC 2131 table 3).
 func refuse(m *message, from identity, why string) *answer {
 	a := &answer{
-		from: from, kind: dhcpv4.MessageTypeNak, to: m, flags: m.Flags, relay: m.Options[optRelayAgent], room: m.room,
+		from: from, kind: dhcpv4.MessageTypeNak, to: m, flags: m.raw.Flags, relay: m.raw.Options[optRelayAgent], room: m.room,
 		options: []option{
 			{code: optMessageType, value: []byte{byte(dhcpv4.MessageTypeNak)}},
 			{code: optServerID, value: Addrs(from.ip)},
@@ -161,15 +161,15 @@ func (a *answer) bytes() (b, leftOut []byte) {
 	m := a.to
 	b = make([]byte, cookieEnd, minBOOTP)
 	b[0], b[1], b[2] = byte(dhcpv4.OpcodeBootReply), byte(iana.HWTypeEthernet), 6
-	copy(b[4:8], m.TransactionID[:])
+	copy(b[4:8], m.raw.TransactionID[:])
 	binary.BigEndian.PutUint16(b[10:], a.flags)
 	if a.kind == dhcpv4.MessageTypeAck {
-		copy(b[12:16], m.ClientIPAddr)
+		copy(b[12:16], m.raw.ClientIPAddr)
 	}
 	copy(b[16:20], a.yiaddr.AsSlice())
 	copy(b[20:24], a.siaddr.AsSlice())
-	copy(b[24:28], m.GatewayIPAddr)
-	copy(b[28:44], m.ClientHWAddr)
+	copy(b[24:28], m.raw.GatewayIPAddr)
+	copy(b[28:44], m.raw.ClientHWAddr)
 	copy(b[cookieAt:cookieEnd], magicCookie)
 
 	last := a.back
@@ -318,7 +318,7 @@ func (a *answer) packet(in *packet, payload []byte) *packet {
 	m := a.to
 	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	out := &packet{
-		srcMAC: a.from.mac, dstMAC: m.ClientHWAddr, tag: in.tag,
+		srcMAC: a.from.mac, dstMAC: m.raw.ClientHWAddr, tag: in.tag,
 		src: netip.AddrPortFrom(a.from.ip, serverPort), payload: payload,
 	}
 	switch {
@@ -329,7 +329,7 @@ func (a *answer) packet(in *packet, payload []byte) *packet {
 		out.dst = netip.AddrPortFrom(broadcast, clientPort)
 	case !m.ciaddr.IsUnspecified():
 		out.dst = netip.AddrPortFrom(m.ciaddr, clientPort)
-	case m.Flags&0x8000 != 0 || !a.yiaddr.IsValid():
+	case m.raw.Flags&0x8000 != 0 || !a.yiaddr.IsValid():
 		out.dst = netip.AddrPortFrom(broadcast, clientPort)
 	default:
 		// The client answers no ARP for yiaddr yet: the MAC comes from chaddr.

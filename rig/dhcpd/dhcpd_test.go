@@ -934,7 +934,7 @@ func FuzzFrame(f *testing.F) {
 		if err != nil {
 			t.Fatalf("answer %x to %x: %v", answer.payload, in.payload, err)
 		}
-		if m.mac != phone || !bytes.Equal(m.TransactionID[:], in.payload[4:8]) || len(answer.payload) < 300 || len(answer.payload) > maxDatagram-ipUDPLen {
+		if m.mac != phone || !bytes.Equal(m.raw.TransactionID[:], in.payload[4:8]) || len(answer.payload) < 300 || len(answer.payload) > maxDatagram-ipUDPLen {
 			t.Errorf("answered %d bytes to %s", len(answer.payload), m.mac)
 		}
 		if len(j.take()) == 0 {

@@ -40,7 +40,7 @@ func (p phase) field() string {
 
 // message is one message of a client, checked.
 type message struct {
-	*dhcpv4.DHCPv4
+	raw       *dhcpv4.DHCPv4
 
 	mac       string
 	kind      dhcpv4.MessageType
@@ -101,7 +101,7 @@ func parseMessage(b []byte) (*message, error) {
 			}
 		}
 	}
-	m := &message{DHCPv4: d}
+	m := &message{raw: d}
 	if d.HWType != iana.HWTypeEthernet || len(d.ClientHWAddr) != 6 {
 		return nil, fmt.Errorf("hardware type %d, address of %d bytes: not Ethernet", d.HWType, len(d.ClientHWAddr))
 	}
@@ -139,7 +139,7 @@ func parseMessage(b []byte) (*message, error) {
 }
 
 func (m *message) addr(code uint8) (netip.Addr, error) {
-	value, ok := m.Options[code]
+	value, ok := m.raw.Options[code]
 	if !ok {
 		return netip.Addr{}, nil
 	}
@@ -180,11 +180,11 @@ func (m *message) state(in *packet) (phase, error) {
 // fields are the parts of a client's message that a reader wants to see, under
 // Wireshark's names.
 func (m *message) fields() map[string]string {
-	f := map[string]string{"dhcp.id": "0x" + fmt.Sprintf("%08x", binary.BigEndian.Uint32(m.TransactionID[:]))}
-	if v, ok := m.Options[optVendorClass]; ok {
+	f := map[string]string{"dhcp.id": "0x" + fmt.Sprintf("%08x", binary.BigEndian.Uint32(m.raw.TransactionID[:]))}
+	if v, ok := m.raw.Options[optVendorClass]; ok {
 		f["dhcp.option.vendor_class_id"] = string(v)
 	}
-	if v, ok := m.Options[optHostName]; ok {
+	if v, ok := m.raw.Options[optHostName]; ok {
 		f["dhcp.option.hostname"] = string(v)
 	}
 	if m.list != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"ip88rig/rig/bench"
 	"ip88rig/scenarios"
 	"ip88rig/scenarios/selftest"
 )
@@ -54,21 +53,4 @@ func (c *defectsCmd) Run() error {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s (%s)\n", e.Name, declared(e), e.Does, e.Row)
 	}
 	return w.Flush()
-}
-
-// handsetFor picks the handset of the embedded bench that a defect shows on. The
-// models take turns by the defect's place in the list, so that none of them is
-// the only one whose scenarios are proven.
-func handsetFor(b bench.Bench, e selftest.Expectation) (bench.Handset, error) {
-	place := slices.IndexFunc(selftest.Expectations(), func(x selftest.Expectation) bool { return x.Name == e.Name })
-	names := []string{"ip8820", "ip8830", "ip8840"}
-	name := names[max(place, 0)%len(names)]
-	if e.WiFi {
-		name += "-wifi"
-	}
-	h, ok := b.Handset(name)
-	if !ok {
-		return h, fmt.Errorf("bench %s has no handset %q", b.Name, name)
-	}
-	return h, nil
 }

@@ -272,3 +272,20 @@ func unmoved(found map[defect.Name]report.Handset) []string {
 	slices.Sort(out)
 	return out
 }
+
+// handsetFor picks the handset of the embedded bench that a defect shows on. The
+// models take turns by the defect's place in the list, so that none of them is
+// the only one whose scenarios are proven.
+func handsetFor(b bench.Bench, e selftest.Expectation) (bench.Handset, error) {
+	place := slices.IndexFunc(selftest.Expectations(), func(x selftest.Expectation) bool { return x.Name == e.Name })
+	names := []string{"ip8820", "ip8830", "ip8840"}
+	name := names[max(place, 0)%len(names)]
+	if e.WiFi {
+		name += "-wifi"
+	}
+	h, ok := b.Handset(name)
+	if !ok {
+		return h, fmt.Errorf("bench %s has no handset %q", b.Name, name)
+	}
+	return h, nil
+}

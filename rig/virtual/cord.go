@@ -32,7 +32,10 @@ type cord struct {
 	transfers sync.Map
 }
 
-var _ wire.Port = (*cord)(nil)
+var (
+	_ wire.Port = (*cord)(nil)
+	_ wire.Port = (*lan)(nil)
+)
 
 // Send implements wire.Port.
 func (c *cord) Send(f wire.Frame) error {
@@ -98,4 +101,36 @@ func (c *cord) download(b []byte) bool {
 	}
 	_, ok := c.transfers.Load(binary.BigEndian.Uint16(ip[length:]))
 	return ok
+}
+
+// lan is the phone's own socket beside the module: what comes for the phone's MAC.
+type lan struct {
+	*wire.Queue
+
+	cord *cord
+	mac  net.HardwareAddr
+}
+
+// openLAN has what comes for a MAC go another way than to the handset's host.
+func (c *cord) openLAN(mac net.HardwareAddr) *lan {
+	l := &lan{Queue: wire.NewQueue(), cord: c, mac: mac}
+	c.lan.Store(l)
+	return l
+}
+
+func (l *lan) takes(f wire.Frame) bool { return len(f.Data) >= 6 && bytes.Equal(f.Data[:6], l.mac) }
+
+// Send implements wire.Port. Whether the module has an access point is nothing to
+// it.
+func (l *lan) Send(f wire.Frame) error {
+	if !l.cord.live.Load() {
+		return nil
+	}
+	return l.cord.Port.Send(f)
+}
+
+// Close implements wire.Port.
+func (l *lan) Close() error {
+	l.cord.lan.CompareAndSwap(l, nil)
+	return l.Queue.Close()
 }

@@ -59,16 +59,9 @@ func (h *Handset) FactoryReset(ctx context.Context) error {
 		return h.handError("factory reset", err)
 	}
 	done := make(chan error, 1)
-	b.mu.Lock()
-	taken := !b.closed
-	if taken {
-		b.reset = append(b.reset, done)
-	}
-	b.mu.Unlock()
-	if !taken { // it ended meanwhile: the next boot will do
+	if !b.askReset(done) { // it ended meanwhile: the next boot will do
 		return h.FactoryReset(ctx)
 	}
-	b.stop(errFactoryReset)
 	select {
 	case err := <-done:
 		if err != nil {
@@ -79,8 +72,6 @@ func (h *Handset) FactoryReset(ctx context.Context) error {
 		return h.handError("factory reset", ctx.Err())
 	}
 }
-
-var errFactoryReset = errors.New("factory reset by hand")
 
 // SetByHand stores a setting as its menu does. It holds from the next cycle,
 // the next registration or the next boot on, whatever comes first that uses it;
@@ -95,18 +86,18 @@ func (h *Handset) SetByHand(ctx context.Context, f model.Field, value string) er
 		return h.handError("set "+f.Section+"/"+f.Name, err)
 	}
 	shown := value
-	if h.cfg.Defects.Has(defect.MenuMaskIgnored) && h.isMask(f) {
+	if h.has(defect.MenuMaskIgnored) && slices.Contains(h.cfg.Facts.Fields(model.MaskField), f) {
 		value = "7"
 	}
 	if err := h.flash.Update(func(s *flash.State) { s.Set(f, value) }); err != nil {
 		return h.handError("set "+f.Section+"/"+f.Name, err)
 	}
-	h.mu.Lock()
-	delete(h.memory.undo, f)
-	if shown != value {
-		h.memory.menu = shown
-	}
-	h.mu.Unlock()
+	h.memory.update(func(v *volatile) {
+		delete(v.undo, f)
+		if shown != value {
+			v.menu = shown
+		}
+	})
 	h.log.Info("set by hand", "field", f.Section+"/"+f.Name, "value", value)
 	b.nudge()
 	return nil
@@ -118,10 +109,7 @@ func (h *Handset) Shown(ctx context.Context, f model.Field) (string, error) {
 	if _, err := h.await(ctx); err != nil {
 		return "", h.handError("look at "+f.Section+"/"+f.Name, err)
 	}
-	h.mu.Lock()
-	menu := h.memory.menu
-	h.mu.Unlock()
-	if menu != "" && h.isMask(f) {
+	if menu := h.memory.read().menu; menu != "" && slices.Contains(h.cfg.Facts.Fields(model.MaskField), f) {
 		return menu, nil
 	}
 	return h.settings().get(f), nil
@@ -144,10 +132,6 @@ func (h *Handset) Listed(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (h *Handset) isMask(f model.Field) bool {
-	return slices.Contains(h.cfg.Facts.Fields(model.MaskField), f)
-}
-
 // UploadAuthority copies the authorities of a PEM text to the handset, as a
 // person does in its Web Manager; it fails when the Web Manager is switched off.
 // Over the wire it is a POST to AuthorityPath at WebManagerPort.
@@ -165,25 +149,6 @@ func (h *Handset) UploadAuthority(ctx context.Context, pem []byte) error {
 	return nil
 }
 
-func (h *Handset) addAuthorities(s *flash.State, certs []*x509.Certificate) {
-	if h.cfg.Defects.Has(defect.UploadReplaces) {
-		s.Installed, s.Uploaded = nil, nil
-	}
-	s.Upload(certs)
-}
-
-// authorities are all that the handset trusts.
-func (h *Handset) authorities() []*x509.Certificate {
-	own, err := h.flash.Authorities()
-	if err != nil {
-		h.log.Error("authorities", "error", err) // flash checks them: does not happen
-	}
-	if h.cfg.Defects.Has(defect.NoPublicAuthorities) {
-		return own
-	}
-	return append(own, h.cfg.PublicAuthorities...)
-}
-
 // InstallModule installs a WiFi module, or another one. It takes effect at the
 // next power on, and needs neither power nor Run.
 func (h *Handset) InstallModule(mac net.HardwareAddr) error {
@@ -191,7 +156,7 @@ func (h *Handset) InstallModule(mac net.HardwareAddr) error {
 		return h.handError("install module", fmt.Errorf("%q is not the address of one station", mac))
 	}
 	module := slices.Clone(mac)
-	h.next.Store(&module)
+	h.slots.next.Store(&module)
 	h.log.Info("module installed", "mac", mac)
 	return nil
 }
@@ -199,7 +164,7 @@ func (h *Handset) InstallModule(mac net.HardwareAddr) error {
 // RemoveModule removes the WiFi module, if there is one. It takes effect at the
 // next power on, and needs neither power nor Run.
 func (h *Handset) RemoveModule() {
-	h.next.Store(nil)
+	h.slots.next.Store(nil)
 	h.log.Info("module removed")
 }
 
@@ -211,22 +176,14 @@ func (h *Handset) SetSecurity(s model.Security) {
 		h.log.Info("no such security mode", "mode", s)
 		return
 	}
-	h.secured.Store(&s)
+	h.radio.secured.Store(&s)
 	h.log.Info("security mode", "mode", s)
-}
-
-// security is the mode that the module is set to.
-func (h *Handset) security() model.Security {
-	if s := h.secured.Load(); s != nil {
-		return *s
-	}
-	return model.WPA2
 }
 
 // PlugCable plugs a cable in beside the WiFi module, or pulls it out. It takes
 // effect at the next power on.
 func (h *Handset) PlugCable(in bool) {
-	h.plugged.Store(in)
+	h.slots.plugged.Store(in)
 	h.log.Info("cable beside the module", "in", in)
 }
 
@@ -245,7 +202,7 @@ func (h *Handset) call(ctx context.Context, verb string, do func(*sipc.Agent, co
 	if err != nil {
 		return h.handError(verb, err)
 	}
-	agent := b.line()
+	agent := b.phone.line()
 	if agent == nil {
 		return h.handError(verb, sipc.ErrNoCall)
 	}

@@ -10,7 +10,7 @@ import (
 	"ip88rig/rig/virtual/dhcpc"
 )
 
-// cable is what a wired.Port or a Supply may tell besides: whether there is a
+// cable is what a wire.Port or a Supply may report besides: whether there is a
 // link. *wire.SwitchPort does. Of a WiFi module it is the access point's air
 // (*air.Air, or else the port's link): without it the module is de-authenticated,
 // and with it the module associates first.
@@ -20,15 +20,27 @@ type cable interface {
 	Watch() <-chan struct{}
 }
 
-func (h *Handset) cable() cable {
-	if a := h.air(); a != nil {
+// carrier follows the link of a boot: that of the cable, or of the module to its
+// access point.
+type carrier struct {
+	*radio
+
+	link *link
+	// busy reports whether a provisioning cycle is under way.
+	busy func() bool
+	// back is called when the link is back.
+	back func(context.Context)
+}
+
+func (c *carrier) cable() cable {
+	if a := c.air(); a != nil {
 		return a
 	}
-	if c, ok := h.cfg.Port.(cable); ok {
-		return c
+	if p, ok := c.cfg.Port.(cable); ok {
+		return p
 	}
-	if c, ok := h.cfg.Supply.(cable); ok {
-		return c
+	if s, ok := c.cfg.Supply.(cable); ok {
+		return s
 	}
 	return nil
 }
@@ -36,7 +48,7 @@ func (h *Handset) cable() cable {
 // link is the link of one boot as the handset sees it: up from the end of the
 // association on.
 type link struct {
-	again chan dhcpc.Again // the lease is to be asked for
+	again chan dhcpc.Again // how the lease is to be asked for anew
 
 	mu     sync.Mutex
 	up     bool
@@ -62,7 +74,7 @@ func (l *link) set(up bool) {
 	l.change = make(chan struct{})
 }
 
-// state tells whether the link is up, how often it was lost in this boot, and
+// state reports whether the link is up, how often it was lost in this boot, and
 // hands out a channel that is closed at the next change.
 func (l *link) state() (up bool, losses int, change <-chan struct{}) {
 	l.mu.Lock()
@@ -72,28 +84,28 @@ func (l *link) state() (up bool, losses int, change <-chan struct{}) {
 
 // associate waits for the access point and joins it, as a WiFi module must
 // before its first frame. A wired handset has nothing to wait for. It returns
-// the channel that tells of the next change of the link, nil without one.
-func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err error) {
-	c := h.cable()
-	h.begin()
-	if h.module() != nil && h.hung.Load() > 0 {
-		h.log.Info("the module hangs (defect)")
-		return nil, h.rest(ctx, 0, make(chan struct{})) // until power goes
+// the channel that is closed at the next change of the link, nil without one.
+func (c *carrier) associate(ctx context.Context) (change <-chan struct{}, err error) {
+	cable := c.cable()
+	c.begin()
+	if c.module() != nil && c.hung.Load() > 0 {
+		c.log.Info("the module hangs (defect)")
+		return nil, c.rest(ctx, 0, make(chan struct{})) // until power goes
 	}
 	for {
-		if c != nil {
-			change = c.Watch()
-			if h.module() != nil && !c.Link() {
-				if err := h.rest(ctx, 0, change); err != nil {
+		if cable != nil {
+			change = cable.Watch()
+			if c.module() != nil && !cable.Link() {
+				if err := c.rest(ctx, 0, change); err != nil {
 					return nil, err
 				}
 				continue
 			}
 		}
-		if h.module() == nil {
+		if c.module() == nil {
 			return change, ctx.Err()
 		}
-		if err := h.rest(ctx, h.associationTime(), nil); err != nil {
+		if err := c.rest(ctx, c.associationTime(), nil); err != nil {
 			return nil, err
 		}
 		select {
@@ -101,69 +113,61 @@ func (h *Handset) associate(ctx context.Context) (change <-chan struct{}, err er
 			continue
 		default:
 		}
-		if h.joins() {
+		if c.joins() {
 			return change, nil
 		}
 		var until <-chan struct{}
-		if h.givesUp() {
+		if c.givesUp() {
 			until = make(chan struct{}) // never
 		}
-		if err := h.rest(ctx, h.wait(model.WiFiRetryTime), until); err != nil {
+		if err := c.rest(ctx, c.wait(model.WiFiRetryTime), until); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (h *Handset) associationTime() time.Duration {
-	d := h.wait(model.WiFiAssociationTime)
-	if h.cfg.Defects.Has(defect.AssociatesSlowly) {
-		d *= 10
-	}
-	return d
-}
-
-// watchLink follows the link until ctx ends. Every change while it was up is a
+// watch follows the link until ctx ends. Every change while it was up is a
 // loss, however short; power that goes is none.
-func (b *boot) watchLink(ctx context.Context, change <-chan struct{}) {
-	h, c, up := b.h, b.h.cable(), true
-	if c == nil || change == nil {
+func (c *carrier) watch(ctx context.Context, change <-chan struct{}) {
+	cable, up := c.cable(), true
+	if cable == nil || change == nil {
 		return
 	}
-	for outages := h.outages(); ; {
+	for outages := outagesOf(c.cfg.Supply); ; {
 		if up {
 			select {
 			case <-change:
 			case <-ctx.Done():
 				return
 			}
-			if h.cfg.Supply != nil && !h.cfg.Supply.Power() || h.outages() != outages {
+			if c.cfg.Supply != nil && !c.cfg.Supply.Power() || outagesOf(c.cfg.Supply) != outages {
 				return
 			}
 			up = false
-			b.linkLost()
-			if h.module() != nil && (h.cfg.Defects.Has(defect.DeauthSticks) || h.staysBehind() || h.hangs(b.cycling.Load())) {
+			c.lost()
+			if c.module() != nil && (c.has(defect.DeauthSticks) || c.staysBehind() || c.hangs(c.busy())) {
 				return
 			}
 		}
-		change = c.Watch()
+		change = cable.Watch()
 		var joined <-chan time.Time
-		if c.Link() {
+		if cable.Link() {
 			wait := time.Duration(0)
-			if h.module() != nil {
-				wait = h.joinTime()
+			if c.module() != nil {
+				wait = c.joinTime()
 			}
 			joined = time.After(wait)
 		}
 		select {
 		case <-joined:
-			if !h.joins() {
-				if h.givesUp() {
+			if !c.joins() {
+				if c.givesUp() {
 					return
 				}
 				continue
 			}
 			up = true
-			b.linkBack(ctx)
+			c.regained(ctx)
 		case <-change:
 		case <-ctx.Done():
 			return
@@ -171,36 +175,29 @@ func (b *boot) watchLink(ctx context.Context, change <-chan struct{}) {
 	}
 }
 
-func (b *boot) linkLost() {
-	h := b.h
-	h.log.Info("link lost")
-	h.cord.deaf.Store(h.module() != nil)
-	h.mu.Lock()
-	h.memory.linkLost = true
-	h.mu.Unlock()
-	b.link.set(false)
+func (c *carrier) lost() {
+	c.log.Info("link lost")
+	c.cord.deaf.Store(c.module() != nil)
+	c.memory.update(func(v *volatile) { v.linkLost = true })
+	c.link.set(false)
 }
 
-// linkBack has everything that waits for the network look again. What becomes
+// regained has everything that waits for the network look again. What becomes
 // of the lease is a fact.
-func (b *boot) linkBack(ctx context.Context) {
-	h := b.h
-	h.log.Info("link back")
-	h.cord.deaf.Store(false)
+func (c *carrier) regained(ctx context.Context) {
+	c.log.Info("link back")
+	c.cord.deaf.Store(false)
 	how := dhcpc.Renew
-	switch h.cfg.Facts.Text(model.LinkUpDHCP) {
+	switch c.cfg.Facts.Text(model.LinkUpDHCP) {
 	case "init-reboot":
 		how = dhcpc.Reboot
 		fallthrough
 	case "renew":
 		select {
-		case b.link.again <- how:
+		case c.link.again <- how:
 		default: // it is to be asked for anyway
 		}
 	}
-	b.link.set(true)
-	if agent := b.line(); agent != nil {
-		_ = agent.Retry(ctx) // it has ended, and will register when it begins again
-	}
-	b.nudge()
+	c.link.set(true)
+	c.back(ctx)
 }

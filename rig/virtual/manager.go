@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"ip88rig/rig/virtual/flash"
 )
 
 // AuthorityPath is where the Web Manager takes an authority: POST of a PEM
@@ -25,6 +23,15 @@ const (
 	managerPatient = 30 * time.Second
 )
 
+// webManager switches the Web Manager of a boot on and off.
+type webManager struct {
+	*device
+
+	net   *network
+	tasks *sync.WaitGroup
+	on    *manager // nil: it is off
+}
+
 // manager is the Web Manager while it is on. A nil manager is off.
 type manager struct {
 	server *http.Server
@@ -32,33 +39,33 @@ type manager struct {
 	conns  sync.WaitGroup // connections that are open
 }
 
-// adjustWeb switches the Web Manager on or off, as the field web_server says.
-func (b *boot) adjustWeb(ctx context.Context) {
-	want := b.h.settings().text(webServer) != "0"
+// adjust switches the Web Manager on or off, as the field web_server says.
+func (w *webManager) adjust(ctx context.Context) {
+	want := w.settings().text(webServer) != "0"
 	switch {
-	case want == (b.web != nil):
+	case want == (w.on != nil):
 	case !want:
-		b.web.end()
-		b.web = nil
+		w.on.end()
+		w.on = nil
 	default:
-		l, err := b.net.host.ListenTCP(netip.AddrPortFrom(netip.IPv4Unspecified(), WebManagerPort))
+		l, err := w.net.host.ListenTCP(netip.AddrPortFrom(netip.IPv4Unspecified(), WebManagerPort))
 		if err != nil {
-			b.h.log.Warn("web manager", "error", err)
+			w.log.Warn("web manager", "error", err)
 			return
 		}
 		m := &manager{done: make(chan struct{})}
 		mux := http.NewServeMux()
-		mux.HandleFunc("POST "+AuthorityPath, b.h.postAuthority)
+		mux.HandleFunc("POST "+AuthorityPath, w.postAuthority)
 		m.server = &http.Server{
 			Handler: mux, ReadTimeout: managerPatient, WriteTimeout: managerPatient,
 			ConnState:   m.count,
 			BaseContext: func(net.Listener) context.Context { return ctx },
 		}
-		b.web = m
-		b.task(func() { // ends by end, which the boot's end calls
+		w.on = m
+		w.tasks.Go(func() { // ends by end, which the boot's end calls
 			defer close(m.done)
 			if err := m.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				b.h.log.Warn("web manager", "error", err)
+				w.log.Warn("web manager", "error", err)
 			}
 		})
 	}
@@ -84,29 +91,14 @@ func (m *manager) count(_ net.Conn, state http.ConnState) {
 	}
 }
 
-func (h *Handset) postAuthority(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAuthority))
+func (w *webManager) postAuthority(to http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(to, r.Body, maxAuthority))
 	if err == nil {
-		err = h.upload(text)
+		err = w.upload(text)
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(to, err.Error(), http.StatusBadRequest)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// upload stores the authorities of a PEM text.
-func (h *Handset) upload(text []byte) error {
-	certs, err := flash.ParseAuthority(text)
-	if err != nil {
-		return err
-	}
-	if err := h.flash.Update(func(s *flash.State) { h.addAuthorities(s, certs) }); err != nil {
-		return err
-	}
-	for _, c := range certs {
-		h.log.Info("authority uploaded", "subject", c.Subject.String())
-	}
-	return nil
+	to.WriteHeader(http.StatusNoContent)
 }

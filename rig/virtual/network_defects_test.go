@@ -11,6 +11,7 @@ import (
 
 	"ip88rig/rig/model"
 	"ip88rig/rig/virtual/defect"
+	"ip88rig/rig/virtual/dhcpc"
 	"ip88rig/rig/virtual/flash"
 	"ip88rig/rig/wire"
 )
@@ -358,10 +359,9 @@ func TestWhenThePeriodicResyncComes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := &boot{h: h, cycled: time.Now()}
-			b.net = &network{h: h, b: b, timed: !tc.clock.IsZero(), offset: time.Until(tc.clock)}
-			b.net.lease.Options = map[uint8][]byte{2: tc.option}
-			if got := b.untilSmartUpdate().Round(time.Minute); got != tc.want {
+			n := &network{lease: dhcpc.Lease{Options: map[uint8][]byte{2: tc.option}}}
+			due := &schedule{device: h.device, clock: &clock{net: n, timed: !tc.clock.IsZero(), offset: time.Until(tc.clock)}, last: time.Now()}
+			if got := due.untilSmartUpdate().Round(time.Minute); got != tc.want {
 				t.Errorf("in %v, want %v", got, tc.want)
 			}
 		})

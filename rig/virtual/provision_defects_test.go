@@ -721,7 +721,7 @@ func FuzzInspect(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, sum uint32, has bool) {
-		err := h.inspect(version.Listed{Name: "a", CRC: sum, HasCRC: has}, body)
+		err := (&installer{fetcher: &fetcher{device: h.device}}).inspect(version.Listed{Name: "a", CRC: sum, HasCRC: has}, body)
 		if err == nil && (len(body) == 0 || has && crc32.ChecksumIEEE(body) != sum) {
 			t.Fatalf("%q was taken", body)
 		}

@@ -1,6 +1,8 @@
 package virtual
 
 import (
+	"sync/atomic"
+
 	"errors"
 	"time"
 
@@ -9,9 +11,17 @@ import (
 	"ip88rig/rig/virtual/defect"
 )
 
-// radio is what a WiFi module remembers of its network. It belongs to whoever
-// follows the link: the boot, then its watchLink.
+// radio is the WiFi module, with what it remembers of its network. One goroutine
+// at a time follows the link and uses it.
 type radio struct {
+	*device
+
+	// secured is the security mode that it is set to; nil for WPA2-PSK.
+	secured atomic.Pointer[model.Security]
+	// hung is how often power must still come until it works again, for the defect
+	// module-hangs.
+	hung atomic.Int32
+
 	// here is the access point, and its channel, where the module was last.
 	here air.Beacon
 	// refused is why the access point within reach did not take it at the last
@@ -21,45 +31,45 @@ type radio struct {
 
 // air is what the module associates to; nil without a module, or where nothing
 // is known of it but the link.
-func (h *Handset) air() *air.Air {
-	if h.module() == nil {
+func (r *radio) air() *air.Air {
+	if r.module() == nil {
 		return nil
 	}
-	return h.cfg.Air
+	return r.cfg.Air
 }
 
 // begin forgets what the module knew before power: the first scan is a part of
 // the association time.
-func (h *Handset) begin() {
-	h.radio = radio{}
-	h.cord.joined.Store(nil)
+func (r *radio) begin() {
+	r.here, r.refused = air.Beacon{}, nil
+	r.cord.joined.Store(nil)
 }
 
 // joins tries to associate. Without an air the link suffices.
-func (h *Handset) joins() bool {
-	a := h.air()
+func (r *radio) joins() bool {
+	a := r.air()
 	if a == nil {
 		return true
 	}
-	joined, err := a.Join(h.tries(), h.cfg.Passphrase)
-	if h.radio.refused = err; errors.Is(err, air.ErrGone) {
-		h.radio.refused = nil
+	joined, err := a.Join(r.tries(), r.cfg.Passphrase)
+	if r.refused = err; errors.Is(err, air.ErrGone) {
+		r.refused = nil
 	}
 	if err != nil {
-		h.log.Info("not associated", "error", err)
+		r.log.Info("not associated", "error", err)
 		return false
 	}
-	h.radio.here = joined.Beacon
-	h.cord.joined.Store(joined)
-	h.log.Info("associated", "access point", joined.AccessPoint, "channel", joined.Channel)
+	r.here = joined.Beacon
+	r.cord.joined.Store(joined)
+	r.log.Info("associated", "access point", joined.AccessPoint, "channel", joined.Channel)
 	return true
 }
 
 // tries is the security mode that the module tries to associate with. Of 802.1X a
 // defect leaves nothing but the setting.
-func (h *Handset) tries() model.Security {
-	s := h.security()
-	if s == model.Enterprise && h.cfg.Defects.Has(defect.Refuses8021X) {
+func (r *radio) tries() model.Security {
+	s := r.security()
+	if s == model.Enterprise && r.has(defect.Refuses8021X) {
 		return ""
 	}
 	return s
@@ -67,42 +77,58 @@ func (h *Handset) tries() model.Security {
 
 // joinTime is how long it takes the module to come back. Where the access point
 // is not where it was, the module looks for its network first (assumed).
-func (h *Handset) joinTime() time.Duration {
-	d := h.associationTime()
-	a := h.air()
+func (r *radio) joinTime() time.Duration {
+	d := r.associationTime()
+	a := r.air()
 	if a == nil {
 		return d
 	}
-	if found, ok := a.Beacon(); ok && found != h.radio.here {
-		d += h.wait(model.WiFiScanTime)
+	if found, ok := a.Beacon(); ok && found != r.here {
+		d += r.wait(model.WiFiScanTime)
 	}
-	if h.radio.refused != nil {
-		d += h.wait(model.WiFiRetryTime)
+	if r.refused != nil {
+		d += r.wait(model.WiFiRetryTime)
 	}
 	return d
 }
 
-// staysBehind tells a module that does not follow its network (defect).
-func (h *Handset) staysBehind() bool {
-	a := h.air()
-	if a == nil || !h.cfg.Defects.Has(defect.RoamSticks) {
+// staysBehind reports a module that does not follow its network (defect).
+func (r *radio) staysBehind() bool {
+	a := r.air()
+	if a == nil || !r.has(defect.RoamSticks) {
 		return false
 	}
 	found, _ := a.Beacon()
-	return found.AccessPoint != h.radio.here.AccessPoint
+	return found.AccessPoint != r.here.AccessPoint
 }
 
-// hangs tells a module that has lost its access point and hangs by that
+// hangs reports a module that has lost its access point and hangs by that
 // (defect).
-func (h *Handset) hangs(cycling bool) bool {
-	if !cycling || !h.cfg.Defects.Has(defect.ModuleHangs) {
+func (r *radio) hangs(cycling bool) bool {
+	if !cycling || !r.has(defect.ModuleHangs) {
 		return false
 	}
-	h.hung.Store(2) // the first power-on after this finds it hung still
+	r.hung.Store(2) // the first power-on after this finds it hung still
 	return true
 }
 
-// givesUp tells a module that does not try again (defect).
-func (h *Handset) givesUp() bool {
-	return errors.Is(h.radio.refused, air.ErrPassphrase) && h.cfg.Defects.Has(defect.WrongPassphraseSticks)
+// givesUp reports a module that does not try again (defect).
+func (r *radio) givesUp() bool {
+	return errors.Is(r.refused, air.ErrPassphrase) && r.has(defect.WrongPassphraseSticks)
+}
+
+func (r *radio) associationTime() time.Duration {
+	d := r.wait(model.WiFiAssociationTime)
+	if r.has(defect.AssociatesSlowly) {
+		d *= 10
+	}
+	return d
+}
+
+// security is the mode that the module is set to.
+func (r *radio) security() model.Security {
+	if s := r.secured.Load(); s != nil {
+		return *s
+	}
+	return model.WPA2
 }

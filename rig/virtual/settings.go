@@ -57,8 +57,8 @@ type settings struct {
 	facts model.Facts
 }
 
-func (h *Handset) settings() settings {
-	return settings{h.flash.Read(), h.rules, h.cfg.Facts}
+func (d *device) settings() settings {
+	return settings{d.flash.Read(), d.rules, d.cfg.Facts}
 }
 
 func (s settings) get(f model.Field) string {
@@ -101,6 +101,22 @@ func (s settings) optionNumber() uint8 {
 	return optURL
 }
 
+// requestList is option 55, with the number of the HTTPS option as it is set.
+func (s settings) requestList() []uint8 {
+	var out []uint8
+	for _, word := range s.facts.List(model.DHCPRequestList) {
+		n, err := strconv.ParseUint(word, 10, 8)
+		if err != nil {
+			continue
+		}
+		if n == optURL {
+			n = uint64(s.optionNumber())
+		}
+		out = append(out, uint8(n))
+	}
+	return out
+}
+
 // mask is that of the certificate checks.
 func (s settings) mask() uint8 {
 	n, err := strconv.ParseUint(s.fact(model.MaskField, 0), 16, 8)
@@ -130,3 +146,18 @@ func (s settings) static() (dhcpc.Lease, bool) {
 	}
 	return lease, true
 }
+
+// DHCP options that the manuals of the line name (8002, 68).
+const (
+	optSNTP       = 42
+	optTFTPName   = 66
+	optTFTPServer = 150
+	optURL        = 160 // by default (guide F-2)
+)
+
+// Fields of the clock (68), as SECTION/name.
+const (
+	smartTime    = "PROVISION/smartup_time"
+	timeInterval = "NETTIME/interval"
+	timeZone     = "NETTIME/timezone"
+)

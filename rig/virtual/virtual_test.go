@@ -350,10 +350,10 @@ func TestIgnoresCheckSync(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &boot{h: h, resync: make(chan string, 1)}
-		b.notified(tc.event)
-		b.notified(tc.event) // a flood is one
-		if got := len(b.resync); got != tc.want {
+		r := &resync{device: h.device, phone: &telephone{}, events: make(chan string, 1)}
+		r.notified(tc.event)
+		r.notified(tc.event) // a flood is one
+		if got := len(r.events); got != tc.want {
 			t.Errorf("%v: %s: %d cycles to come, want %d", tc.defects, tc.event, got, tc.want)
 		}
 	}

@@ -1,6 +1,8 @@
 package virtual
 
 import (
+	"sync/atomic"
+
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -14,8 +16,27 @@ import (
 	"ip88rig/rig/virtual/sipc"
 )
 
-// voice is line 1 with its registration. Other lines are not simulated: no row
-// needs them. A nil voice is a handset that does not register.
+// telephone is what a boot does about SIP. Only line 1 is simulated: no row needs
+// the others.
+type telephone struct {
+	*device
+
+	net     *network
+	version string
+	tasks   *sync.WaitGroup
+	// notified is called for a check-sync, stop to end the boot.
+	notified func(event string)
+	stop     func(error)
+
+	registered atomic.Bool // line 1 is
+	agents     uint64      // SIP agents so far
+
+	mu    sync.Mutex
+	voice *voice // changed by the boot's own goroutine alone, which reads it without mu
+}
+
+// voice is line 1 with its registration. A nil voice is a handset that does not
+// register.
 type voice struct {
 	line   line
 	callID string
@@ -46,9 +67,9 @@ func payloadTypes() map[string]string {
 }
 
 // formats are the payload types of the preferred codecs.
-func (h *Handset) formats() []string {
-	codecs := h.settings().text(preferredCodec)
-	if h.cfg.Defects.Has(defect.FirstOfList) {
+func (t *telephone) formats() []string {
+	codecs := t.settings().text(preferredCodec)
+	if t.has(defect.FirstOfList) {
 		codecs, _, _ = strings.Cut(codecs, " ")
 	}
 	types := payloadTypes()
@@ -60,71 +81,71 @@ func (h *Handset) formats() []string {
 }
 
 // wanted returns what line 1 should be; ok is false when it should not register.
-func (b *boot) wanted() (l line, ok bool) {
-	set := b.h.settings()
+func (t *telephone) wanted() (l line, ok bool) {
+	set := t.settings()
 	l = line{
 		user: set.text(lineName), auth: set.text(lineAuthName), password: set.text(linePassword), display: set.text(lineDisplayName),
 		proxy: set.text(lineProxy), proxyPort: set.number(lineProxyPort),
 		outbound: set.text(outboundProxy), outboundPort: set.number(outboundPort),
-		local: b.net.host.Addr(), localPort: set.number(localPort),
+		local: t.net.host.Addr(), localPort: set.number(localPort),
 		expires: set.number(registerExpires), media: set.number(rtpPort),
-		t1: b.h.retry(model.SIPT1), answers: set.enabled(autoAnswer),
+		t1: t.retry(model.SIPT1), answers: set.enabled(autoAnswer),
 	}
 	if _, set1 := set.state.Get(model.Field{Section: "VOIP", Name: "timer_t1"}); set1 {
-		l.t1 = max(time.Duration(float64(set.number(timerT1))*float64(time.Millisecond)/b.h.cfg.Factor), shortestRetry)
+		l.t1 = max(time.Duration(float64(set.number(timerT1))*float64(time.Millisecond)/t.cfg.Factor), shortestRetry)
 	}
 	return l, l.user != "" && l.proxy != "" && l.local.IsValid() && set.enabled(lineRegistration)
 }
 
-// adjustVoice registers as the settings say, anew if they have changed.
-func (b *boot) adjustVoice(ctx context.Context) {
-	l, ok := b.wanted()
-	if b.voice != nil {
-		if ok && b.voice.line == l {
+// adjust registers as the settings say, anew if they have changed.
+func (t *telephone) adjust(ctx context.Context) {
+	l, ok := t.wanted()
+	if t.voice != nil {
+		if ok && t.voice.line == l {
 			return
 		}
-		b.voice.end()
-		b.setVoice(nil)
+		t.voice.end()
+		t.setVoice(nil)
 	}
 	if !ok {
 		return
 	}
 	own, cancel := context.WithCancel(ctx)
-	b.agents++
-	v := &voice{line: l, callID: b.callID(l), cancel: cancel, done: make(chan struct{})}
-	b.setVoice(v)
-	b.task(func() { // ends by end, or with the boot
+	t.agents++
+	v := &voice{line: l, callID: t.callID(l), cancel: cancel, done: make(chan struct{})}
+	t.setVoice(v)
+	t.tasks.Go(func() { // ends by end, or with the boot
 		defer close(v.done)
-		if err := v.run(own, b); err != nil {
-			b.h.log.Warn("sip", "error", err)
+		if err := v.run(own, t); err != nil {
+			t.log.Warn("sip", "error", err)
 		}
 	})
 }
 
-// setVoice changes the voice; only the boot's own goroutine does.
-func (b *boot) setVoice(v *voice) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.voice = v
+// setVoice changes the voice.
+func (t *telephone) setVoice(v *voice) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.voice = v
 }
 
 // line returns the SIP agent of the moment, nil without one.
-func (b *boot) line() *sipc.Agent {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.voice.current()
+func (t *telephone) line() *sipc.Agent {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.voice.current()
 }
 
-func (v *voice) run(ctx context.Context, b *boot) error {
+func (v *voice) run(ctx context.Context, t *telephone) error {
 	host, port := v.line.proxy, v.line.proxyPort
 	if v.line.outbound != "" {
 		host, port = v.line.outbound, v.line.outboundPort
 	}
-	proxy, ok := v.lookUp(ctx, b, host)
+	proxy, ok := v.lookUp(ctx, t, host)
 	if !ok {
 		return nil
 	}
-	conn, err := b.net.host.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(v.line.localPort))) //nolint:gosec // 1024 to 32000
+	conn, err := t.net.host.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(v.line.localPort))) //nolint:gosec // 1024 to 32000
 	if err != nil {
 		return err
 	}
@@ -133,13 +154,13 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 		Conn: conn, Local: netip.AddrPortFrom(v.line.local, uint16(v.line.localPort)), //nolint:gosec // as above
 		Proxy: netip.AddrPortFrom(proxy, uint16(port)), ProxyHost: v.domain(), //nolint:gosec // as above
 		User: v.line.user, AuthUser: v.line.auth, Password: v.line.password, DisplayName: v.line.display,
-		UserAgent: b.h.expand(model.UserAgent, b.version), Expires: v.line.expires, T1: v.line.t1,
-		MediaPort: uint16(v.line.media), Formats: b.h.formats, AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
-		Seed: b.h.seed(4), CallID: v.callID, Event: b.h.cfg.Facts.Text(model.CheckSyncEvent), OnNotify: b.notified, Defects: b.h.cfg.Defects,
-		OnRefused: b.refused,
+		UserAgent: t.expand(model.UserAgent, t.version), Expires: v.line.expires, T1: v.line.t1,
+		MediaPort: uint16(v.line.media), Formats: t.formats, AutoAnswer: v.line.answers, //nolint:gosec // 16300 to 32700
+		Seed: t.seed(4), CallID: v.callID, Event: t.cfg.Facts.Text(model.CheckSyncEvent), OnNotify: t.notified, Defects: t.cfg.Defects,
+		OnRefused: t.refused,
 		OnRegister: func(ok bool) {
-			b.registered.Store(ok)
-			b.h.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy)
+			t.registered.Store(ok)
+			t.log.Info("registration", "ok", ok, "user", v.line.user, "proxy", proxy)
 		},
 	})
 	if err != nil {
@@ -152,9 +173,9 @@ func (v *voice) run(ctx context.Context, b *boot) error {
 }
 
 // refused is what the SIP agent calls when the registrar does not take it.
-func (b *boot) refused(status int) {
-	if b.h.cfg.Defects.Has(defect.RefusedRegistrationReboots) {
-		b.stop(&reboot{fmt.Sprintf("REGISTER was answered %d (defect)", status)})
+func (t *telephone) refused(status int) {
+	if t.has(defect.RefusedRegistrationReboots) {
+		t.stop(&reboot{fmt.Sprintf("REGISTER was answered %d (defect)", status)})
 	}
 }
 
@@ -167,33 +188,33 @@ func (v *voice) domain() string {
 }
 
 // lookUp asks for the proxy's address until it is known.
-func (v *voice) lookUp(ctx context.Context, b *boot, host string) (addr netip.Addr, ok bool) {
+func (v *voice) lookUp(ctx context.Context, t *telephone, host string) (addr netip.Addr, ok bool) {
 	for {
-		addr, err := b.net.resolve(ctx, host)
+		addr, err := t.net.resolve(ctx, host)
 		if err == nil {
 			return addr, true
 		}
 		if ctx.Err() != nil {
 			return netip.Addr{}, false
 		}
-		b.h.log.Warn("proxy", "name", host, "error", err)
+		t.log.Warn("proxy", "name", host, "error", err)
 		const t1s = 64 // as long as a REGISTER that nobody answers (assumed)
-		if b.h.pause(ctx, t1s*v.line.t1) != nil {
+		if pause(ctx, t1s*v.line.t1) != nil {
 			return netip.Addr{}, false
 		}
 	}
 }
 
 // callID is a new one for every agent, since each counts its CSeq from the start.
-func (b *boot) callID(l line) string {
+func (t *telephone) callID(l line) string {
 	n := rand.Uint64() //nolint:gosec // it need not be secret
-	if seed := b.h.seed(5); seed != 0 {
-		n = rand.New(rand.NewPCG(seed, b.agents)).Uint64() //nolint:gosec // repeatable on purpose
+	if seed := t.seed(5); seed != 0 {
+		n = rand.New(rand.NewPCG(seed, t.agents)).Uint64() //nolint:gosec // repeatable on purpose
 	}
-	return fmt.Sprintf("%016x-%s@%s", n, b.h.hex(b.h.MAC()), l.local)
+	return fmt.Sprintf("%016x-%s@%s", n, t.hex(t.MAC()), l.local)
 }
 
-// end unplugs the line and waits for it.
+// end closes the line and waits for it.
 func (v *voice) end() {
 	if v == nil {
 		return
@@ -211,15 +232,15 @@ func (v *voice) current() *sipc.Agent {
 	return v.agent
 }
 
-// busy tells whether there is a call, or one coming in.
-func (v *voice) busy() bool {
-	a := v.current()
+// busy reports whether there is a call, or one coming in.
+func (t *telephone) busy() bool {
+	a := t.voice.current()
 	return a != nil && a.Busy()
 }
 
 // idle is closed when there is no call.
-func (v *voice) idle() <-chan struct{} {
-	if a := v.current(); a != nil {
+func (t *telephone) idle() <-chan struct{} {
+	if a := t.voice.current(); a != nil {
 		return a.Idle()
 	}
 	free := make(chan struct{})

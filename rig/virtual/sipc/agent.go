@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,97 +21,27 @@ import (
 	"ip88rig/rig/virtual/defect"
 )
 
-// Config says who the agent is. Times that RFC 3261 gives as multiples of T1
-// scale with it; whole seconds on the wire (Expires, Retry-After) do not.
-type Config struct {
-	// Conn is bound to the handset's SIP port. It stays the caller's: Run neither
-	// opens nor closes it.
-	Conn net.PacketConn
-	// Local is the address that Via and Contact name.
-	Local netip.AddrPort
-	// Proxy is where requests are sent.
-	Proxy netip.AddrPort
-	// ProxyHost is the registrar's name in URIs; Proxy's address when blank.
-	ProxyHost string
-	// User is the line's name, AuthUser and Password answer challenges; a blank
-	// AuthUser is User.
-	User, AuthUser, Password string
-	// DisplayName stands in From when it is not blank.
-	DisplayName string
-	// UserAgent is sent when it is not blank.
-	UserAgent string
-	// Expires is asked for, in seconds; 3600 when 0.
-	Expires int
-	// T1 is the round-trip time of RFC 3261, 17.1.1.1; 500 ms when 0.
-	T1 time.Duration
-	// MediaPort stands in SDP; 23000 when 0, as the previous generation has it.
-	MediaPort uint16
-	// Formats gives the RTP payload types that it offers and answers with, in its
-	// own order; nil or none: G.711 (0 and 8), as the other end has them.
-	Formats func() []string
-	// Seed makes tags, branches and jitter repeatable; 0 is different each time.
-	Seed uint64
-	// CallID is that of every REGISTER of this boot.
-	CallID string
-	// Event is the event package that a NOTIFY may name; check-sync when blank.
-	Event string
-	// OnNotify is called with the Event header of a check-sync NOTIFY, parameters
-	// and all, after the 200 was sent. Like every hook it must not block and must
-	// not call the agent's methods that take a context.
-	OnNotify func(event string)
-	// OnRegister is called when a registration is made or renewed (ok), and when
-	// one fails.
-	OnRegister func(ok bool)
-	// OnRefused is called with the status when the registrar refuses a REGISTER for
-	// good, challenges that can be answered aside.
-	OnRefused func(status int)
-	// OnIdle is called when a call has ended.
-	OnIdle func()
-	// AutoAnswer takes calls at once.
-	AutoAnswer bool
-	// Defects are the handset's.
-	Defects defect.Set
-}
-
-// ErrNoCall is returned by Answer and HangUp when there is no fitting call.
-var ErrNoCall = errors.New("sip: no such call")
-
 // ErrStopped is returned by Answer and HangUp once Run has ended.
 var ErrStopped = errors.New("sip: agent has stopped")
 
 // Agent is one user agent. Make it with New, then Run it once.
 type Agent struct {
-	cfg      Config
-	host     string // of URIs
-	random   *rand.Rand
 	parser   *sip.Parser
 	commands chan command
 	stopped  chan struct{} // closed when Run ends
-	first    chan struct{} // closed at the first registration
 
-	mu   sync.Mutex
-	busy bool
-	idle chan struct{} // closed while idle
+	// What belongs to Run's goroutine.
+	*endpoint
 
-	// The rest belongs to Run's goroutine.
-	now        time.Time
-	alarms     []*alarm // in the order in which they were set
-	clients    map[string]*clientTx
-	servers    map[string]*serverTx
-	reg        registration
-	call       *call
-	registered bool
+	clients *clients
+	servers *servers
+	reg     *registration
+	phone   *phone
 }
 
 type command struct {
 	do   func() error
 	done chan error
-}
-
-// alarm calls a function at a time.
-type alarm struct {
-	at time.Time
-	do func()
 }
 
 // New checks the configuration.
@@ -155,52 +84,40 @@ func New(cfg Config) (*Agent, error) {
 	}
 	h := fnv.New64a()
 	h.Write([]byte(cfg.CallID)) //nolint:gosec // a hash never fails
-	a := &Agent{
+	e := &endpoint{
 		cfg: cfg, host: cfg.ProxyHost,
-		random:   rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), //nolint:gosec // repeatable on purpose
-		parser:   sip.NewParser(),
-		commands: make(chan command),
-		stopped:  make(chan struct{}),
-		first:    make(chan struct{}),
-		idle:     make(chan struct{}),
-		clients:  map[string]*clientTx{},
-		servers:  map[string]*serverTx{},
+		random: rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), //nolint:gosec // repeatable on purpose
 	}
-	close(a.idle)
-	if a.host == "" {
-		a.host = cfg.Proxy.Addr().String()
+	if e.host == "" {
+		e.host = cfg.Proxy.Addr().String()
 		if cfg.Proxy.Port() != defaultPort {
-			a.host = cfg.Proxy.String()
+			e.host = cfg.Proxy.String()
 		}
 	}
-	a.reg.expires = cfg.Expires
-	a.reg.tag = a.token()
-	return a, nil
+	clients, servers := &clients{e, map[string]*clientTx{}}, &servers{e, map[string]*serverTx{}}
+	return &Agent{
+		parser: sip.NewParser(), commands: make(chan command), stopped: make(chan struct{}),
+		endpoint: e, clients: clients, servers: servers,
+		reg:   &registration{endpoint: e, clients: clients, first: make(chan struct{}), expires: cfg.Expires, tag: e.token()},
+		phone: newPhone(e, clients, servers),
+	}, nil
 }
 
-// Busy tells whether the handset rings or is in a call.
-func (a *Agent) Busy() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.busy
-}
+// Busy reports whether the handset rings or is in a call.
+func (a *Agent) Busy() bool { return a.phone.isBusy() }
 
 // Idle returns a channel that is closed as soon as there is no call; at once
 // when there is none.
-func (a *Agent) Idle() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.idle
-}
+func (a *Agent) Idle() <-chan struct{} { return a.phone.whenIdle() }
 
 // Registered returns a channel that is closed by the first registration.
-func (a *Agent) Registered() <-chan struct{} { return a.first }
+func (a *Agent) Registered() <-chan struct{} { return a.reg.first }
 
 // Answer takes the call that rings.
-func (a *Agent) Answer(ctx context.Context) error { return a.command(ctx, a.answer) }
+func (a *Agent) Answer(ctx context.Context) error { return a.command(ctx, a.phone.answer) }
 
 // HangUp declines the call that rings or ends the one that is answered.
-func (a *Agent) HangUp(ctx context.Context) error { return a.command(ctx, a.hangUp) }
+func (a *Agent) HangUp(ctx context.Context) error { return a.command(ctx, a.phone.hangUp) }
 
 // Retry registers at once when the last attempt has failed, instead of after its
 // pause.
@@ -209,7 +126,7 @@ func (a *Agent) Retry(ctx context.Context) error {
 		if a.reg.pause != nil {
 			a.cancel(a.reg.pause)
 			a.reg.pause = nil
-			a.register()
+			a.reg.register()
 		}
 		return nil
 	})
@@ -257,9 +174,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	a.now = time.Now()
-	a.register()
+	a.reg.register()
 	for {
-		timer.Reset(a.untilAlarm())
+		timer.Reset(a.until())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -309,45 +226,6 @@ func (a *Agent) read(ctx context.Context, packets chan<- packet) error {
 	}
 }
 
-// after sets an alarm.
-func (a *Agent) after(d time.Duration, do func()) *alarm {
-	al := &alarm{a.now.Add(d), do}
-	a.alarms = append(a.alarms, al)
-	return al
-}
-
-func (a *Agent) cancel(al *alarm) {
-	a.alarms = slices.DeleteFunc(a.alarms, func(other *alarm) bool { return other == al })
-}
-
-func (a *Agent) untilAlarm() time.Duration {
-	const long = time.Hour
-	next := time.Now().Add(long)
-	for _, al := range a.alarms {
-		if al.at.Before(next) {
-			next = al.at
-		}
-	}
-	return time.Until(next)
-}
-
-// ring calls what is due, the earliest first.
-func (a *Agent) ring() {
-	for {
-		var due *alarm
-		for _, al := range a.alarms {
-			if !al.at.After(a.now) && (due == nil || al.at.Before(due.at)) {
-				due = al
-			}
-		}
-		if due == nil {
-			return
-		}
-		a.cancel(due)
-		due.do()
-	}
-}
-
 // receive takes a datagram; what is not SIP, or lacks what every message must
 // have (RFC 3261, 8.1.1), is dropped.
 func (a *Agent) receive(p packet) {
@@ -357,47 +235,69 @@ func (a *Agent) receive(p packet) {
 	}
 	switch m := m.(type) {
 	case *sip.Response:
-		a.response(m)
+		a.clients.response(m)
 	case *sip.Request:
 		a.request(m, p.from)
 	}
 }
 
-// parse returns nil for what cannot be used.
-func parse(p *sip.Parser, data []byte) sip.Message {
-	if len(data) < 12 { // keep-alives
-		return nil
-	}
-	m, err := p.ParseSIP(data)
-	if err != nil || m == nil {
-		return nil
-	}
-	if m.Via() == nil || m.From() == nil || m.To() == nil || m.CallID() == nil || m.CSeq() == nil {
-		return nil
-	}
-	return m
-}
+// checkSync is the event package that is understood unless told otherwise.
+const checkSync = "check-sync"
 
-func (a *Agent) send(to netip.AddrPort, message []byte) {
-	// A datagram that cannot be sent is a lost one; the transaction tries again.
-	_, _ = a.cfg.Conn.WriteTo(message, net.UDPAddrFromAddrPort(to))
-}
-
-func (a *Agent) setBusy(busy bool) {
-	a.mu.Lock()
-	changed := a.busy != busy
-	a.busy = busy
-	if changed && busy {
-		a.idle = make(chan struct{})
+// request answers a request, or repeats the answer it was given before.
+func (a *Agent) request(req *sip.Request, from netip.AddrPort) {
+	if req.IsAck() {
+		a.phone.acked(req)
+		return
 	}
-	if changed && !busy {
-		close(a.idle)
-	}
-	a.mu.Unlock()
-	if changed && !busy && a.cfg.OnIdle != nil {
-		a.cfg.OnIdle()
+	if tx := a.servers.take(req, from); tx != nil {
+		a.dispatch(tx)
 	}
 }
 
-// token is for tags, branches and nonces.
-func (a *Agent) token() string { return fmt.Sprintf("%016x", a.random.Uint64()) }
+func (a *Agent) dispatch(tx *serverTx) {
+	req := tx.req
+	inDialog := tagOf(req.To().Params) != ""
+	switch {
+	case req.Method == sip.CANCEL:
+		a.phone.cancelled(tx)
+	case !strings.EqualFold(req.Recipient.Scheme, "sip"):
+		a.servers.reply(tx, 416, "Unsupported URI Scheme")
+	case value(req, "Require") != "":
+		a.servers.reply(tx, 420, "Bad Extension", "Unsupported: "+strings.Join(values(req, "Require"), ", "))
+	case inDialog && req.Method != sip.NOTIFY && req.Method != sip.OPTIONS:
+		a.phone.inDialog(tx)
+	case req.Method == sip.OPTIONS:
+		a.servers.reply(tx, 200, "OK", "Accept: application/sdp", "Allow-Events: "+a.cfg.Event)
+	case req.Method != sip.INVITE && req.Method != sip.NOTIFY:
+		if req.Method == sip.BYE {
+			a.servers.reply(tx, 481, "Call/Transaction Does Not Exist")
+			return
+		}
+		a.servers.reply(tx, 405, "Method Not Allowed")
+	case unescape(req.Recipient.User) != a.cfg.User:
+		a.servers.reply(tx, 404, "Not Found")
+	case req.Method == sip.NOTIFY:
+		a.notified(tx)
+	default:
+		a.phone.invited(tx)
+	}
+}
+
+func (a *Agent) notified(tx *serverTx) {
+	req := tx.req
+	event := value(req, "Event", "o")
+	name, _, _ := strings.Cut(event, ";")
+	switch name = strings.TrimSpace(name); {
+	case name == "" || len(values(req, "Event", "o")) > 1:
+		a.servers.reply(tx, 400, "Bad Request") // RFC 6665, 8.2.1: exactly one
+		return
+	case !strings.EqualFold(name, a.cfg.Event) && !a.cfg.Defects.Has(defect.AnyEventResyncs):
+		a.servers.reply(tx, 489, "Bad Event", "Allow-Events: "+a.cfg.Event)
+		return
+	}
+	a.servers.reply(tx, 200, "OK")
+	if a.cfg.OnNotify != nil && !a.cfg.Defects.Has(defect.IgnoresCheckSync) {
+		a.cfg.OnNotify(event)
+	}
+}

@@ -1,10 +1,11 @@
 package sipc
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -16,12 +17,10 @@ const ringT1s = 360
 
 // call is the one call, from the INVITE to its end.
 type call struct {
-	invite   *sip.Request
-	tx       *serverTx
-	from     netip.AddrPort
-	tag      string // ours
-	session  string // what we answer with
-	answered bool   // 200 was sent
+	tx       *serverTx // of the INVITE
+	tag      string    // ours
+	session  string    // what we answer with
+	answered bool      // 200 was sent
 	acked    bool
 	cseq     uint32 // of our own requests in the dialog
 
@@ -30,174 +29,167 @@ type call struct {
 	interval time.Duration
 }
 
+// phone takes one call at a time.
+type phone struct {
+	*endpoint
+
+	clients *clients
+	servers *servers
+	call    *call // nil without one
+
+	mu   sync.Mutex
+	busy bool
+	idle chan struct{} // closed while idle
+}
+
+func newPhone(e *endpoint, c *clients, s *servers) *phone {
+	p := &phone{endpoint: e, clients: c, servers: s, idle: make(chan struct{})}
+	close(p.idle)
+	return p
+}
+
 // invited rings, or is busy.
-func (a *Agent) invited(req *sip.Request, tx *serverTx, from netip.AddrPort) {
-	if a.call != nil {
-		a.decline(req, tx, from, a.token(), 486, "Busy Here")
+func (p *phone) invited(tx *serverTx) {
+	if p.call != nil {
+		p.servers.decline(tx, p.token(), 486, "Busy Here")
 		return
 	}
-	session, ok := a.sdp(req)
+	session, ok := p.sdp(tx.req)
 	if !ok {
-		a.decline(req, tx, from, a.token(), 488, "Not Acceptable Here")
+		p.servers.decline(tx, p.token(), 488, "Not Acceptable Here")
 		return
 	}
-	a.call = &call{invite: req, tx: tx, from: from, tag: a.token(), session: session}
-	tx.until = a.now.Add((ringT1s + 2*timeoutT1s) * a.cfg.T1)
-	a.setBusy(true)
-	a.respond(req, tx, from, 180, "Ringing", a.call.tag, "")
-	a.call.timeout = a.after(ringT1s*a.cfg.T1, func() { a.refuse(480, "Temporarily Unavailable") })
-	if a.cfg.AutoAnswer {
-		_ = a.answer() // it rings, so it can be answered
+	p.call = &call{tx: tx, tag: p.token(), session: session}
+	tx.held = true
+	tx.until = p.now.Add((ringT1s + 2*timeoutT1s) * p.cfg.T1)
+	p.setBusy(true)
+	p.servers.respond(tx, 180, "Ringing", p.call.tag, "")
+	p.call.timeout = p.after(ringT1s*p.cfg.T1, func() { p.refuse(480, "Temporarily Unavailable") })
+	if p.cfg.AutoAnswer {
+		_ = p.answer() // it rings, so it can be answered
 	}
 }
-
-// decline ends an INVITE that never became the call; the response is sent again
-// until it is acknowledged (timers G and H).
-func (a *Agent) decline(req *sip.Request, tx *serverTx, from netip.AddrPort, tag string, status int, reason string) {
-	a.respond(req, tx, from, status, reason, tag, "")
-	tx.until = a.now.Add(timeoutT1s * a.cfg.T1)
-	key := ackKey(req)
-	p := &pending{tx: tx, interval: a.cfg.T1}
-	a.declined(key, p)
-}
-
-// pending is a final response that awaits its ACK.
-type pending struct {
-	tx       *serverTx
-	interval time.Duration
-}
-
-func (a *Agent) declined(key string, p *pending) {
-	a.after(p.interval, func() {
-		if p.tx.last == nil || !a.now.Before(p.tx.until) || a.servers[key] != p.tx {
-			return
-		}
-		a.send(p.tx.to, p.tx.last)
-		p.interval = min(2*p.interval, slowestT1s*a.cfg.T1)
-		a.declined(key, p)
-	})
-}
-
-// ackKey is the key of the INVITE that an ACK, a CANCEL or the INVITE itself
-// belongs to.
-func ackKey(req *sip.Request) string { return txKey(req, string(sip.INVITE)) }
 
 // acked stops the repetition of a final response.
-func (a *Agent) acked(req *sip.Request) {
-	if c := a.call; c != nil && c.answered && req.CallID().Value() == c.invite.CallID().Value() && req.CSeq().SeqNo == c.invite.CSeq().SeqNo {
+func (p *phone) acked(req *sip.Request) {
+	if c := p.call; c != nil && c.answered && req.CallID().Value() == c.tx.req.CallID().Value() && req.CSeq().SeqNo == c.tx.req.CSeq().SeqNo {
 		c.acked = true
-		a.cancel(c.resend)
-		a.cancel(c.timeout)
+		p.cancel(c.resend)
+		p.cancel(c.timeout)
 		return
 	}
-	if tx, ok := a.servers[ackKey(req)]; ok {
+	if tx, ok := p.servers.known[ackKey(req)]; ok {
 		tx.last = nil // confirmed: nothing is sent any more
 	}
 }
 
 // answer sends the 200 and sees to its ACK (RFC 3261, 13.3.1.4).
-func (a *Agent) answer() error {
-	c := a.call
+func (p *phone) answer() error {
+	c := p.call
 	if c == nil || c.answered {
 		return fmt.Errorf("%w: nothing rings", ErrNoCall)
 	}
 	c.answered = true
-	a.cancel(c.timeout)
-	a.respond(c.invite, c.tx, c.from, 200, "OK", c.tag, c.session)
-	c.interval = a.cfg.T1
-	c.resend = a.after(c.interval, a.resendAnswer)
-	c.timeout = a.after(timeoutT1s*a.cfg.T1, a.bye) // nobody acknowledges
+	p.cancel(c.timeout)
+	p.confirm(c.session)
 	return nil
 }
 
-func (a *Agent) resendAnswer() {
-	c := a.call
-	a.send(c.tx.to, c.tx.last)
-	c.interval = min(2*c.interval, slowestT1s*a.cfg.T1)
-	c.resend = a.after(c.interval, a.resendAnswer)
+// confirm sends the 200 to the call's last INVITE, until its ACK comes.
+func (p *phone) confirm(session string) {
+	c := p.call
+	p.servers.respond(c.tx, 200, "OK", c.tag, session)
+	c.interval = p.cfg.T1
+	c.resend = p.after(c.interval, p.resendAnswer)
+	c.timeout = p.after(timeoutT1s*p.cfg.T1, p.bye) // nobody acknowledges
 }
 
-func (a *Agent) hangUp() error {
-	switch c := a.call; {
+func (p *phone) resendAnswer() {
+	c := p.call
+	p.send(c.tx.to, c.tx.last)
+	c.interval = min(2*c.interval, slowestT1s*p.cfg.T1)
+	c.resend = p.after(c.interval, p.resendAnswer)
+}
+
+func (p *phone) hangUp() error {
+	switch c := p.call; {
 	case c == nil:
 		return fmt.Errorf("%w: idle", ErrNoCall)
 	case !c.answered:
-		a.refuse(603, "Decline")
+		p.refuse(603, "Decline")
 	default:
-		a.bye()
+		p.bye()
 	}
 	return nil
 }
 
 // refuse ends the call that rings.
-func (a *Agent) refuse(status int, reason string) {
-	c := a.call
-	a.decline(c.invite, c.tx, c.from, c.tag, status, reason)
-	a.end()
+func (p *phone) refuse(status int, reason string) {
+	c := p.call
+	p.servers.decline(c.tx, c.tag, status, reason)
+	p.end()
 }
 
 // cancelled is RFC 3261, 9.2.
-func (a *Agent) cancelled(req *sip.Request, tx *serverTx, from netip.AddrPort) {
-	c := a.call
-	if c == nil || ackKey(req) != ackKey(c.invite) {
-		a.reply(req, tx, from, 481, "Call/Transaction Does Not Exist")
+func (p *phone) cancelled(tx *serverTx) {
+	c := p.call
+	if c == nil || ackKey(tx.req) != ackKey(c.tx.req) {
+		p.servers.reply(tx, 481, "Call/Transaction Does Not Exist")
 		return
 	}
-	a.respond(req, tx, from, 200, "OK", c.tag, "")
+	p.servers.respond(tx, 200, "OK", c.tag, "")
 	if !c.answered {
-		a.refuse(487, "Request Terminated")
+		p.refuse(487, "Request Terminated")
 	}
 }
 
 // inDialog takes requests of the call: BYE, and an INVITE that changes it.
-func (a *Agent) inDialog(req *sip.Request, tx *serverTx, from netip.AddrPort) {
-	c := a.call
-	if c == nil || req.CallID().Value() != c.invite.CallID().Value() || tagOf(req.To().Params) != c.tag {
+func (p *phone) inDialog(tx *serverTx) {
+	c, req := p.call, tx.req
+	if c == nil || req.CallID().Value() != c.tx.req.CallID().Value() || tagOf(req.To().Params) != c.tag {
 		if req.Method == sip.INVITE {
-			a.decline(req, tx, from, "", 481, "Call/Transaction Does Not Exist")
+			p.servers.decline(tx, "", 481, "Call/Transaction Does Not Exist")
 			return
 		}
-		a.reply(req, tx, from, 481, "Call/Transaction Does Not Exist")
+		p.servers.reply(tx, 481, "Call/Transaction Does Not Exist")
 		return
 	}
 	switch req.Method {
 	case sip.BYE:
-		a.reply(req, tx, from, 200, "OK")
+		p.servers.reply(tx, 200, "OK")
 		if !c.answered {
-			a.refuse(487, "Request Terminated")
+			p.refuse(487, "Request Terminated")
 			return
 		}
-		a.end()
+		p.end()
 	case sip.INVITE:
-		body, ok := a.sdp(req)
+		body, ok := p.sdp(req)
 		switch {
 		case !c.acked: // RFC 3261, 14.2
-			a.decline(req, tx, from, c.tag, 491, "Request Pending")
+			p.servers.decline(tx, c.tag, 491, "Request Pending")
 		case !ok:
-			a.decline(req, tx, from, c.tag, 488, "Not Acceptable Here")
+			p.servers.decline(tx, c.tag, 488, "Not Acceptable Here")
 		default:
-			c.invite, c.tx, c.from, c.acked, c.answered = req, tx, from, false, true
-			a.respond(req, tx, from, 200, "OK", c.tag, body)
-			c.interval = a.cfg.T1
-			c.resend = a.after(c.interval, a.resendAnswer)
-			c.timeout = a.after(timeoutT1s*a.cfg.T1, a.bye)
+			c.tx.held, tx.held = false, true
+			c.tx, c.acked, c.answered = tx, false, true
+			p.confirm(body)
 		}
 	default:
-		a.reply(req, tx, from, 405, "Method Not Allowed")
+		p.servers.reply(tx, 405, "Method Not Allowed")
 	}
 }
 
 // bye ends the answered call from our side.
-func (a *Agent) bye() {
-	c := a.call
+func (p *phone) bye() {
+	c := p.call
 	c.cseq++
-	target, _, ok := cutContact(value(c.invite, "Contact", "m"))
+	target, _, ok := cutContact(value(c.tx.req, "Contact", "m"))
 	if !ok {
-		target = c.invite.From().Address.String()
+		target = c.tx.req.From().Address.String()
 	}
 	// The route set of the callee is the Record-Route as it came (RFC 3261, 12.1.1).
 	var routes []string
-	for _, h := range values(c.invite, "Record-Route") {
+	for _, h := range values(c.tx.req, "Record-Route") {
 		routes = append(routes, splitList(h)...)
 	}
 	next := target
@@ -206,45 +198,46 @@ func (a *Agent) bye() {
 	}
 	to, ok := addrOf(next)
 	if !ok {
-		to = c.from // a name: back where the INVITE came from
+		to = c.tx.from // a name: back where the INVITE came from
 	}
-	branch := magic + a.token()
-	m := a.head("BYE", target, branch)
+	branch := magic + p.token()
+	m := p.head("BYE", target, branch)
 	for _, r := range routes {
 		line(m, "Route", r)
 	}
-	from := c.invite.To().Value()
-	if tagOf(c.invite.To().Params) == "" {
+	from := c.tx.req.To().Value()
+	if tagOf(c.tx.req.To().Params) == "" {
 		from += ";tag=" + c.tag
 	}
 	line(m, "From", from)
-	line(m, "To", c.invite.From().Value())
-	line(m, "Call-ID", c.invite.CallID().Value())
+	line(m, "To", c.tx.req.From().Value())
+	line(m, "Call-ID", c.tx.req.CallID().Value())
 	line(m, "CSeq", fmt.Sprintf("%d BYE", c.cseq))
-	if a.cfg.UserAgent != "" {
-		line(m, "User-Agent", a.cfg.UserAgent)
+	if p.cfg.UserAgent != "" {
+		line(m, "User-Agent", p.cfg.UserAgent)
 	}
 	line(m, "Content-Length", "0")
 	m.WriteString("\r\n")
-	a.start("BYE", branch, []byte(m.String()), to, nil)
-	a.end()
+	p.clients.start("BYE", branch, []byte(m.String()), to, nil)
+	p.end()
 }
 
 // end makes the handset idle.
-func (a *Agent) end() {
-	c := a.call
-	a.cancel(c.resend)
-	a.cancel(c.timeout)
-	a.call = nil
-	a.setBusy(false)
+func (p *phone) end() {
+	c := p.call
+	p.cancel(c.resend)
+	p.cancel(c.timeout)
+	c.tx.held = false
+	p.call = nil
+	p.setBusy(false)
 }
 
 // sdp answers the offer of an INVITE, or makes one when it has none; ok is
 // false when there is no audio both can do.
-func (a *Agent) sdp(req *sip.Request) (body string, ok bool) {
+func (p *phone) sdp(req *sip.Request) (body string, ok bool) {
 	var own []string
-	if a.cfg.Formats != nil {
-		own = a.cfg.Formats()
+	if p.cfg.Formats != nil {
+		own = p.cfg.Formats()
 	}
 	formats := own
 	if len(own) == 0 {
@@ -276,11 +269,42 @@ func (a *Agent) sdp(req *sip.Request) (body string, ok bool) {
 		formats = both
 	}
 	family := "IP4"
-	if a.cfg.Local.Addr().Is6() {
+	if p.cfg.Local.Addr().Is6() {
 		family = "IP6"
 	}
-	addr := a.cfg.Local.Addr()
+	addr := p.cfg.Local.Addr()
 	// Origin and session name as the previous generation writes them.
 	return fmt.Sprintf("v=0\r\no=LGEIPP 1 1 IN %s %v\r\ns=SIP Call\r\nc=IN %s %v\r\nt=0 0\r\nm=audio %d RTP/AVP %s\r\n",
-		family, addr, family, addr, a.cfg.MediaPort, strings.Join(formats, " ")), true
+		family, addr, family, addr, p.cfg.MediaPort, strings.Join(formats, " ")), true
+}
+
+// ErrNoCall is returned by Answer and HangUp when there is no fitting call.
+var ErrNoCall = errors.New("sip: no such call")
+
+func (p *phone) isBusy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy
+}
+
+func (p *phone) whenIdle() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idle
+}
+
+func (p *phone) setBusy(busy bool) {
+	p.mu.Lock()
+	changed := p.busy != busy
+	p.busy = busy
+	if changed && busy {
+		p.idle = make(chan struct{})
+	}
+	if changed && !busy {
+		close(p.idle)
+	}
+	p.mu.Unlock()
+	if changed && !busy && p.cfg.OnIdle != nil {
+		p.cfg.OnIdle()
+	}
 }

@@ -10,15 +10,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// head begins a request of ours.
-func (a *Agent) head(method, uri, branch string) *strings.Builder {
-	m := &strings.Builder{}
-	fmt.Fprintf(m, "%s %s SIP/2.0\r\n", method, uri)
-	line(m, "Via", fmt.Sprintf("SIP/2.0/UDP %v;rport;branch=%s", a.cfg.Local, branch))
-	line(m, "Max-Forwards", "70")
-	return m
-}
-
 func line(m *strings.Builder, name, value string) {
 	m.WriteString(name + ": " + value + "\r\n")
 }
@@ -140,3 +131,17 @@ func tagOf(params sip.HeaderParams) string {
 	tag, _ := params.Get("tag")
 	return tag
 }
+
+const (
+	defaultPort = 5060
+	magic       = "z9hG4bK" // RFC 3261, 8.1.1.7
+	allow       = "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY"
+
+	timeoutT1s = 64 // timers B, F, H and J: 64 T1
+	slowestT1s = 8  // T2: 4 s at a T1 of 500 ms
+
+	// Registrations that failed are tried again after 30 s, 60 s, ... 30 min at a
+	// T1 of 500 ms (RFC 5626, 4.5), the first half certain, the rest by chance.
+	retryT1s    = 60
+	maxRetryT1s = 3600
+)

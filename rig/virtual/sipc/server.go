@@ -9,40 +9,42 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-
-	"ip88rig/rig/virtual/defect"
 )
-
-// checkSync is the event package that is understood unless told otherwise.
-const checkSync = "check-sync"
 
 // maxServerTx bounds what is remembered of a flood of requests.
 const maxServerTx = 1024
 
-// serverTx remembers the answer to a request, for when it comes again.
+// servers are the transactions of requests that came.
+type servers struct {
+	*endpoint
+
+	known map[string]*serverTx
+}
+
+// serverTx is one request, with its answer for when it comes again.
 type serverTx struct {
+	req   *sip.Request
+	from  netip.AddrPort
+	held  bool // the call's: not to be forgotten
 	last  []byte
 	to    netip.AddrPort
 	until time.Time
 }
 
-// request answers a request, or repeats the answer it was given before.
-func (a *Agent) request(req *sip.Request, from netip.AddrPort) {
-	if req.IsAck() {
-		a.acked(req)
-		return
-	}
+// take enters a request. It returns nil for one that came before, which gets the
+// answer of then.
+func (s *servers) take(req *sip.Request, from netip.AddrPort) *serverTx {
 	key := txKey(req, string(req.Method))
-	if tx, ok := a.servers[key]; ok && a.now.Before(tx.until) {
+	if tx, ok := s.known[key]; ok && s.now.Before(tx.until) {
 		if tx.last != nil {
-			a.send(tx.to, tx.last)
+			s.send(tx.to, tx.last)
 		}
-		return
+		return nil
 	}
-	a.forgetOld()
-	tx := &serverTx{to: replyTo(req, from), until: a.now.Add(timeoutT1s * a.cfg.T1)}
-	a.servers[key] = tx
-	a.dispatch(req, tx, from)
+	s.forgetOld()
+	tx := &serverTx{req: req, from: from, to: replyTo(req, from), until: s.now.Add(timeoutT1s * s.cfg.T1)}
+	s.known[key] = tx
+	return tx
 }
 
 // txKey tells requests apart (RFC 3261, 17.2.3).
@@ -55,26 +57,26 @@ func txKey(req *sip.Request, method string) string {
 	return fmt.Sprintf("%s %d %s %s %s %s", req.CallID().Value(), req.CSeq().SeqNo, tagOf(req.From().Params), req.Recipient.String(), via.Value(), method)
 }
 
-func (a *Agent) forgetOld() {
-	if len(a.servers) < maxServerTx {
+func (s *servers) forgetOld() {
+	if len(s.known) < maxServerTx {
 		return
 	}
-	for key, tx := range a.servers {
-		if !a.now.Before(tx.until) {
-			delete(a.servers, key)
+	for key, tx := range s.known {
+		if !s.now.Before(tx.until) {
+			delete(s.known, key)
 		}
 	}
-	for len(a.servers) >= maxServerTx { // still too many: the oldest but the call's
+	for len(s.known) >= maxServerTx { // still too many: the oldest but the call's
 		oldest := ""
-		for key, tx := range a.servers {
-			if a.call != nil && a.call.tx == tx {
+		for key, tx := range s.known {
+			if tx.held {
 				continue
 			}
-			if old := a.servers[oldest]; old == nil || cmp.Or(tx.until.Compare(old.until), strings.Compare(key, oldest)) < 0 {
+			if old := s.known[oldest]; old == nil || cmp.Or(tx.until.Compare(old.until), strings.Compare(key, oldest)) < 0 {
 				oldest = key
 			}
 		}
-		delete(a.servers, oldest)
+		delete(s.known, oldest)
 	}
 }
 
@@ -90,65 +92,21 @@ func replyTo(req *sip.Request, from netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(from.Addr(), port)
 }
 
-func (a *Agent) dispatch(req *sip.Request, tx *serverTx, from netip.AddrPort) {
-	inDialog := tagOf(req.To().Params) != ""
-	switch {
-	case req.Method == sip.CANCEL:
-		a.cancelled(req, tx, from)
-	case !strings.EqualFold(req.Recipient.Scheme, "sip"):
-		a.reply(req, tx, from, 416, "Unsupported URI Scheme")
-	case value(req, "Require") != "":
-		a.reply(req, tx, from, 420, "Bad Extension", "Unsupported: "+strings.Join(values(req, "Require"), ", "))
-	case inDialog && req.Method != sip.NOTIFY && req.Method != sip.OPTIONS:
-		a.inDialog(req, tx, from)
-	case req.Method == sip.OPTIONS:
-		a.reply(req, tx, from, 200, "OK", "Accept: application/sdp", "Allow-Events: "+a.cfg.Event)
-	case req.Method != sip.INVITE && req.Method != sip.NOTIFY:
-		if req.Method == sip.BYE {
-			a.reply(req, tx, from, 481, "Call/Transaction Does Not Exist")
-			return
-		}
-		a.reply(req, tx, from, 405, "Method Not Allowed")
-	case unescape(req.Recipient.User) != a.cfg.User:
-		a.reply(req, tx, from, 404, "Not Found")
-	case req.Method == sip.NOTIFY:
-		a.notified(req, tx, from)
-	default:
-		a.invited(req, tx, from)
-	}
-}
-
-func (a *Agent) notified(req *sip.Request, tx *serverTx, from netip.AddrPort) {
-	event := value(req, "Event", "o")
-	name, _, _ := strings.Cut(event, ";")
-	switch name = strings.TrimSpace(name); {
-	case name == "" || len(values(req, "Event", "o")) > 1:
-		a.reply(req, tx, from, 400, "Bad Request") // RFC 6665, 8.2.1: exactly one
-		return
-	case !strings.EqualFold(name, a.cfg.Event) && !a.cfg.Defects.Has(defect.AnyEventResyncs):
-		a.reply(req, tx, from, 489, "Bad Event", "Allow-Events: "+a.cfg.Event)
-		return
-	}
-	a.reply(req, tx, from, 200, "OK")
-	if a.cfg.OnNotify != nil && !a.cfg.Defects.Has(defect.IgnoresCheckSync) {
-		a.cfg.OnNotify(event)
-	}
-}
-
 // reply sends a response without a body.
-func (a *Agent) reply(req *sip.Request, tx *serverTx, from netip.AddrPort, status int, reason string, more ...string) {
-	a.respond(req, tx, from, status, reason, a.token(), "", more...)
+func (s *servers) reply(tx *serverTx, status int, reason string, more ...string) {
+	s.respond(tx, status, reason, s.token(), "", more...)
 }
 
 // respond sends a response and remembers it. tag completes a To without one.
-func (a *Agent) respond(req *sip.Request, tx *serverTx, from netip.AddrPort, status int, reason, tag, body string, more ...string) {
+func (s *servers) respond(tx *serverTx, status int, reason, tag, body string, more ...string) {
+	req := tx.req
 	m := &strings.Builder{}
 	fmt.Fprintf(m, "SIP/2.0 %d %s\r\n", status, reason)
 	top := true
 	for _, h := range req.GetHeaders("Via") {
 		v := h.Value()
 		if via, ok := h.(*sip.ViaHeader); ok && top {
-			v = received(via.Clone(), from)
+			v = received(via.Clone(), tx.from)
 		}
 		top = false
 		line(m, "Via", v)
@@ -167,11 +125,11 @@ func (a *Agent) respond(req *sip.Request, tx *serverTx, from netip.AddrPort, sta
 	line(m, "Call-ID", req.CallID().Value())
 	line(m, "CSeq", req.CSeq().Value())
 	if req.Method == sip.INVITE && status < 300 {
-		line(m, "Contact", a.contact())
+		line(m, "Contact", s.contact())
 	}
 	line(m, "Allow", allow)
-	if a.cfg.UserAgent != "" {
-		line(m, "User-Agent", a.cfg.UserAgent)
+	if s.cfg.UserAgent != "" {
+		line(m, "User-Agent", s.cfg.UserAgent)
 	}
 	for _, h := range more {
 		m.WriteString(h + "\r\n")
@@ -182,7 +140,7 @@ func (a *Agent) respond(req *sip.Request, tx *serverTx, from netip.AddrPort, sta
 	line(m, "Content-Length", strconv.Itoa(len(body)))
 	m.WriteString("\r\n" + body)
 	tx.last = []byte(m.String())
-	a.send(tx.to, tx.last)
+	s.send(tx.to, tx.last)
 }
 
 // received notes in the top Via where the request came from (RFC 3261, 18.2.1;
@@ -199,3 +157,26 @@ func received(via *sip.ViaHeader, from netip.AddrPort) string {
 	}
 	return via.Value()
 }
+
+// decline ends an INVITE that never became the call; the response is sent again
+// until it is acknowledged (timers G and H).
+func (s *servers) decline(tx *serverTx, tag string, status int, reason string) {
+	s.respond(tx, status, reason, tag, "")
+	tx.until = s.now.Add(timeoutT1s * s.cfg.T1)
+	s.untilAcked(ackKey(tx.req), tx, s.cfg.T1)
+}
+
+// untilAcked sends a response again after an interval, and so on.
+func (s *servers) untilAcked(key string, tx *serverTx, interval time.Duration) {
+	s.after(interval, func() {
+		if tx.last == nil || !s.now.Before(tx.until) || s.known[key] != tx {
+			return
+		}
+		s.send(tx.to, tx.last)
+		s.untilAcked(key, tx, min(2*interval, slowestT1s*s.cfg.T1))
+	})
+}
+
+// ackKey is the key of the INVITE that an ACK, a CANCEL or the INVITE itself
+// belongs to.
+func ackKey(req *sip.Request) string { return txKey(req, string(sip.INVITE)) }

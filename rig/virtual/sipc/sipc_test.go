@@ -345,7 +345,7 @@ func TestNotifyFloodIsBounded(t *testing.T) {
 		for i := range 3 * maxServerTx {
 			p.to(request("NOTIFY", fmt.Sprintf("a%d", i), "Event: talk\n"))
 		}
-		if n := len(a.servers); n > maxServerTx {
+		if n := len(a.servers.known); n > maxServerTx {
 			t.Errorf("remembers %d requests", n)
 		}
 	})
@@ -583,7 +583,7 @@ func FuzzReceive(f *testing.F) {
 			t.Fatal(err)
 		}
 		a.now = time.Now()
-		a.register()
+		a.reg.register()
 		for _, data := range [][]byte{first, second} {
 			a.receive(packet{data, proxy})
 			a.now = a.now.Add(time.Second)
@@ -603,13 +603,13 @@ func FuzzRegisterAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		a.now = time.Now()
-		a.register()
-		for branch := range a.clients {
+		a.reg.register()
+		for branch := range a.clients.open {
 			text := "SIP/2.0 " + status + " x\r\nVia: SIP/2.0/UDP 192.0.2.100;branch=" + branch + "\r\nFrom: <sip:201@192.0.2.1>\r\nTo: <sip:201@192.0.2.1>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nContact: " +
 				contact + "\r\nWWW-Authenticate: " + challenge + "\r\nContent-Length: 0\r\n\r\n"
 			a.receive(packet{[]byte(text), proxy})
 		}
-		if len(a.alarms) == 0 {
+		if len(a.alarms.set) == 0 {
 			t.Error("no registration is to come")
 		}
 	})

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-
-	"ip88rig/capture/timeline"
 )
 
 // State is how far a call has come.
@@ -29,7 +27,7 @@ const (
 
 // Dialog is a call with a handset. Its methods are safe for concurrent use.
 type Dialog struct {
-	s        *Server
+	c        *calls
 	user     string
 	callID   string
 	local    *sip.FromHeader // with our tag
@@ -38,7 +36,7 @@ type Dialog struct {
 	branch   string       // of invite
 	inviteAt time.Time
 
-	// Guarded by s.mu.
+	// Guarded by the calls' mu.
 	state   State
 	heard   bool // a provisional answer came
 	remote  *sip.ToHeader
@@ -50,114 +48,39 @@ type Dialog struct {
 	changed chan struct{}
 }
 
+// calls are those that the server makes and takes.
+type calls struct {
+	*transactions
+
+	registrar *registrar
+
+	mu      sync.Mutex
+	dialogs map[string]*Dialog // by Call-ID
+}
+
 // User is the user that is called or calls.
 func (d *Dialog) User() string { return d.user }
 
 // State returns how far the call has come.
 func (d *Dialog) State() State {
-	d.s.mu.Lock()
-	defer d.s.mu.Unlock()
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
 	return d.state
 }
 
 // Dialogs returns the calls that are not over, the handset's own among them.
-func (s *Server) Dialogs() []*Dialog {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := slices.SortedFunc(maps.Values(s.dialogs), func(a, b *Dialog) int { return strings.Compare(a.callID, b.callID) })
+func (c *calls) Dialogs() []*Dialog {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.SortedFunc(maps.Values(c.dialogs), func(a, b *Dialog) int { return strings.Compare(a.callID, b.callID) })
 	return slices.DeleteFunc(all, func(d *Dialog) bool { return d.state == Over })
-}
-
-// Notify sends a NOTIFY with an Event header ("check-sync",
-// "check-sync;reboot=true") to a registered user: to its latest contact,
-// addressed to its address of record. It is sent again until a final answer
-// comes. The error is nil for a 2xx, an *AnswerError for another answer, and
-// wraps ErrNotRegistered, ErrNoAnswer or ctx's error else. What came of it is
-// journalled.
-func (s *Server) Notify(ctx context.Context, user, event string) error {
-	b, ok := s.find(user)
-	if !ok {
-		return fmt.Errorf("NOTIFY %s to user %q: %w", event, user, ErrNotRegistered)
-	}
-	target, h, err := b.reach()
-	if err != nil {
-		return fmt.Errorf("NOTIFY %s to user %q: %w", event, user, err)
-	}
-	return s.notify(ctx, event, target, b.AOR, h)
-}
-
-// NotifyAt is Notify to a user at an address, registered or not. The local end
-// is needed only when the server's port is bound to an unspecified address.
-func (s *Server) NotifyAt(ctx context.Context, user, event string, to, local netip.AddrPort) error {
-	h := hop{to, local}
-	if !local.IsValid() {
-		h.local = s.sock.Local()
-	}
-	target := sip.Uri{Scheme: "sip", User: user, Host: to.Addr().String(), Port: int(to.Port())}
-	return s.notify(ctx, event, target, "sip:"+user+"@"+h.local.Addr().String(), h)
-}
-
-func (s *Server) notify(ctx context.Context, event string, target sip.Uri, aor string, h hop) error {
-	if strings.ContainsAny(event, "\r\n") || event == "" {
-		return fmt.Errorf("NOTIFY: event %q", event)
-	}
-	var record sip.Uri
-	if err := sip.ParseUri(aor, &record); err != nil {
-		return fmt.Errorf("NOTIFY: address of record %q: %w", aor, err)
-	}
-	callID := s.newCallID(h)
-	req := outgoing(sip.NOTIFY, target, s.caller(record, h), &sip.ToHeader{Address: record, Params: sip.NewParams()}, callID, 1, s.newBranch(), h)
-	req.AppendHeader(contact(h))
-	req.AppendHeader(sip.NewHeader("Event", event))
-	req.AppendHeader(sip.NewHeader("Subscription-State", "active"))
-	req.SetBody(nil) // Content-Length: 0
-	res, sent, err := s.exchange(ctx, req, h)
-	e := timeline.Event{
-		Kind: timeline.Note, Src: h.peer, Dst: h.local, Message: "NOTIFY", Number: sent,
-		Fields: map[string]string{"sip.Event": event, "sip.Call-ID": callID, "sip.to.addr": aor},
-	}
-	if err != nil {
-		e.Reason = err.Error()
-		s.record(e)
-		return err
-	}
-	e.Status, e.Reason = res.StatusCode, fmt.Sprintf("NOTIFY answered %d %s", res.StatusCode, res.Reason)
-	s.record(e)
-	if !res.IsSuccess() {
-		return &AnswerError{Method: "NOTIFY", Status: res.StatusCode, Reason: res.Reason}
-	}
-	return nil
-}
-
-// caller is the From of our requests.
-func (s *Server) caller(record sip.Uri, h hop) *sip.FromHeader {
-	host := record.Host
-	if host == "" {
-		host = h.local.Addr().String()
-	}
-	from := &sip.FromHeader{Address: sip.Uri{Scheme: "sip", User: userAgent, Host: host, Port: record.Port}, Params: sip.NewParams()}
-	from.Params.Add("tag", s.cfg.Text())
-	return from
-}
-
-// reach says where requests to a binding go: to the address in its contact, or
-// to the source of its REGISTER if that is a name.
-func (b Binding) reach() (target sip.Uri, h hop, err error) {
-	if err := sip.ParseUri(b.Contact, &target); err != nil {
-		return target, h, fmt.Errorf("contact %q: %w", b.Contact, err)
-	}
-	h = hop{b.Src, b.Dst}
-	if addr, err := netip.ParseAddr(target.Host); err == nil && !addr.IsUnspecified() {
-		h.peer = withPort(addr.Unmap(), target.Port)
-	}
-	return target, h, nil
 }
 
 // Ring calls a registered user and returns when the handset rings, or has
 // answered at once. The error is an *AnswerError if it refuses, and wraps
 // ErrNotRegistered, ErrNoAnswer or ctx's error else.
-func (s *Server) Ring(ctx context.Context, user string) (*Dialog, error) {
-	b, ok := s.find(user)
+func (c *calls) Ring(ctx context.Context, user string) (*Dialog, error) {
+	b, ok := c.registrar.find(user)
 	if !ok {
 		return nil, fmt.Errorf("call to user %q: %w", user, ErrNotRegistered)
 	}
@@ -169,7 +92,7 @@ func (s *Server) Ring(ctx context.Context, user string) (*Dialog, error) {
 	if err := sip.ParseUri(b.AOR, &record); err != nil {
 		return nil, fmt.Errorf("call to user %q: address of record %q: %w", user, b.AOR, err)
 	}
-	d := s.invite(user, target, record, h)
+	d := c.invite(user, target, record, h)
 	if err := d.ring(ctx); err != nil {
 		return nil, fmt.Errorf("call to user %q: %w", user, err)
 	}
@@ -178,8 +101,8 @@ func (s *Server) Ring(ctx context.Context, user string) (*Dialog, error) {
 
 // Call is Ring, and waits until the handset has answered. When ctx ends before,
 // the call is cancelled.
-func (s *Server) Call(ctx context.Context, user string) (*Dialog, error) {
-	d, err := s.Ring(ctx, user)
+func (c *calls) Call(ctx context.Context, user string) (*Dialog, error) {
+	d, err := c.Ring(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -190,9 +113,9 @@ func (s *Server) Call(ctx context.Context, user string) (*Dialog, error) {
 }
 
 // invite makes a call known, with its INVITE ready to be sent.
-func (s *Server) invite(user string, target, record sip.Uri, h hop) *Dialog {
+func (c *calls) invite(user string, target, record sip.Uri, h hop) *Dialog {
 	d := &Dialog{
-		s: s, user: user, callID: s.newCallID(h), local: s.caller(record, h), hop: h, branch: s.newBranch(), inviteAt: time.Now(),
+		c: c, user: user, callID: c.newCallID(h), local: c.caller(record, h), hop: h, branch: c.newBranch(), inviteAt: time.Now(),
 		state: Calling, remote: &sip.ToHeader{Address: record, Params: sip.NewParams()}, target: target, seq: 1,
 		changed: make(chan struct{}),
 	}
@@ -201,18 +124,18 @@ func (s *Server) invite(user string, target, record sip.Uri, h hop) *Dialog {
 	d.invite.AppendHeader(sip.NewHeader("Allow", allow))
 	d.invite.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	d.invite.SetBody(session(h))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.enter(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enter(d)
 	return d
 }
 
-// enter makes a dialog known and forgets those long over. s.mu is held.
-func (s *Server) enter(d *Dialog) {
-	maps.DeleteFunc(s.dialogs, func(_ string, old *Dialog) bool {
-		return old.state == Over && time.Since(old.inviteAt) > 2*s.lifetime()
+// enter makes a dialog known and forgets those long over. mu is held.
+func (c *calls) enter(d *Dialog) {
+	maps.DeleteFunc(c.dialogs, func(_ string, old *Dialog) bool {
+		return old.state == Over && time.Since(old.inviteAt) > 2*c.lifetime()
 	})
-	s.dialogs[d.callID] = d
+	c.dialogs[d.callID] = d
 }
 
 // session describes a call without sound: the rig has none to give, and none
@@ -231,11 +154,11 @@ func session(h hop) []byte {
 // A and B), and waits until it rings.
 func (d *Dialog) ring(ctx context.Context) error {
 	pkt := []byte(d.invite.String())
-	late := time.NewTimer(d.s.lifetime())
+	late := time.NewTimer(d.c.lifetime())
 	defer late.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	for wait := d.s.cfg.T1; ; {
+	for wait := d.c.cfg.T1; ; {
 		state, heard, changed, err := d.look()
 		switch state {
 		case Ringing, Talking:
@@ -248,17 +171,17 @@ func (d *Dialog) ring(ctx context.Context) error {
 		case <-changed:
 		case <-again.C:
 			if !heard {
-				d.s.sendRequest(pkt, sip.INVITE, d.hop)
+				d.c.sendRequest(pkt, sip.INVITE, d.hop)
 				again.Reset(wait)
 				wait *= 2
 			}
 		case <-late.C:
 			if !heard {
-				err := fmt.Errorf("INVITE to %v: %w in %v", d.hop.peer, ErrNoAnswer, d.s.lifetime())
+				err := fmt.Errorf("INVITE to %v: %w in %v", d.hop.peer, ErrNoAnswer, d.c.lifetime())
 				d.end(err)
 				return err
 			}
-		case <-d.s.done:
+		case <-d.c.done:
 			return fmt.Errorf("INVITE to %v: %w", d.hop.peer, net.ErrClosed)
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("INVITE to %v: %w", d.hop.peer, context.Cause(ctx)), d.giveUp(ctx))
@@ -283,7 +206,7 @@ func (d *Dialog) Await(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
-		case <-d.s.done:
+		case <-d.c.done:
 			return net.ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("no answer yet: %w", context.Cause(ctx))
@@ -301,7 +224,7 @@ func (d *Dialog) giveUp(ctx context.Context) error {
 func (d *Dialog) Hangup(ctx context.Context) error {
 	defer d.end(nil)
 	cancelled := false
-	late := time.NewTimer(d.s.lifetime())
+	late := time.NewTimer(d.c.lifetime())
 	defer late.Stop()
 	for {
 		state, heard, changed, _ := d.look()
@@ -322,7 +245,7 @@ func (d *Dialog) Hangup(ctx context.Context) error {
 		case <-changed:
 		case <-late.C:
 			return fmt.Errorf("call to user %q: %w", d.user, ErrNoAnswer)
-		case <-d.s.done:
+		case <-d.c.done:
 			return net.ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("call to user %q: hanging up: %w", d.user, context.Cause(ctx))
@@ -335,7 +258,7 @@ func (d *Dialog) Hangup(ctx context.Context) error {
 func (d *Dialog) cancel(ctx context.Context) error {
 	req := outgoing(sip.CANCEL, d.invite.Recipient, d.local, d.invite.To(), d.callID, d.invite.CSeq().SeqNo, d.branch, d.hop)
 	req.SetBody(nil)
-	res, _, err := d.s.exchange(ctx, req, d.hop)
+	res, _, err := d.c.exchange(ctx, req, d.hop)
 	if err == nil && !res.IsSuccess() && res.StatusCode != sip.StatusCallTransactionDoesNotExists {
 		err = &AnswerError{Method: "CANCEL", Status: res.StatusCode, Reason: res.Reason}
 	}
@@ -343,19 +266,19 @@ func (d *Dialog) cancel(ctx context.Context) error {
 }
 
 func (d *Dialog) bye(ctx context.Context) error {
-	d.s.mu.Lock()
+	d.c.mu.Lock()
 	d.seq++
-	req := d.inside(sip.BYE, d.seq, d.s.newBranch())
-	d.s.mu.Unlock()
+	req := d.inside(sip.BYE, d.seq, d.c.newBranch())
+	d.c.mu.Unlock()
 	d.end(nil)
-	res, _, err := d.s.exchange(ctx, req, d.hop)
+	res, _, err := d.c.exchange(ctx, req, d.hop)
 	if err == nil && !res.IsSuccess() && res.StatusCode != sip.StatusCallTransactionDoesNotExists {
 		err = &AnswerError{Method: "BYE", Status: res.StatusCode, Reason: res.Reason}
 	}
 	return err
 }
 
-// inside builds a request within the dialog (RFC 3261 section 12.2.1.1). s.mu is
+// inside builds a request within the dialog (RFC 3261 section 12.2.1.1). mu is
 // held.
 func (d *Dialog) inside(method sip.RequestMethod, seq uint32, branch string) *sip.Request {
 	req := outgoing(method, d.target, d.local, d.remote, d.callID, seq, branch, d.hop)
@@ -367,11 +290,11 @@ func (d *Dialog) inside(method sip.RequestMethod, seq uint32, branch string) *si
 }
 
 // invitation handles an answer to an INVITE of ours; false: it is none.
-func (s *Server) invitation(res *sip.Response, branch string, h hop) bool {
-	s.mu.Lock()
-	d := s.dialogs[string(*res.CallID())]
+func (c *calls) invitation(res *sip.Response, branch string, h hop) bool {
+	c.mu.Lock()
+	d := c.dialogs[string(*res.CallID())]
 	if d == nil || d.branch != branch || res.To() == nil {
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return false
 	}
 	var ack []byte
@@ -384,13 +307,13 @@ func (s *Server) invitation(res *sip.Response, branch string, h hop) bool {
 	case res.IsSuccess():
 		if d.ack == nil {
 			d.remote = &sip.ToHeader{DisplayName: res.To().DisplayName, Address: res.To().Address, Params: res.To().Params}
-			if c := res.Contact(); c != nil {
-				d.target = c.Address
+			if at := res.Contact(); at != nil {
+				d.target = at.Address
 			}
 			for _, r := range slices.Backward(res.GetHeaders("Record-Route")) {
 				d.routes = append(d.routes, r.Value())
 			}
-			d.ack = []byte(d.inside(sip.ACK, d.invite.CSeq().SeqNo, d.s.newBranch()).String())
+			d.ack = []byte(d.inside(sip.ACK, d.invite.CSeq().SeqNo, d.c.newBranch()).String())
 			if d.state != Over {
 				d.state = Talking
 			}
@@ -409,22 +332,22 @@ func (s *Server) invitation(res *sip.Response, branch string, h hop) bool {
 	}
 	close(d.changed)
 	d.changed = make(chan struct{})
-	s.mu.Unlock()
+	c.mu.Unlock()
 	if ack != nil {
-		s.sendRequest(ack, sip.ACK, hop{d.hop.peer, h.local})
+		c.sendRequest(ack, sip.ACK, hop{d.hop.peer, h.local})
 	}
 	return true
 }
 
 func (d *Dialog) look() (state State, heard bool, changed <-chan struct{}, err error) {
-	d.s.mu.Lock()
-	defer d.s.mu.Unlock()
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
 	return d.state, d.heard, d.changed, d.err
 }
 
 func (d *Dialog) end(err error) {
-	d.s.mu.Lock()
-	defer d.s.mu.Unlock()
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
 	if d.state == Over {
 		return
 	}
@@ -435,58 +358,58 @@ func (d *Dialog) end(err error) {
 
 // invited answers a call of the handset, or a change to a call that is on: the
 // rig is always at home.
-func (s *Server) invited(req *sip.Request, h hop, d *decision) *sip.Response {
-	res := s.response(req, h, sip.StatusOK)
+func (c *calls) invited(req *sip.Request, h hop, d *decision) *sip.Response {
+	res := c.response(req, h, sip.StatusOK)
 	res.AppendHeader(contact(h))
 	res.AppendHeader(sip.NewHeader("Allow", allow))
 	res.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	res.SetBody(session(h))
-	d.then(func() { s.takeCall(req, res, h) })
+	d.then(func() { c.takeCall(req, res, h) })
 	return res
 }
 
 // takeCall makes a call of the handset known, or takes its change to one that is
 // on; res is our answer.
-func (s *Server) takeCall(req *sip.Request, res *sip.Response, h hop) {
+func (c *calls) takeCall(req *sip.Request, res *sip.Response, h hop) {
 	id := string(*req.CallID())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.dialogs[id]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.dialogs[id]
 	if old != nil && old.state != Over {
-		if c := req.Contact(); c != nil {
-			old.target = c.Address
+		if at := req.Contact(); at != nil {
+			old.target = at.Address
 		}
 		return
 	}
 	d := &Dialog{
-		s: s, user: req.From().Address.User, callID: id, hop: h, inviteAt: time.Now(), state: Talking,
+		c: c, user: req.From().Address.User, callID: id, hop: h, inviteAt: time.Now(), state: Talking,
 		local:   &sip.FromHeader{Address: res.To().Address, Params: res.To().Params},
 		remote:  &sip.ToHeader{Address: req.From().Address, Params: req.From().Params},
 		target:  req.From().Address,
 		changed: make(chan struct{}),
 	}
-	if c := req.Contact(); c != nil {
-		d.target = c.Address
+	if at := req.Contact(); at != nil {
+		d.target = at.Address
 	}
 	for _, r := range req.GetHeaders("Record-Route") {
 		d.routes = append(d.routes, r.Value())
 	}
-	s.enter(d)
+	c.enter(d)
 }
 
 // known tells whether a request belongs to a call that is on.
-func (s *Server) known(req *sip.Request) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.dialogs[string(*req.CallID())]
+func (c *calls) known(req *sip.Request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.dialogs[string(*req.CallID())]
 	return d != nil && d.state != Over
 }
 
 // hungUp ends the call that a BYE of the handset belongs to.
-func (s *Server) hungUp(req *sip.Request) {
-	s.mu.Lock()
-	d := s.dialogs[string(*req.CallID())]
-	s.mu.Unlock()
+func (c *calls) hungUp(req *sip.Request) {
+	c.mu.Lock()
+	d := c.dialogs[string(*req.CallID())]
+	c.mu.Unlock()
 	if d != nil {
 		d.end(nil)
 	}

@@ -1,10 +1,6 @@
 package sipd
 
 import (
-	"fmt"
-
-	"github.com/emiago/sipgo/sip"
-
 	"ip88rig/rig/fault"
 )
 
@@ -29,37 +25,13 @@ type Effect interface {
 	fits(phase string) bool
 }
 
-// Kinds lists the effects, so that a file can name them.
-func Kinds() fault.Kinds {
-	return fault.NewKinds("sipd",
-		Challenge{}, Cut{}, Delay{}, Drop{}, Duplicate{}, Garbage{}, Respond{}, SetHeader{},
-	)
-}
-
 // checked is an effect whose parameters can be wrong: check returns an error that
 // names the parameter and its bounds.
 type checked interface{ check() error }
-
-// otherwise is an effect that answers a request of the handset in its own way.
-type otherwise interface {
-	Effect
-	answer(s *Server, req *sip.Request, h hop) *sip.Response
-}
 
 // edit is an effect that changes a message as it goes out. One that it leaves as
 // it is spared.
 type edit interface {
 	Effect
 	edit(pkt []byte) []byte
-}
-
-// Can says whether the server can do this, and if not, why.
-func (s *Server) Can(e fault.Effect) error {
-	if !Kinds().Has(e) {
-		return fmt.Errorf("sipd cannot do %T", e)
-	}
-	if c, ok := e.(checked); ok {
-		return c.check()
-	}
-	return nil
 }

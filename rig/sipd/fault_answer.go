@@ -34,8 +34,8 @@ func (e Respond) check() error {
 
 func (Respond) fits(phase string) bool { return phase == PhaseAnswer }
 
-func (e Respond) answer(s *Server, req *sip.Request, h hop) *sip.Response {
-	res := s.response(req, h, e.Code)
+func (e Respond) answer(r *registrar, req *sip.Request, h hop) *sip.Response {
+	res := r.response(req, h, e.Code)
 	if e.RetryAfter > 0 {
 		res.AppendHeader(sip.NewHeader("Retry-After", fmt.Sprint(e.RetryAfter)))
 	}
@@ -85,12 +85,12 @@ func (e Challenge) check() error {
 
 func (Challenge) fits(phase string) bool { return phase == PhaseAnswer }
 
-func (e Challenge) answer(s *Server, req *sip.Request, h hop) *sip.Response {
+func (e Challenge) answer(r *registrar, req *sip.Request, h hop) *sip.Response {
 	if e.Stale {
-		s.spend(req)
+		r.spend(req)
 	}
 	d := &decision{}
-	res := s.challenged(req, h, e, d)
+	res := r.challenged(req, h, terms(e), d)
 	d.commit()
 	return res
 }

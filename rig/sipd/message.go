@@ -21,19 +21,6 @@ func keepAlive(b []byte) bool {
 	return len(bytes.Trim(b, "\r\n\x00 \t")) == 0
 }
 
-// parse reads a message. On an error, msg holds what was read before it, if
-// anything.
-func (s *Server) parse(b []byte) (msg sip.Message, err error) {
-	defer func() {
-		// The parser is a library's and the datagram may be anything: what it
-		// trips over is the journal's business, not the end of the rig.
-		if r := recover(); r != nil {
-			msg, err = nil, fmt.Errorf("the parser failed: %v", r)
-		}
-	}()
-	return s.parser.ParseSIP(b)
-}
-
 // incomplete says which of the headers that a transaction rests on a request
 // lacks (RFC 3261 section 8.1.1); empty when it is whole.
 func incomplete(req *sip.Request) string {
@@ -70,25 +57,6 @@ func number(s string) (seconds int, ok bool) {
 	return int(v), err == nil
 }
 
-// response builds an answer to a request. RFC 3261 section 18.2.1 and RFC 3581
-// say what the top Via tells.
-func (s *Server) response(req *sip.Request, h hop, status int) *sip.Response {
-	req.SetSource(h.peer.String())
-	res := sip.NewResponseFromRequest(req, status, reason(status), nil)
-	res.SipVersion = "SIP/2.0"
-	if to := res.To(); to != nil && to.Params.Has("tag") && !req.To().Params.Has("tag") {
-		to.Params.Add("tag", s.cfg.Text())
-	}
-	if via := res.Via(); via != nil && via.Host != h.peer.Addr().String() {
-		via.Params.Add("received", h.peer.Addr().String())
-	}
-	res.AppendHeader(sip.NewHeader("Server", userAgent))
-	if status == sip.StatusOK && req.Method == sip.OPTIONS || status == sip.StatusMethodNotAllowed {
-		res.AppendHeader(sip.NewHeader("Allow", allow))
-	}
-	return res
-}
-
 // answerTo is where the answer to a request goes: to the source of the request,
 // and to the port that its Via names unless it asks for the source port
 // (RFC 3261 section 18.2.2, RFC 3581 section 4).
@@ -123,10 +91,6 @@ func outgoing(method sip.RequestMethod, target sip.Uri, from *sip.FromHeader, to
 	req.AppendHeader(sip.NewHeader("User-Agent", userAgent))
 	return req
 }
-
-func (s *Server) newBranch() string { return sip.RFC3261BranchMagicCookie + s.cfg.Text() }
-
-func (s *Server) newCallID(h hop) string { return s.cfg.Text() + "@" + h.local.Addr().String() }
 
 // reason is the phrase of a status (RFC 3261 section 21, RFC 6665).
 func reason(status int) string {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -46,28 +47,36 @@ type nonce struct {
 	count int
 }
 
-// Bindings returns what is registered now, in the order of the last
-// registration.
-func (s *Server) Bindings() []Binding {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expire()
-	return slices.Clone(s.bindings)
+// registrar takes registrations.
+type registrar struct {
+	*port
+
+	mu       sync.Mutex
+	bindings []Binding     // oldest registration first
+	changed  chan struct{} // closed at the next change of bindings
+	nonces   []nonce       // oldest first
 }
 
-// Await waits until a user is registered and returns the latest binding. It
-// returns ctx's error when that ends first.
-func (s *Server) Await(ctx context.Context, user string) (Binding, error) {
+// now returns what is registered now, in the order of the last registration.
+func (r *registrar) now() []Binding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expire()
+	return slices.Clone(r.bindings)
+}
+
+// await waits until a user is registered.
+func (r *registrar) await(ctx context.Context, user string) (Binding, error) {
 	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if b, ok := s.find(user); ok {
+		r.mu.Lock()
+		changed := r.changed
+		r.mu.Unlock()
+		if b, ok := r.find(user); ok {
 			return b, nil
 		}
 		select {
 		case <-changed:
-		case <-s.done:
+		case <-r.done:
 			return Binding{}, fmt.Errorf("user %q: %w: %w", user, ErrNotRegistered, net.ErrClosed)
 		case <-ctx.Done():
 			return Binding{}, fmt.Errorf("user %q: %w: %w", user, ErrNotRegistered, context.Cause(ctx))
@@ -76,8 +85,8 @@ func (s *Server) Await(ctx context.Context, user string) (Binding, error) {
 }
 
 // find returns the latest binding of a user.
-func (s *Server) find(user string) (Binding, bool) {
-	all := s.Bindings()
+func (r *registrar) find(user string) (Binding, bool) {
+	all := r.now()
 	for _, b := range slices.Backward(all) {
 		if b.User == user {
 			return b, true
@@ -86,21 +95,21 @@ func (s *Server) find(user string) (Binding, bool) {
 	return Binding{}, false
 }
 
-// expire forgets bindings whose time is over. s.mu is held.
-func (s *Server) expire() {
-	now := s.cfg.Now()
-	s.bindings = slices.DeleteFunc(s.bindings, func(b Binding) bool { return !now.Before(b.Expires) })
+// expire forgets bindings whose time is over. mu is held.
+func (r *registrar) expire() {
+	now := r.cfg.Now()
+	r.bindings = slices.DeleteFunc(r.bindings, func(b Binding) bool { return !now.Before(b.Expires) })
 }
 
 // register is RFC 3261 section 10.3.
-func (s *Server) register(req *sip.Request, h hop, d *decision) *sip.Response {
+func (r *registrar) register(req *sip.Request, h hop, d *decision) *sip.Response {
 	aor := req.To().Address
 	user := aor.User
 	if user == "" {
-		d.then(func() { s.odd(h, "REGISTER", "no user in To") })
-		return s.response(req, h, sip.StatusNotFound)
+		d.then(func() { r.odd(h, "REGISTER", "no user in To") })
+		return r.response(req, h, sip.StatusNotFound)
 	}
-	if res := s.challenge(req, h, user, d); res != nil {
+	if res := r.challenge(req, h, user, d); res != nil {
 		return res
 	}
 	var contacts []*sip.ContactHeader
@@ -111,15 +120,15 @@ func (s *Server) register(req *sip.Request, h hop, d *decision) *sip.Response {
 	}
 	unless, hasAll := number(value(req, "Expires"))
 	if !hasAll {
-		unless = int(s.cfg.Expires / time.Second)
+		unless = int(r.cfg.Expires / time.Second)
 	}
 	if slices.ContainsFunc(contacts, func(c *sip.ContactHeader) bool { return c.Address.Wildcard }) {
 		if len(contacts) != 1 || !hasAll || unless != 0 {
-			d.then(func() { s.odd(h, "REGISTER", `Contact "*" that is not alone or not with Expires 0`) })
-			return s.response(req, h, sip.StatusBadRequest)
+			d.then(func() { r.odd(h, "REGISTER", `Contact "*" that is not alone or not with Expires 0`) })
+			return r.response(req, h, sip.StatusBadRequest)
 		}
-		d.then(func() { s.bind(user, nil, nil) })
-		return s.registered(req, h, user, nil)
+		d.then(func() { r.bind(user, nil, nil) })
+		return r.registered(req, h, user, nil)
 	}
 	var fresh []Binding
 	var gone []string
@@ -130,9 +139,9 @@ func (s *Server) register(req *sip.Request, h hop, d *decision) *sip.Response {
 				seconds = n
 			}
 		}
-		shortest, longest := int(s.cfg.MinExpires/time.Second), int(s.cfg.MaxExpires/time.Second)
+		shortest, longest := int(r.cfg.MinExpires/time.Second), int(r.cfg.MaxExpires/time.Second)
 		if seconds > 0 && seconds < shortest {
-			res := s.response(req, h, sip.StatusIntervalToBrief)
+			res := r.response(req, h, sip.StatusIntervalToBrief)
 			res.AppendHeader(sip.NewHeader("Min-Expires", fmt.Sprint(shortest)))
 			return res
 		}
@@ -146,41 +155,41 @@ func (s *Server) register(req *sip.Request, h hop, d *decision) *sip.Response {
 		}
 		fresh = append(fresh, Binding{
 			User: user, AOR: aor.Addr(), Contact: uri, Src: h.peer, Dst: h.local,
-			Expires: s.cfg.Now().Add(time.Duration(seconds) * time.Second),
+			Expires: r.cfg.Now().Add(time.Duration(seconds) * time.Second),
 			CallID:  string(*req.CallID()), CSeq: req.CSeq().SeqNo, UserAgent: value(req, "User-Agent"),
 		})
 	}
-	all := s.Bindings()
+	all := r.now()
 	if len(contacts) > 0 {
 		d.then(func() {
-			s.backwards(req, h, user)
-			s.bind(user, gone, fresh)
+			r.backwards(req, h, user)
+			r.bind(user, gone, fresh)
 		})
 		all = rebound(all, user, gone, fresh)
 	}
-	return s.registered(req, h, user, all)
+	return r.registered(req, h, user, all)
 }
 
 // backwards journals a sequence number that does not rise within a Call-ID.
 // RFC 3261 would have the REGISTER fail; a rig takes it and says so.
-func (s *Server) backwards(req *sip.Request, h hop, user string) {
+func (r *registrar) backwards(req *sip.Request, h hop, user string) {
 	seq := req.CSeq().SeqNo
-	for _, b := range s.Bindings() {
+	for _, b := range r.now() {
 		if b.User == user && b.CallID == string(*req.CallID()) && seq <= b.CSeq {
-			s.odd(h, "REGISTER", fmt.Sprintf("CSeq %d after %d with the same Call-ID", seq, b.CSeq))
+			r.odd(h, "REGISTER", fmt.Sprintf("CSeq %d after %d with the same Call-ID", seq, b.CSeq))
 		}
 	}
 }
 
 // bind takes the contacts that are gone out of a user's bindings (all of them
 // if gone is nil) and puts the fresh ones in.
-func (s *Server) bind(user string, gone []string, fresh []Binding) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expire()
-	s.bindings = rebound(s.bindings, user, gone, fresh)
-	close(s.changed)
-	s.changed = make(chan struct{})
+func (r *registrar) bind(user string, gone []string, fresh []Binding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expire()
+	r.bindings = rebound(r.bindings, user, gone, fresh)
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // rebound is what bind makes of these bindings; they are changed.
@@ -191,10 +200,10 @@ func rebound(all []Binding, user string, gone []string, fresh []Binding) []Bindi
 	return append(all, fresh...)
 }
 
-// registered answers 200 with those of all bindings that are the user's.
-func (s *Server) registered(req *sip.Request, h hop, user string, all []Binding) *sip.Response {
-	res := s.response(req, h, sip.StatusOK)
-	now := s.cfg.Now()
+// registered answers 200 with those of all bindings that are the user'r.
+func (r *registrar) registered(req *sip.Request, h hop, user string, all []Binding) *sip.Response {
+	res := r.response(req, h, sip.StatusOK)
+	now := r.cfg.Now()
 	for _, b := range all {
 		if b.User != user {
 			continue
@@ -208,26 +217,26 @@ func (s *Server) registered(req *sip.Request, h hop, user string, all []Binding)
 
 // challenge returns what a REGISTER without good credentials is answered, nil
 // if it may pass (RFC 3261 section 22, RFC 2617).
-func (s *Server) challenge(req *sip.Request, h hop, user string, d *decision) *sip.Response {
-	if s.cfg.Password == nil || (s.cfg.Challenge != nil && !s.cfg.Challenge()) {
+func (r *registrar) challenge(req *sip.Request, h hop, user string, d *decision) *sip.Response {
+	if r.cfg.Password == nil || (r.cfg.Challenge != nil && !r.cfg.Challenge()) {
 		return nil
 	}
 	var cred *digest.Credentials
 	for _, header := range req.GetHeaders("Authorization") {
 		c, err := credentials(header.Value())
 		if err != nil {
-			d.then(func() { s.odd(h, "REGISTER", fmt.Sprintf("user %q: Authorization that cannot be read", user)) })
+			d.then(func() { r.odd(h, "REGISTER", fmt.Sprintf("user %q: Authorization that cannot be read", user)) })
 			continue
 		}
-		if c.Realm == s.cfg.Realm {
+		if c.Realm == r.cfg.Realm {
 			cred = c
 		}
 	}
 	if cred == nil {
-		return s.unauthorized(req, h, false, d)
+		return r.unauthorized(req, h, false, d)
 	}
 	why := ""
-	password, known := s.cfg.Password(cred.Username)
+	password, known := r.cfg.Password(cred.Username)
 	switch {
 	case !known:
 		why = "unknown name"
@@ -244,26 +253,26 @@ func (s *Server) challenge(req *sip.Request, h hop, user string, d *decision) *s
 			Reason: fmt.Sprintf("credentials of %q refused: %s", cred.Username, why),
 			Fields: map[string]string{"auth.ok": "false", "auth.user": cred.Username, "auth.realm": cred.Realm, "auth.uri": cred.URI},
 		}
-		d.then(func() { s.record(refused) })
-		return s.response(req, h, sip.StatusForbidden)
+		d.then(func() { r.record(refused) })
+		return r.response(req, h, sip.StatusForbidden)
 	}
 	if cred.URI != req.Recipient.String() {
 		d.then(func() {
-			s.odd(h, "REGISTER", fmt.Sprintf("digest for URI %q, asked for %q", cred.URI, req.Recipient.String()))
+			r.odd(h, "REGISTER", fmt.Sprintf("digest for URI %q, asked for %q", cred.URI, req.Recipient.String()))
 		})
 	}
-	if !s.good(cred) {
-		return s.unauthorized(req, h, true, d)
+	if !r.good(cred) {
+		return r.unauthorized(req, h, true, d)
 	}
-	d.then(func() { s.use(cred) })
+	d.then(func() { r.use(cred) })
 	return nil
 }
 
 // credentials reads an Authorization header, whatever is in it.
 func credentials(header string) (c *digest.Credentials, err error) {
 	defer func() {
-		if r := recover(); r != nil { // a library's parser, as in parse
-			c, err = nil, fmt.Errorf("the parser failed: %v", r)
+		if why := recover(); why != nil { // a library's parser, as in parse
+			c, err = nil, fmt.Errorf("the parser failed: %v", why)
 		}
 	}()
 	return digest.ParseCredentials(header)
@@ -283,53 +292,59 @@ func expected(c *digest.Credentials, method, password string) string {
 	return hash(fmt.Sprintf("%s:%s:%08x:%s:%s:%s", secret, c.Nonce, c.Nc, c.Cnonce, c.QOP, subject))
 }
 
-// good tells a nonce that may be used: it must be one of ours, and its count must
+// good reports a nonce that may be used: it must be one of ours, and its count must
 // rise. Without qop there is no count.
-func (s *Server) good(c *digest.Credentials) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce && (c.QOP == "" || c.Nc > n.count) })
+func (r *registrar) good(c *digest.Credentials) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.nonces, func(n nonce) bool { return n.text == c.Nonce && (c.QOP == "" || c.Nc > n.count) })
 }
 
 // use takes the count of a good nonce.
-func (s *Server) use(c *digest.Credentials) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.nonces, func(n nonce) bool { return n.text == c.Nonce }); i >= 0 {
-		s.nonces[i].count = c.Nc
+func (r *registrar) use(c *digest.Credentials) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.nonces, func(n nonce) bool { return n.text == c.Nonce }); i >= 0 {
+		r.nonces[i].count = c.Nc
 	}
 }
 
 // spend forgets the nonces that a request came with.
-func (s *Server) spend(req *sip.Request) {
+func (r *registrar) spend(req *sip.Request) {
 	for _, header := range req.GetHeaders("Authorization") {
 		cred, err := credentials(header.Value())
 		if err != nil {
 			continue // nothing of ours
 		}
-		s.mu.Lock()
-		s.nonces = slices.DeleteFunc(s.nonces, func(n nonce) bool { return n.text == cred.Nonce })
-		s.mu.Unlock()
+		r.mu.Lock()
+		r.nonces = slices.DeleteFunc(r.nonces, func(n nonce) bool { return n.text == cred.Nonce })
+		r.mu.Unlock()
 	}
 }
 
-func (s *Server) unauthorized(req *sip.Request, h hop, stale bool, d *decision) *sip.Response {
-	return s.challenged(req, h, Challenge{Stale: stale}, d)
+func (r *registrar) unauthorized(req *sip.Request, h hop, stale bool, d *decision) *sip.Response {
+	return r.challenged(req, h, terms{Stale: stale}, d)
+}
+
+// terms are those of a challenge; empty ones are what they should be.
+type terms struct {
+	Stale                   bool
+	Nonce, Realm, Algorithm string
 }
 
 // challenged answers 401 with a fresh nonce, where c has no other.
-func (s *Server) challenged(req *sip.Request, h hop, c Challenge, d *decision) *sip.Response {
+func (r *registrar) challenged(req *sip.Request, h hop, c terms, d *decision) *sip.Response {
 	if c.Nonce == "" {
-		c.Nonce = s.cfg.Text()
-		d.then(func() { s.giveOut(c.Nonce) })
+		c.Nonce = r.cfg.Text()
+		d.then(func() { r.giveOut(c.Nonce) })
 	}
 	if c.Realm == "" {
-		c.Realm = s.cfg.Realm
+		c.Realm = r.cfg.Realm
 	}
 	if c.Algorithm == "" {
 		c.Algorithm = "MD5"
 	}
-	res := s.response(req, h, sip.StatusUnauthorized)
+	res := r.response(req, h, sip.StatusUnauthorized)
 	challenge := fmt.Sprintf(`Digest realm=%q, nonce=%q, algorithm=%s, qop="auth"`, c.Realm, c.Nonce, c.Algorithm)
 	if c.Stale {
 		challenge += ", stale=true"
@@ -339,11 +354,24 @@ func (s *Server) challenged(req *sip.Request, h hop, c Challenge, d *decision) *
 }
 
 // giveOut remembers a nonce that a handset is challenged with.
-func (s *Server) giveOut(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.nonces) == maxNonces {
-		s.nonces = slices.Delete(s.nonces, 0, 1)
+func (r *registrar) giveOut(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.nonces) == maxNonces {
+		r.nonces = slices.Delete(r.nonces, 0, 1)
 	}
-	s.nonces = append(s.nonces, nonce{text: text})
+	r.nonces = append(r.nonces, nonce{text: text})
+}
+
+// reach says where requests to a binding go: to the address in its contact, or
+// to the source of its REGISTER if that is a name.
+func (b Binding) reach() (target sip.Uri, h hop, err error) {
+	if err := sip.ParseUri(b.Contact, &target); err != nil {
+		return target, h, fmt.Errorf("contact %q: %w", b.Contact, err)
+	}
+	h = hop{b.Src, b.Dst}
+	if addr, err := netip.ParseAddr(target.Host); err == nil && !addr.IsUnspecified() {
+		h.peer = withPort(addr.Unmap(), target.Port)
+	}
+	return target, h, nil
 }

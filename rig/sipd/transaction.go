@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -71,8 +72,23 @@ func (m *memory) forget() {
 	}
 }
 
+// transactions are those of the requests of handsets, which are answered, and those
+// of our own requests.
+type transactions struct {
+	*port
+
+	// invitation handles an answer to an INVITE of ours; false: it is none.
+	invitation func(res *sip.Response, branch string, h hop) bool
+
+	mu       sync.Mutex
+	answered memory                        // requests of handsets
+	finished memory                        // transactions of ours
+	waiting  map[string]chan *sip.Response // transactions of ours, by branch and method
+	unacked  map[string]chan struct{}      // final answers to INVITE, closed by the ACK
+}
+
 // lifetime is 64 times T1: timers B, F, H and J.
-func (s *Server) lifetime() time.Duration { return 64 * s.cfg.T1 }
+func (t *transactions) lifetime() time.Duration { return 64 * t.cfg.T1 }
 
 // transaction names a request so that its retransmission has the same name,
 // also for a client of RFC 2543 whose branch says nothing.
@@ -85,41 +101,41 @@ func transaction(req *sip.Request, h hop) string {
 // it. What reply returns is still to be done: it sends a late answer, and
 // repeats that to an INVITE until the ACK comes (RFC 3261 sections 13.3.1.4 and
 // 17.2.1).
-func (s *Server) reply(req *sip.Request, res *sip.Response, h hop, effect Effect) (rest func()) {
+func (t *transactions) reply(req *sip.Request, res *sip.Response, h hop, effect Effect) (rest func()) {
 	delay, _ := effect.(Delay)
 	to := answerTo(req, h)
 	now := time.Now()
-	e := remembered{pkt: []byte(res.String()), to: to, from: now.Add(delay.By), until: now.Add(s.lifetime()), said: timeline.Event{
+	e := remembered{pkt: []byte(res.String()), to: to, from: now.Add(delay.By), until: now.Add(t.lifetime()), said: timeline.Event{
 		Kind: timeline.SIPResponse, Src: h.peer, Dst: h.local, Message: string(req.Method), Status: res.StatusCode,
 		Fields: map[string]string{"sip.Call-ID": string(*req.CallID()), "sip.CSeq": fmt.Sprintf("%d %s", req.CSeq().SeqNo, req.CSeq().MethodName)},
 	}}
 	acked := make(chan struct{})
 	key := ackKey(req)
-	s.mu.Lock()
-	s.answered.put(transaction(req, h), e)
+	t.mu.Lock()
+	t.answered.put(transaction(req, h), e)
 	if req.Method == sip.INVITE {
-		s.unacked[key] = acked
+		t.unacked[key] = acked
 	}
-	s.mu.Unlock()
+	t.mu.Unlock()
 	h.peer = to
 	method := string(req.Method)
 	late := func() {
-		s.record(e.said)
-		s.send(e.pkt, h, method)
+		t.record(e.said)
+		t.send(e.pkt, h, method)
 	}
 	if delay.By == 0 {
-		s.record(e.said)
-		s.post(e.pkt, h, method, effect)
+		t.record(e.said)
+		t.post(e.pkt, h, method, effect)
 	}
 	switch {
 	case req.Method == sip.INVITE:
 		return func() {
-			if s.after(delay.By, late) {
-				s.untilAcked(e, h, key, acked, res.StatusCode)
+			if t.after(delay.By, late) {
+				t.untilAcked(e, h, key, acked, res.StatusCode)
 			}
 		}
 	case delay.By > 0:
-		return func() { s.after(delay.By, late) }
+		return func() { t.after(delay.By, late) }
 	default:
 		return nil
 	}
@@ -127,7 +143,7 @@ func (s *Server) reply(req *sip.Request, res *sip.Response, h hop, effect Effect
 
 // after does something when a delay, if there is one, is over. It returns false
 // if the server ended before.
-func (s *Server) after(delay time.Duration, do func()) bool {
+func (t *transactions) after(delay time.Duration, do func()) bool {
 	if delay == 0 {
 		return true
 	}
@@ -137,27 +153,27 @@ func (s *Server) after(delay time.Duration, do func()) bool {
 	case <-timer.C:
 		do()
 		return true
-	case <-s.done:
+	case <-t.done:
 		return false
 	}
 }
 
 // untilAcked sends the answer to an INVITE again until the ACK comes.
-func (s *Server) untilAcked(e remembered, h hop, key string, acked <-chan struct{}, status int) {
-	late := time.NewTimer(s.lifetime())
+func (t *transactions) untilAcked(e remembered, h hop, key string, acked <-chan struct{}, status int) {
+	late := time.NewTimer(t.lifetime())
 	defer late.Stop()
-	for wait := s.cfg.T1; ; wait = min(2*wait, s.cfg.T2) {
+	for wait := t.cfg.T1; ; wait = min(2*wait, t.cfg.T2) {
 		again := time.NewTimer(wait)
 		select {
 		case <-acked:
-		case <-s.done:
+		case <-t.done:
 		case <-late.C:
-			s.odd(h, "INVITE", fmt.Sprintf("no ACK of %d", status))
-			s.mu.Lock()
-			delete(s.unacked, key)
-			s.mu.Unlock()
+			t.odd(h, "INVITE", fmt.Sprintf("no ACK of %d", status))
+			t.mu.Lock()
+			delete(t.unacked, key)
+			t.mu.Unlock()
 		case <-again.C:
-			s.repeat(e, h, "INVITE")
+			t.repeat(e, h, "INVITE")
 			continue
 		}
 		again.Stop()
@@ -166,15 +182,15 @@ func (s *Server) untilAcked(e remembered, h hop, key string, acked <-chan struct
 }
 
 // repeat sends an answer once more, unless it is still to be sent at all.
-func (s *Server) repeat(e remembered, h hop, method string) {
+func (t *transactions) repeat(e remembered, h hop, method string) {
 	if !time.Now().Before(e.from) {
-		effect := s.fault(method, PhaseAgain, h, e.pkt)
+		effect := t.fault(method, PhaseAgain, h, e.pkt)
 		if _, drop := effect.(Drop); !drop {
 			again := e.said
 			again.Reason = "sent again"
-			s.record(again)
+			t.record(again)
 		}
-		s.post(e.pkt, h, method, effect)
+		t.post(e.pkt, h, method, effect)
 	}
 }
 
@@ -184,13 +200,13 @@ func ackKey(req *sip.Request) string {
 	return string(*req.CallID()) + "|" + strconv.FormatUint(uint64(req.CSeq().SeqNo), 10)
 }
 
-func (s *Server) acknowledge(req *sip.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *transactions) acknowledge(req *sip.Request) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	key := ackKey(req)
-	if acked, ok := s.unacked[key]; ok {
+	if acked, ok := t.unacked[key]; ok {
 		close(acked)
-		delete(s.unacked, key)
+		delete(t.unacked, key)
 	}
 }
 
@@ -200,21 +216,21 @@ func clientKey(branch string, method sip.RequestMethod) string {
 }
 
 // respond hands an answer of a handset to whoever waits for it.
-func (s *Server) respond(res *sip.Response, h hop) {
+func (t *transactions) respond(res *sip.Response, h hop) {
 	via, cseq, id := res.Via(), res.CSeq(), res.CallID()
 	if via == nil || cseq == nil || id == nil {
-		s.odd(h, "", fmt.Sprintf("malformed answer %d: no Via, CSeq or Call-ID", res.StatusCode))
+		t.odd(h, "", fmt.Sprintf("malformed answer %d: no Via, CSeq or Call-ID", res.StatusCode))
 		return
 	}
 	branch, _ := via.Params.Get("branch")
-	if cseq.MethodName == sip.INVITE && s.invitation(res, branch, h) {
+	if cseq.MethodName == sip.INVITE && t.invitation(res, branch, h) {
 		return
 	}
 	key := clientKey(branch, cseq.MethodName)
-	s.mu.Lock()
-	waiting, found := s.waiting[key]
-	_, late := s.finished.get(key)
-	s.mu.Unlock()
+	t.mu.Lock()
+	waiting, found := t.waiting[key]
+	_, late := t.finished.get(key)
+	t.mu.Unlock()
 	switch {
 	case found:
 		select {
@@ -222,49 +238,42 @@ func (s *Server) respond(res *sip.Response, h hop) {
 		default: // a flood of provisional answers
 		}
 	case !late:
-		s.odd(h, string(cseq.MethodName), fmt.Sprintf("answer %d to nothing that was asked", res.StatusCode))
+		t.odd(h, string(cseq.MethodName), fmt.Sprintf("answer %d to nothing that was asked", res.StatusCode))
 	}
 }
 
 // exchange sends a request other than INVITE again and again (RFC 3261 section
 // 17.1.2: after T1, 2 T1 and so on up to T2) until a final answer comes. It
 // returns how often it was sent.
-func (s *Server) exchange(ctx context.Context, req *sip.Request, h hop) (res *sip.Response, sent int, err error) {
+func (t *transactions) exchange(ctx context.Context, req *sip.Request, h hop) (res *sip.Response, sent int, err error) {
 	branch, _ := req.Via().Params.Get("branch")
 	key := clientKey(branch, req.Method)
 	answers := make(chan *sip.Response, 16)
-	s.mu.Lock()
-	s.waiting[key] = answers
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.waiting, key)
-		s.finished.put(key, remembered{until: time.Now().Add(s.lifetime())})
-	}()
+	t.await(key, answers)
+	defer t.finish(answers)
 
 	pkt := []byte(req.String())
-	late := time.NewTimer(s.lifetime())
+	late := time.NewTimer(t.lifetime())
 	defer late.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	wait := s.cfg.T1
+	wait := t.cfg.T1
 	for {
 		select {
 		case <-again.C:
 			sent++
-			s.sendRequest(pkt, req.Method, h)
+			t.sendRequest(pkt, req.Method, h)
 			again.Reset(wait)
-			wait = min(2*wait, s.cfg.T2)
+			wait = min(2*wait, t.cfg.T2)
 		case res := <-answers:
 			if !res.IsProvisional() {
 				return res, sent, nil
 			}
-			wait = s.cfg.T2
+			wait = t.cfg.T2
 			again.Reset(wait)
 		case <-late.C:
-			return nil, sent, fmt.Errorf("%s to %v: %w in %v, sent %d times", req.Method, h.peer, ErrNoAnswer, s.lifetime(), sent)
-		case <-s.done:
+			return nil, sent, fmt.Errorf("%s to %v: %w in %v, sent %d times", req.Method, h.peer, ErrNoAnswer, t.lifetime(), sent)
+		case <-t.done:
 			return nil, sent, fmt.Errorf("%s to %v: %w", req.Method, h.peer, net.ErrClosed)
 		case <-ctx.Done():
 			return nil, sent, fmt.Errorf("%s to %v: %w", req.Method, h.peer, context.Cause(ctx))
@@ -272,7 +281,38 @@ func (s *Server) exchange(ctx context.Context, req *sip.Request, h hop) (res *si
 	}
 }
 
+// await hands the answers to a transaction of ours to a channel.
+func (t *transactions) await(key string, answers chan *sip.Response) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting[key] = answers
+}
+
+// finish ends the transactions whose answers go to a channel.
+func (t *transactions) finish(answers chan *sip.Response) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key := range t.waiting {
+		if t.waiting[key] == answers {
+			delete(t.waiting, key)
+			t.finished.put(key, remembered{until: time.Now().Add(t.lifetime())})
+		}
+	}
+}
+
+// repeated answers a request that came before as it was answered then. It returns
+// false for a new one.
+func (t *transactions) repeated(req *sip.Request, h hop) bool {
+	t.mu.Lock()
+	before, again := t.answered.get(transaction(req, h))
+	t.mu.Unlock()
+	if again {
+		t.repeat(before, hop{before.to, h.local}, string(req.Method))
+	}
+	return again
+}
+
 // sendRequest sends a request of ours once, unless a fault has it otherwise.
-func (s *Server) sendRequest(pkt []byte, method sip.RequestMethod, h hop) {
-	s.post(pkt, h, string(method), s.fault(string(method), PhaseRequest, h, pkt))
+func (t *transactions) sendRequest(pkt []byte, method sip.RequestMethod, h hop) {
+	t.post(pkt, h, string(method), t.fault(string(method), PhaseRequest, h, pkt))
 }

@@ -2,6 +2,7 @@ package dhcpd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,12 +19,6 @@ type option struct {
 	value []byte
 	// raw, where it is not nil, is written in place of code, length and value.
 	raw []byte
-}
-
-// identity is who answers: the server, or the other one that a fault makes up.
-type identity struct {
-	mac net.HardwareAddr
-	ip  netip.Addr
 }
 
 // answer is a message to a client before it becomes bytes.
@@ -340,3 +335,47 @@ func (a *answer) packet(in *packet, payload []byte) *packet {
 	}
 	return out
 }
+
+// as says what a made-up server does.
+func (a *answer) as() string {
+	return fmt.Sprintf("DISCOVER: OFFER %v as another server, %v, by fault", a.yiaddr, a.from.ip)
+}
+
+// find returns where an option stands first, or -1.
+func (a *answer) find(code uint8) int {
+	return slices.IndexFunc(a.options, func(o option) bool { return o.code == code })
+}
+
+// set puts an option in the place of the one with its number, or behind all
+// others.
+func (a *answer) set(n option) {
+	if i := a.find(n.code); i >= 0 {
+		a.options[i] = n
+		return
+	}
+	a.options = append(a.options, n)
+}
+
+// grow makes room up to the MTU for what a fault adds, whatever the client said
+// that it takes.
+func (a *answer) grow() { a.room = maxDatagram - ipUDPLen }
+
+// setRaw is set for an option of which the length byte lies.
+func (a *answer) setRaw(code, length byte, value []byte) {
+	a.grow()
+	a.set(option{code: code, value: value, raw: append([]byte{code, length}, value...)})
+}
+
+// edit adds a change to the written message.
+func (a *answer) edit(f func([]byte) []byte) { a.edits = append(a.edits, f) }
+
+func isAddr(field string, a netip.Addr) error {
+	if !a.Is4() {
+		return fmt.Errorf("%s %v is not an IPv4 address", field, a)
+	}
+	return nil
+}
+
+// maxValue bounds the bytes that an effect may put into a message, so that the
+// message stays within one frame.
+const maxValue = 1024

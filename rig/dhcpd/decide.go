@@ -2,38 +2,17 @@ package dhcpd
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
+	"ip88rig/rig/wire"
 )
-
-// outgoing is what is about to be done about a message; effects change it.
-type outgoing struct {
-	s *Server
-	m *message
-	// lease is what the handset's own server has for it.
-	lease Lease
-	phase phase
-	*answer
-	reason string
-	// silent sends nothing.
-	silent bool
-	// delay is how late the answer goes out; copies more follow, gap apart.
-	delay, gap time.Duration
-	copies     int
-	// before and after are answers of other servers around it.
-	before, after []*answer
-	// turn is the message with its answer, for who counts.
-	turn fault.Exchange
-}
-
-// note adds to what the journal says.
-func (o *outgoing) note(format string, args ...any) {
-	o.reason += ", " + fmt.Sprintf(format, args...) + " by fault"
-}
 
 // decide says what is answered to a handset's message, and why; nil: nothing,
 // and that is recorded.
@@ -46,7 +25,11 @@ func (s *Server) decide(x *exchange) *outgoing {
 	if !ok {
 		return nil // removed just now
 	}
-	o := &outgoing{s: s, m: m, lease: c.lease}
+	o := &outgoing{
+		m: m, lease: c.lease,
+		hush:  func(long time.Duration) { s.silence(m.mac, long) },
+		enter: func(other *otherLease) { s.enter(m.mac, other) },
+	}
 	switch m.kind {
 	case dhcpv4.MessageTypeDiscover:
 		o.reason = fmt.Sprintf("DISCOVER: OFFER %v", c.addr())
@@ -150,4 +133,154 @@ func (s *Server) decline(x *exchange, c *client) {
 		c.declined++
 		s.record(x.event(timeline.DHCPDecline, fmt.Sprintf("DECLINE of %v: the next OFFER is of %v", declined, c.addr())))
 	}
+}
+
+// reply puts question and answer to the plan, records and sends.
+func (s *Server) reply(x *exchange, o *outgoing) {
+	if x.m.odd != "" {
+		s.oddity(x, "answered all the same: %s", x.m.odd)
+	}
+	s.misbehave(x, o, x.m.kind, false)
+	if !o.silent {
+		s.misbehave(x, o, o.kind, true)
+	}
+	if o.silent {
+		return
+	}
+	for _, a := range o.before {
+		s.send(x, a, a.as(), 0)
+	}
+	s.send(x, o.answer, o.reason, o.delay)
+	for i := range o.copies {
+		s.send(x, o.answer, fmt.Sprintf("%s, copy %d", o.reason, i+1), o.delay+time.Duration(i+1)*o.gap)
+	}
+	for _, a := range o.after {
+		s.send(x, a, a.as(), 0)
+	}
+}
+
+// misbehave lets the effect that is due for this message act. last tells the
+// second of the two points from the first.
+func (s *Server) misbehave(x *exchange, o *outgoing, kind dhcpv4.MessageType, last bool) {
+	var unknown fault.Effect
+	var noRoom []string
+	o.turn.Phase = string(o.phase)
+	pt := fault.Point{Service: name, Message: word(kind), Phase: o.turn.Phase, Exchange: &o.turn}
+	_, sentence, ok := s.faults.Try(pt, func(e fault.Effect) bool {
+		if !Kinds().Has(e) && last {
+			unknown = e
+		}
+		if picks, ok := e.(choosy); ok {
+			return picks.fits(o)
+		}
+		_, ok := e.(answering)
+		return ok
+	}, func(e fault.Effect) bool {
+		mine, ok := e.(answering)
+		if !ok {
+			return false
+		}
+		acted, leftOut := o.applyFault(mine)
+		if len(leftOut) > 0 {
+			noRoom = append(noRoom, fmt.Sprintf("%s: spared, there would be no room for %s", e, codes(leftOut)))
+		}
+		return acted
+	})
+	for _, why := range noRoom {
+		s.oddity(x, "%s", why)
+	}
+	if unknown != nil {
+		s.oddity(x, "fault not known here, ignored: %s", unknown)
+	}
+	if ok {
+		s.record(x.event(timeline.FaultFired, sentence))
+	}
+}
+
+// send puts an answer on the wire, at once or late.
+func (s *Server) send(x *exchange, a *answer, reason string, delay time.Duration) {
+	payload, leftOut := a.bytes()
+	if len(leftOut) > 0 {
+		reason += fmt.Sprintf("; %d bytes have no room for %s", a.room, codes(leftOut))
+	}
+	p := a.packet(&x.in, payload)
+	kind := a.kind
+	list, values := carried(payload)
+	// A fault may have changed it, to what is no message too.
+	if t := values[optMessageType]; len(t) == 1 && t[0] >= 1 && t[0] <= byte(dhcpv4.MessageTypeInform) {
+		kind = dhcpv4.MessageType(t[0])
+	}
+	e := x.event(kindOf(kind), reason)
+	e.Message = word(kind)
+	e.Fields["dhcp.option.type"] = codes(list)
+	if len(payload) >= snameAt {
+		e.Fields["dhcp.id"] = fmt.Sprintf("0x%08x", payload[4:8])
+		if a.yiaddr.IsValid() {
+			e.Fields["dhcp.ip.your"] = netip.AddrFrom4([4]byte(payload[16:20])).String()
+		}
+	}
+	if id := values[optServerID]; len(id) == 4 && netip.AddrFrom4([4]byte(id)) != s.own.ip {
+		e.Fields["dhcp.option.dhcp_server_id"] = netip.AddrFrom4([4]byte(id)).String()
+	}
+	if delay == 0 {
+		s.put(x, e, p)
+		return
+	}
+	e.Reason += fmt.Sprintf(", %v late by fault", delay)
+	s.later(delay, func() { s.put(x, e, p) })
+}
+
+// put records an answer and puts it on the wire.
+func (s *Server) put(x *exchange, e timeline.Event, p *packet) {
+	data, err := p.frame()
+	if err != nil {
+		s.oddity(x, "%s does not pack: %v", strings.ToLower(string(e.Kind)), err)
+		return
+	}
+	s.record(e)
+	if err := s.port.Send(wire.Frame{Data: data, At: s.now()}); err != nil {
+		s.oddity(x, "send %s to %v: %v", e.Message, p.dst, err)
+	}
+}
+
+// shape is what can be seen of what is about to be done.
+type shape struct {
+	payload    string
+	silent     bool
+	delay, gap time.Duration
+	copies     int
+	others     int // answers of other servers
+}
+
+func (o *outgoing) shape() (now shape, leftOut []byte) {
+	payload, leftOut := o.bytes()
+	return shape{
+		payload: string(payload), silent: o.silent, delay: o.delay, gap: o.gap, copies: o.copies,
+		others: len(o.before) + len(o.after),
+	}, leftOut
+}
+
+// applyFault has an effect act, and reports whether what is sent is another then. An
+// effect that leaves no room for an option, its own or another, does not do what it
+// says: it is taken back, and leftOut are those options.
+func (o *outgoing) applyFault(e answering) (acted bool, leftOut []byte) {
+	was, lacked := o.shape()
+	sound, reason := *o.answer, o.reason
+	sound.options, sound.edits = slices.Clone(sound.options), slices.Clone(sound.edits)
+	if !e.act(o) {
+		return false, nil
+	}
+	now, lacks := o.shape()
+	grown := o.room > sound.room
+	crowded := len(lacks) > 0 && (grown || !slices.Equal(lacks, lacked))
+	// Whole seconds come out as the lease has them now and then: they are as told.
+	_, times := e.(LeaseTimes)
+	if (now != was || times) && !crowded {
+		return true, nil
+	}
+	o.answer, o.reason = &sound, reason
+	if crowded {
+		return false, lacks
+	}
+	return false, nil
 }

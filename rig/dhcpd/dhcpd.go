@@ -33,7 +33,6 @@
 package dhcpd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -43,7 +42,6 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"golang.org/x/sync/errgroup"
 
 	"ip88rig/capture/timeline"
 	"ip88rig/rig/fault"
@@ -51,10 +49,6 @@ import (
 )
 
 const name = "dhcpd"
-
-// maxStrangers bounds what is remembered of hosts that are not of the bench; a
-// flood of made-up MACs is recorded up to here.
-const maxStrangers = 4096
 
 // Config is what a Server needs. It is not read any more once New returned.
 type Config struct {
@@ -105,23 +99,6 @@ type Server struct {
 	strangers map[stranger]bool
 	delayed   []*time.Timer
 	running   sync.WaitGroup
-}
-
-// client is a handset and what it did with its lease.
-type client struct {
-	lease Lease
-	// declined counts the addresses that the handset turned down.
-	declined int
-	// others are the leases that made-up servers offered, by their address.
-	others map[netip.Addr]*otherLease
-}
-
-// addr is the address that is given now.
-func (c *client) addr() netip.Addr {
-	if c.declined == 0 || len(c.lease.Spare) == 0 {
-		return c.lease.Addr.Addr()
-	}
-	return c.lease.Spare[min(c.declined, len(c.lease.Spare))-1]
 }
 
 // stranger is what is recorded once of a host that is not of the bench.
@@ -190,47 +167,92 @@ func (s *Server) Remove(mac string) {
 	delete(s.clients, hw.String())
 }
 
-// Serve answers messages until ctx ends and returns nil then, once no delayed
-// answer is on its way any more. It returns an error when a port fails before
-// that. It may be called once.
-func (s *Server) Serve(ctx context.Context) error {
-	own := netip.AddrPortFrom(s.own.ip, serverPort)
-	s.record(timeline.Event{By: name, Kind: timeline.ServiceUp, Dst: own})
-	err := s.serve(ctx)
-	for _, t := range s.delayed {
-		if t.Stop() {
-			s.running.Done()
-		}
-	}
-	s.running.Wait()
-	down := timeline.Event{By: name, Kind: timeline.ServiceDown, Dst: own}
-	if err != nil {
-		down.Reason = err.Error()
-	}
-	s.record(down)
-	return err
+// exchange is one message with what carried it, under way to its answer.
+type exchange struct {
+	in     packet
+	number int
+	m      *message
 }
 
-func (s *Server) serve(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	// Both end with ctx, and with each other's failure.
-	g.Go(func() error { return each(ctx, s.port, s.handle) })
-	if s.arp != nil {
-		g.Go(func() error { return each(ctx, s.arp, s.handleARP) })
+// event fills in what every event about this message has.
+func (x *exchange) event(kind timeline.Kind, reason string) timeline.Event {
+	e := timeline.Event{
+		By: name, Kind: kind, Frame: x.number, Src: x.in.src, Dst: x.in.dst,
+		SrcMAC: x.in.srcMAC.String(), DstMAC: x.in.dstMAC.String(), Reason: reason,
 	}
-	return g.Wait()
+	if x.m != nil {
+		e.SrcMAC = x.m.mac // behind a relay the frame has the relay's
+		e.Message = word(x.m.kind)
+		e.Fields = x.m.fields()
+	}
+	return e
 }
 
-// each hands over the frames of a port one by one until ctx ends.
-func each(ctx context.Context, port wire.Port, handle func(wire.Frame)) error {
-	for {
-		f, err := port.Receive(ctx)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the wait failed because ctx ended
-		}
-		if err != nil {
-			return fmt.Errorf("dhcpd: receive: %w", err)
-		}
-		handle(f)
+func (s *Server) oddity(x *exchange, format string, args ...any) {
+	s.record(x.event(timeline.ServiceOddity, fmt.Sprintf(format, args...)))
+}
+
+// Kinds lists the effects, so that a file can name them: what this service can do
+// instead of answering as it should. The families stand in files of their own,
+// fault_*.go.
+func Kinds() fault.Kinds {
+	return fault.NewKinds("dhcpd",
+		Delay{}, DoubleOption{}, Drop{}, Duplicate{}, Garbage{}, InUse{}, LeaseTimes{}, Nak{}, NoEnd{},
+		Overload{}, Overwrite{}, SecondServer{}, SetOption{}, Silence{}, SplitOption{}, Truncate{},
+		UnknownOptions{}, UnsplitOption{}, WithoutOption{}, WrongAddr{}, WrongChaddr{}, WrongCookie{},
+		WrongHlen{}, WrongLength{}, WrongServerID{}, WrongXID{},
+	)
+}
+
+// Can says whether this service can do e; the error says why not.
+func (*Server) Can(e fault.Effect) error {
+	if !Kinds().Has(e) {
+		return fmt.Errorf("dhcpd cannot do %T", e)
 	}
+	if c, ok := e.(checked); ok {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("dhcpd: %s: %w", e, err)
+		}
+	}
+	return nil
+}
+
+// silence has the server hear nothing of a handset for so long.
+func (s *Server) silence(mac string, long time.Duration) {
+	count := func(by int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.silent[mac] += by
+	}
+	count(1)
+	s.later(long, func() { count(-1) })
+}
+
+// enter makes another server known that has offered a handset a lease. One that the
+// handset took from it before stays taken.
+func (s *Server) enter(mac string, other *otherLease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.clients[mac]
+	if !ok {
+		return
+	}
+	if c.others == nil {
+		c.others = make(map[netip.Addr]*otherLease)
+	}
+	if old := c.others[other.from.ip]; old != nil && old.lease.Addr == other.lease.Addr {
+		other.taken = old.taken
+	}
+	c.others[other.from.ip] = other
+}
+
+// later runs f once after d, unless Serve ends before. It is for the goroutine
+// of Serve that handles messages.
+func (s *Server) later(d time.Duration, f func()) {
+	s.running.Add(1)
+	// Runs once at most; Serve stops the timer or waits for it before it returns.
+	s.delayed = append(s.delayed, s.after(d, func() {
+		defer s.running.Done()
+		f()
+	}))
 }

@@ -2,12 +2,9 @@ package dhcpd
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-
-	"ip88rig/rig/fault"
 )
 
 // Drop leaves the message without an answer. On DECLINE and RELEASE, which have
@@ -27,9 +24,7 @@ func (e Silence) String() string { return fmt.Sprintf("falls silent for %v", e.F
 func (e Silence) check() error { return positive(e.For) }
 
 func (e Silence) act(o *outgoing) bool {
-	s, mac := o.s, o.m.mac
-	s.hush(mac, 1)
-	s.later(e.For, func() { s.hush(mac, -1) })
+	o.hush(e.For)
 	o.silent = true
 	return true
 }
@@ -82,22 +77,6 @@ func (Nak) act(o *outgoing) bool {
 
 // maxCopies bounds Duplicate; more of them are a flood and no fault of DHCP.
 const maxCopies = 100
-
-// hush begins (1) or ends (-1) a silence towards a handset.
-func (s *Server) hush(mac string, by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.silent[mac] += by
-}
-
-// silenced tells whether a rule in force has had the server fall silent: what a
-// scenario told must not outlive it.
-func (s *Server) silenced() bool {
-	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {
-		_, ok := c.Rule.Effect().(Silence)
-		return ok && c.Fired > 0
-	})
-}
 
 func positive(d time.Duration) error {
 	if d <= 0 {

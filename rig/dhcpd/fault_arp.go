@@ -7,10 +7,6 @@ import (
 	"net/netip"
 
 	"github.com/google/gopacket/layers"
-
-	"ip88rig/capture/timeline"
-	"ip88rig/rig/fault"
-	"ip88rig/rig/wire"
 )
 
 // ConflictMAC is who has the address that InUse says is in use: locally
@@ -92,44 +88,4 @@ func parseARP(b []byte) (q arpQuestion, ok bool) {
 	q.from = bytes.Clone(rest[8:14])
 	q.sender, q.target = netip.AddrFrom4([4]byte(rest[14:18])), netip.AddrFrom4([4]byte(rest[24:28]))
 	return q, true
-}
-
-// handleARP answers a handset that probes, if a fault has it so.
-func (s *Server) handleARP(f wire.Frame) {
-	q, ok := parseARP(f.Data)
-	if !ok {
-		return
-	}
-	message := "ARP probe"
-	switch {
-	case q.target.IsUnspecified():
-		return
-	case q.sender == q.target:
-		message = "ARP announcement"
-	case !q.sender.IsUnspecified():
-		return
-	}
-	mac := q.from.String()
-	s.mu.Lock()
-	_, known := s.clients[mac]
-	s.mu.Unlock()
-	if !known {
-		return
-	}
-	_, sentence, fired := s.faults.Try(fault.Point{Service: name, Message: message}, func(e fault.Effect) bool {
-		return e == fault.Effect(InUse{})
-	}, nil)
-	if !fired {
-		return
-	}
-	e := timeline.Event{
-		By: name, Kind: timeline.FaultFired, Frame: f.Number, SrcMAC: mac, DstMAC: ConflictMAC, Message: message,
-		Reason: sentence, Fields: map[string]string{"arp.dst.proto_ipv4": q.target.String()},
-	}
-	s.record(e)
-	if err := s.arp.Send(wire.Frame{Data: q.reply(conflictMAC()), At: s.now()}); err != nil {
-		e.Kind, e.Reason = timeline.ServiceOddity, "send an ARP reply: "+err.Error()
-		e.Fields = map[string]string{"arp.dst.proto_ipv4": q.target.String(), timeline.FaultUndone: InUse{}.String()}
-		s.record(e)
-	}
 }

@@ -142,6 +142,3 @@ func (e Overwrite) act(o *outgoing) bool {
 	o.note("with %x from byte %d on", e.Bytes, e.At)
 	return true
 }
-
-// edit adds a change to the written message.
-func (a *answer) edit(f func([]byte) []byte) { a.edits = append(a.edits, f) }

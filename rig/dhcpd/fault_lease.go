@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
 // LeaseTimes puts these numbers of seconds into the options 51, 58 and 59,
@@ -45,20 +43,3 @@ func (e WrongAddr) act(o *outgoing) bool {
 	o.note("with the address %v", e.Addr)
 	return true
 }
-
-// gives tells an answer that gives an address.
-func (o *outgoing) gives() bool { return o.kind != dhcpv4.MessageTypeNak && o.yiaddr.IsValid() }
-
-// set puts an option in the place of the one with its number, or behind all
-// others.
-func (a *answer) set(n option) {
-	if i := a.find(n.code); i >= 0 {
-		a.options[i] = n
-		return
-	}
-	a.options = append(a.options, n)
-}
-
-// grow makes room up to the MTU for what a fault adds, whatever the client said
-// that it takes.
-func (a *answer) grow() { a.room = maxDatagram - ipUDPLen }

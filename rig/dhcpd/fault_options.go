@@ -304,12 +304,6 @@ const (
 	maxGarbage   = 500
 )
 
-// setRaw is set for an option of which the length byte lies.
-func (a *answer) setRaw(code, length byte, value []byte) {
-	a.grow()
-	a.set(option{code: code, value: value, raw: append([]byte{code, length}, value...)})
-}
-
 // isOption says what is wrong with the number of an option, or with the length
 // of a value.
 func isOption(code uint8, lengths ...int) error {

@@ -97,18 +97,7 @@ func (e SecondServer) act(o *outgoing) bool {
 	for _, o := range e.Says.all() {
 		other.lease.Options[o.Code] = []byte(o.Value)
 	}
-	s := o.s
-	s.mu.Lock()
-	if c, ok := s.clients[o.m.mac]; ok {
-		if c.others == nil {
-			c.others = make(map[netip.Addr]*otherLease)
-		}
-		if old := c.others[e.ID]; old != nil && old.lease.Addr == other.lease.Addr {
-			other.taken = old.taken
-		}
-		c.others[e.ID] = other
-	}
-	s.mu.Unlock()
+	o.enter(other)
 	a := grant(o.m, o.kind, other.from, &other.lease, e.Addr)
 	if e.First {
 		o.before = append(o.before, a)
@@ -187,43 +176,4 @@ func (o *Options) UnmarshalText(text []byte) error {
 // all returns those that have a number.
 func (o Options) all() []SetOption {
 	return slices.DeleteFunc(o[:], func(s SetOption) bool { return s == SetOption{} })
-}
-
-// otherLease is what a made-up server has for a handset.
-type otherLease struct {
-	from  identity
-	lease Lease
-	// taken is set once the handset selected it.
-	taken bool
-}
-
-// holds tells whether the handset may use an address.
-func (c *client) holds(a netip.Addr) bool { return a == c.addr() || c.takenFrom(a) != nil }
-
-// takenFrom returns the made-up server's lease of an address, if the handset
-// took it.
-func (c *client) takenFrom(a netip.Addr) *otherLease {
-	for _, o := range c.others {
-		if o.taken && o.lease.Addr.Addr() == a {
-			return o
-		}
-	}
-	return nil
-}
-
-// as says what a made-up server does.
-func (a *answer) as() string {
-	return fmt.Sprintf("DISCOVER: OFFER %v as another server, %v, by fault", a.yiaddr, a.from.ip)
-}
-
-func isAddr(field string, a netip.Addr) error {
-	if !a.Is4() {
-		return fmt.Errorf("%s %v is not an IPv4 address", field, a)
-	}
-	return nil
-}
-
-// find returns where an option stands first, or -1.
-func (a *answer) find(code uint8) int {
-	return slices.IndexFunc(a.options, func(o option) bool { return o.code == code })
 }

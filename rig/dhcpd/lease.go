@@ -3,6 +3,7 @@ package dhcpd
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -171,4 +172,49 @@ func (l *Lease) parameters() map[uint8][]byte {
 
 func seconds(d time.Duration) []byte {
 	return binary.BigEndian.AppendUint32(nil, uint32(d/time.Second)) //nolint:gosec // checked: 0 to 2^32-1
+}
+
+// otherLease is what a made-up server has for a handset.
+type otherLease struct {
+	from  identity
+	lease Lease
+	// taken is set once the handset selected it.
+	taken bool
+}
+
+// client is a handset and what it did with its lease.
+type client struct {
+	lease Lease
+	// declined counts the addresses that the handset turned down.
+	declined int
+	// others are the leases that made-up servers offered, by their address.
+	others map[netip.Addr]*otherLease
+}
+
+// addr is the address that is given now.
+func (c *client) addr() netip.Addr {
+	if c.declined == 0 || len(c.lease.Spare) == 0 {
+		return c.lease.Addr.Addr()
+	}
+	return c.lease.Spare[min(c.declined, len(c.lease.Spare))-1]
+}
+
+// holds tells whether the handset may use an address.
+func (c *client) holds(a netip.Addr) bool { return a == c.addr() || c.takenFrom(a) != nil }
+
+// takenFrom returns the made-up server's lease of an address, if the handset
+// took it.
+func (c *client) takenFrom(a netip.Addr) *otherLease {
+	for _, o := range c.others {
+		if o.taken && o.lease.Addr.Addr() == a {
+			return o
+		}
+	}
+	return nil
+}
+
+// identity is who answers: the server, or the other one that a fault makes up.
+type identity struct {
+	mac net.HardwareAddr
+	ip  netip.Addr
 }

@@ -40,7 +40,7 @@ func (p phase) field() string {
 
 // message is one message of a client, checked.
 type message struct {
-	raw       *dhcpv4.DHCPv4
+	raw *dhcpv4.DHCPv4
 
 	mac       string
 	kind      dhcpv4.MessageType

@@ -128,3 +128,17 @@ func reason(status int) string {
 	}
 	return "As Told"
 }
+
+// userAgent names us in requests and responses.
+const userAgent = "ip88rig"
+
+// hop is a handset's end and the end of ours that it talks to.
+type hop struct{ peer, local netip.AddrPort }
+
+// withPort is the address with SIP's port where none is told.
+func withPort(addr netip.Addr, port int) netip.AddrPort {
+	if port <= 0 || port > 65535 {
+		port = sip.DefaultUdpPort
+	}
+	return netip.AddrPortFrom(addr, uint16(port))
+}

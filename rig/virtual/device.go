@@ -9,14 +9,15 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"ip88rig/rig/virtual/config"
-
 	"ip88rig/rig/model"
+	"ip88rig/rig/virtual/config"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/rig/virtual/flash"
+	"ip88rig/rig/virtual/trust"
 )
 
 // device is what the parts of a handset share: what it is, its flash, what it
@@ -143,3 +144,68 @@ func quiet(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// memory holds what is lost without power. It is safe for concurrent use.
+type memory struct {
+	mu  sync.Mutex
+	now volatile
+}
+
+// update changes it.
+func (m *memory) update(change func(*volatile)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.now)
+}
+
+// read returns it as it is now.
+func (m *memory) read() volatile {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
+}
+
+// volatile is what is lost without power, and survives a reboot.
+type volatile struct {
+	force bool // the next cycle downloads whatever the flags say (check-sync)
+	again bool // a defect reboots once more after the next cycle
+	// needless says that the reboot was one of a defect that does not do so twice
+	// running.
+	needless bool
+	// undo holds what files have overwritten since power came, for the defect
+	// settings-volatile; nil stands for the factory's value.
+	undo map[model.Field]*string
+	// menu is the mask that the menu shows, for the defect menu-mask-ignored.
+	menu string
+	// uploads are what was there when power came, for upload-volatile.
+	installed, uploaded [][]byte
+	linkLost            bool        // the link was, for link-loss-sticks
+	past                *trust.Past // of certificates, for defects
+}
+
+// Marks of defects that concern software; a factory reset leaves them.
+const (
+	// markTried holds the version that installs-nothing has rebooted for.
+	markTried = "tried"
+	// markLoops is how often version-loop will install its version again.
+	markLoops = "loops"
+	// markRow is how often in a row refuses-sixth-upgrade has installed, markIdle how
+	// often since then it had nothing to install.
+	markRow  = "in a row"
+	markIdle = "idle"
+	// markHalf says that single-bank was writing over what it runs.
+	markHalf = "half written"
+	// markWas is the version that reports-old-version goes on telling.
+	markWas = "was"
+)
+
+// markModule holds the module's name for the defect module-name-sticks.
+const markModule = "module"
+
+// markBelieved holds the time of an unsynchronised server, as an offset of the
+// real one (believes-unsynchronised).
+const markBelieved = "believed"
+
+// markClock holds the first time that a handset with the defect clock-sticks was
+// told, as an offset of the real one.
+const markClock = "clock"

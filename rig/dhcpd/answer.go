@@ -44,7 +44,7 @@ type answer struct {
 type damage struct {
 	// overload are the bits of option 52 that are set although there is room.
 	overload byte
-	// front and back are bytes before and behind the options.
+	// front and back are bytes before and after the options.
 	front, back []byte
 	noEnd       bool
 	// edits are made to the message one after another; it has its header whole.

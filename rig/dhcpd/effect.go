@@ -16,7 +16,7 @@ type checked interface{ check() error }
 // answering is an effect on an answer.
 type answering interface {
 	fault.Effect
-	// act changes what is about to be sent and tells whether it did. Where it did
+	// act changes what is about to be sent and reports whether it did. Where it did
 	// not, or what is sent is the same as before, the occasion is spared and the
 	// rule has not fired.
 	act(o *outgoing) bool
@@ -26,7 +26,7 @@ type answering interface {
 // others every answer is an occasion.
 type choosy interface {
 	answering
-	// fits tells whether the effect finds something to do here; it changes nothing.
+	// fits reports whether the effect finds something to do here; it changes nothing.
 	fits(o *outgoing) bool
 }
 
@@ -58,5 +58,5 @@ func (o *outgoing) note(format string, args ...any) {
 	o.reason += ", " + fmt.Sprintf(format, args...) + " by fault"
 }
 
-// gives tells an answer that gives an address.
+// gives reports whether the answer gives an address.
 func (o *outgoing) gives() bool { return o.kind != dhcpv4.MessageTypeNak && o.yiaddr.IsValid() }

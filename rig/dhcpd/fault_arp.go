@@ -29,14 +29,14 @@ type InUse struct{}
 
 func (InUse) String() string { return "says that the address is in use" }
 
-// IsARPProbe tells an ARP request for an address that its sender does not have
+// IsARPProbe reports whether a frame is an ARP request for an address that its sender does not have
 // yet (RFC 5227 section 1.1), tagged or not.
 func IsARPProbe(frame []byte) bool {
 	q, ok := parseARP(frame)
 	return ok && q.sender.IsUnspecified() && !q.target.IsUnspecified()
 }
 
-// IsARPAnnouncement tells an ARP request that names its sender's own address
+// IsARPAnnouncement reports whether a frame is an ARP request that names its sender's own address
 // (RFC 5227 section 1.1), by which older hosts look for a conflict too.
 func IsARPAnnouncement(frame []byte) bool {
 	q, ok := parseARP(frame)

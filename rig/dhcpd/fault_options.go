@@ -48,7 +48,7 @@ func (e SetOption) act(o *outgoing) bool {
 	return true
 }
 
-// DoubleOption sends an option twice. The second time stands behind all other
+// DoubleOption sends an option twice. The second time stands after all other
 // options, with the value Second, or the same where that is empty. RFC 3396 has
 // a client join the two; old ones take the first or the last.
 type DoubleOption struct {
@@ -83,7 +83,7 @@ func (e DoubleOption) act(o *outgoing) bool {
 type SplitOption struct {
 	Code uint8
 	At   int
-	// Apart puts the second piece behind all other options.
+	// Apart puts the second piece after all other options.
 	Apart bool
 	// Swapped sends the second piece first, so that what a client joins is not
 	// the value.
@@ -131,7 +131,7 @@ func (e SplitOption) act(o *outgoing) bool {
 }
 
 // WrongLength writes Len where the length of an option stands, whatever the
-// length of the value behind it: that which is due, or Value if it is not
+// length of the value after it: that which is due, or Value if it is not
 // empty.
 type WrongLength struct {
 	Code, Len uint8
@@ -217,7 +217,7 @@ func (e UnknownOptions) act(o *outgoing) bool {
 type Garbage struct {
 	Len  int
 	Seed uint64
-	// First puts them before all options, not behind them.
+	// First puts them before all options, not after them.
 	First bool
 }
 

@@ -199,7 +199,7 @@ func (c *client) addr() netip.Addr {
 	return c.lease.Spare[min(c.declined, len(c.lease.Spare))-1]
 }
 
-// holds tells whether the handset may use an address.
+// holds reports whether the handset may use an address.
 func (c *client) holds(a netip.Addr) bool { return a == c.addr() || c.takenFrom(a) != nil }
 
 // takenFrom returns the made-up server's lease of an address, if the handset

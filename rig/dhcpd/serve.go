@@ -116,7 +116,7 @@ func (s *Server) firstSight(who stranger) bool {
 	return true
 }
 
-// heard tells whether a message is dealt with: that of a handset of the bench,
+// heard reports whether a message is dealt with: that of a handset of the bench,
 // unless a fault has the server not hear it. Otherwise it says so.
 func (s *Server) heard(x *exchange) bool {
 	m := x.m
@@ -147,7 +147,7 @@ func (s *Server) heard(x *exchange) bool {
 	return !dropped
 }
 
-// silenced tells whether a rule in force has had the server fall silent: what a
+// silenced reports whether a rule in force has had the server fall silent: what a
 // scenario told must not outlive it.
 func (s *Server) silenced() bool {
 	return slices.ContainsFunc(s.faults.Ledger(), func(c fault.Count) bool {

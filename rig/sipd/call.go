@@ -397,7 +397,7 @@ func (c *calls) takeCall(req *sip.Request, res *sip.Response, h hop) {
 	c.enter(d)
 }
 
-// known tells whether a request belongs to a call that is on.
+// known reports whether a request belongs to a call that is on.
 func (c *calls) known(req *sip.Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,7 @@ const (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	// fits tells whether the effect finds something to do in a phase.
+	// fits reports whether the effect finds something to do in a phase.
 	fits(phase string) bool
 }
 

@@ -54,7 +54,7 @@ func (e Cut) edit(pkt []byte) []byte { return pkt[:min(e.To, len(pkt))] }
 
 // SetHeader sends a message with another value of a header, or without it if
 // Value is empty. Name is the long one ("Call-ID"); of several headers it is the
-// first. What the message does not have is put behind its last header.
+// first. What the message does not have is put after its last header.
 type SetHeader struct{ Name, Value string }
 
 func (e SetHeader) String() string {

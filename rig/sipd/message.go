@@ -15,7 +15,7 @@ const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, SUBSCRIBE, INFO, UPD
 // statusBadEvent is RFC 6665 section 8.3.2.
 const statusBadEvent = 489
 
-// keepAlive tells a datagram that only holds a path open: nothing, line ends
+// keepAlive reports whether a datagram only holds a path open: nothing, line ends
 // (RFC 5626) or zero bytes.
 func keepAlive(b []byte) bool {
 	return len(bytes.Trim(b, "\r\n\x00 \t")) == 0

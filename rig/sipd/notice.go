@@ -26,7 +26,7 @@ type Notice struct {
 	Local netip.AddrPort
 	// Event is the value of that header, whatever it is; empty: no such header.
 	Event string
-	// Headers are set behind all others, in this order: SetHeader{"CSeq", "x"}.
+	// Headers are set after all others, in this order: SetHeader{"CSeq", "x"}.
 	Headers []SetHeader
 	// Body with its type; none if empty.
 	ContentType, Body string

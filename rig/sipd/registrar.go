@@ -380,15 +380,15 @@ func (b Binding) reach() (target sip.Uri, h hop, err error) {
 // the server does then. Until commit nothing has changed.
 type decision struct {
 	answer *sip.Response
-	deeds  []func()
+	acts   []func()
 }
 
 // then adds what is to be done if the answer is given.
-func (d *decision) then(deed func()) { d.deeds = append(d.deeds, deed) }
+func (d *decision) then(act func()) { d.acts = append(d.acts, act) }
 
 // commit does what goes with the answer, in the order in which it was decided.
 func (d *decision) commit() {
-	for _, deed := range d.deeds {
-		deed()
+	for _, act := range d.acts {
+		act()
 	}
 }

@@ -79,7 +79,7 @@ func (t *transfer) ahead(number uint16, block int) (ahead, around int) {
 	return int(number - uint16(block)), 1 << 16 //nolint:gosec // both wrap
 }
 
-// hears tells whether an ACK that takes the transfer further is to be one that
+// hears reports whether an ACK that takes the transfer further is to be one that
 // came.
 func (t *transfer) hears(n int) bool {
 	if t.srv.cfg.Faults.Empty() {
@@ -134,7 +134,7 @@ func (t *transfer) swallow(until time.Time) error {
 	}
 }
 
-// linger sends what is late or held back behind the end of the transfer. It
+// linger sends what is late or held back until the end of the transfer. It
 // returns false when the socket was closed meanwhile.
 func (t *transfer) linger(end *ending) bool {
 	if len(t.late)+len(t.swapped) == 0 {

@@ -30,7 +30,7 @@ import (
 //sumtype:decl
 type Effect interface {
 	fault.Effect
-	// fits tells whether the effect finds something to do here.
+	// fits reports whether the effect finds something to do here.
 	fits(at stand) bool
 }
 
@@ -86,16 +86,16 @@ type stand struct {
 	silent bool
 }
 
-// request tells a point at which an RRQ was taken.
+// request reports whether this is a point at which an RRQ was taken.
 func (at stand) request() bool { return at.message == "RRQ" }
 
-// begins tells a point at which an RRQ was taken that a transfer comes of.
+// begins reports whether this is a point at which an RRQ was taken that a transfer comes of.
 func (at stand) begins() bool { return at.request() && at.served }
 
-// packet tells a point before a packet of a transfer.
+// packet reports whether this is a point before a packet of a transfer.
 func (at stand) packet() bool { return at.message == "OACK" || at.message == "DATA" }
 
-// sends tells a point before the server says something.
+// sends reports whether this is a point before the server says something.
 func (at stand) sends() bool { return at.message != "done" && at.message != "ACK" }
 
 // Can says whether the server can do this, and if not, why.

@@ -47,7 +47,7 @@ func (WrapToOne) act(t *transfer, p packet) {
 }
 
 // OmitLast never sends the last block, which tells the client that the file is
-// at its end: the short one, or the empty one behind a whole block. The
+// at its end: the short one, or the empty one after a whole block. The
 // transfer falls silent there.
 type OmitLast struct{}
 

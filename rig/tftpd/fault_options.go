@@ -32,7 +32,7 @@ func (IgnoreOptions) fits(at stand) bool { return at.begins() && len(at.opts) > 
 func (IgnoreOptions) begin(t *transfer) { t.agree(terms{blockSize: defaultBlockSize, window: 1}) }
 
 // Offer puts options of its own into the OACK: pairs as in "blksize=1428
-// tsize=-1", in place of the right value or, unasked, behind the others. A
+// tsize=-1", in place of the right value or, unasked, after the others. A
 // client that asked for nothing gets an OACK all the same. The server keeps to
 // what it offered where that can be done (blksize 8 to 65464, windowsize 1 to
 // 64, timeout 1 to 255); what cannot be done counts as not agreed.

@@ -52,7 +52,7 @@ func (e Duplicate) act(t *transfer, p packet) {
 
 // Swap holds an OACK or DATA packet back until one of another number was sent,
 // so that the two change places. In lock-step that is after the timeout, and
-// the packet comes once more behind the next one.
+// the packet comes once more after the next one.
 type Swap struct{}
 
 func (Swap) String() string { return "sends it behind the next one" }

@@ -180,7 +180,7 @@ type answer struct {
 	text  string // of an ERROR
 }
 
-// parseAnswer reads an ACK or an ERROR. Bytes behind an ACK are padding; the
+// parseAnswer reads an ACK or an ERROR. Bytes after an ACK are padding; the
 // text of an ERROR may lack its NUL, as many clients' does.
 func parseAnswer(b []byte) (answer, error) {
 	if len(b) < 2 {

@@ -85,7 +85,7 @@ func (t *transfer) number(n int) uint16 {
 	return uint16(n) //nolint:gosec // wraps to 0 past 65535, as clients expect
 }
 
-// dispatch sends a packet from the transfer's own port, and behind it those of
+// dispatch sends a packet from the transfer's own port, and after it those of
 // other numbers that were held back until then.
 func (t *transfer) dispatch(p packet) {
 	t.goesOut(p)

@@ -54,7 +54,7 @@ type transfer struct {
 	whole     int              // the file goes on without an end up to this block, if above 0
 	careless  bool             // an ACK is answered however often it comes
 	late      []latePacket     // to be sent yet, the soonest first
-	swapped   []packet         // to be sent behind one of another number
+	swapped   []packet         // to be sent after one of another number
 	otherPort *datagram.Socket // for what goes astray, closed with the transfer
 	otherAddr *datagram.Socket
 

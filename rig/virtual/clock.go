@@ -1,11 +1,10 @@
 package virtual
 
 import (
-	"sync"
-
 	"context"
 	"encoding/binary"
 	"net/netip"
+	"sync"
 	"time"
 
 	"ip88rig/rig/model"

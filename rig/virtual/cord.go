@@ -73,7 +73,7 @@ func (c *cord) Receive(ctx context.Context) (wire.Frame, error) {
 	}
 }
 
-// cut tells that a module has no access point, from the moment that it has none.
+// cut reports whether a module has no access point, from the moment that it has none.
 func (c *cord) cut() bool {
 	joined := c.joined.Load()
 	return c.deaf.Load() || joined != nil && !joined.Alive()
@@ -85,7 +85,7 @@ func (*cord) Close() error { return nil }
 // transfer notes that TFTP uses a port of the handset.
 func (c *cord) transfer(port uint16) { c.transfers.Store(port, true) }
 
-// download tells frames of HTTP, which is all TCP, and of TFTP.
+// download reports whether a frame is one of HTTP, which is all TCP, or of TFTP.
 func (c *cord) download(b []byte) bool {
 	const head, tcp, udp = 14, 6, 17
 	if len(b) < head+20 || binary.BigEndian.Uint16(b[12:]) != 0x0800 {

@@ -9,7 +9,7 @@ func etherType(f []byte) uint16 {
 	return binary.BigEndian.Uint16(f[12:])
 }
 
-// dhcpFrame tells frames to the DHCP client.
+// dhcpFrame reports whether a frame is one for the DHCP client.
 func dhcpFrame(f []byte) bool {
 	const head, udp, client = 14, 17, 68
 	if etherType(f) != 0x0800 || len(f) < head+20 || f[head+9] != udp {

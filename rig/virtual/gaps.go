@@ -16,7 +16,7 @@ const tooManyGaps = 2
 
 // gaps follows what comes over the connections that the handset has opened, for
 // the defect gaps-end-file. It goes by the frames, before the host has them: what
-// is behind a gap cannot have been read by then.
+// comes after a gap cannot have been read by then.
 type gaps struct {
 	mu      sync.Mutex
 	streams map[uint16]*stream // by the handset's port
@@ -24,13 +24,13 @@ type gaps struct {
 
 // stream is what has come to one connection, in sequence numbers.
 type stream struct {
-	first, top uint32 // the first byte, and the one behind the last that came
+	first, top uint32 // the first byte, and the one after the last that came
 	gaps       int    // since something was last sent
 	over       bool   // nothing from top on is taken any more
 }
 
 // see takes a frame as it comes from the wire. A gap is seen when a segment
-// begins behind what has come so far: what comes again, or late, makes none.
+// begins after what has come so far: what comes again, or late, makes none.
 func (g *gaps) see(frame []byte) {
 	if etherType(frame) != uint16(header.IPv4ProtocolNumber) {
 		return
@@ -59,17 +59,17 @@ func (g *gaps) see(frame []byte) {
 	if s == nil || s.over || len(data) == 0 {
 		return
 	}
-	if behind(from, s.top) {
+	if after(from, s.top) {
 		s.gaps++
 		s.over = s.gaps == tooManyGaps
 	}
-	if end := from + uint32(len(data)); !s.over && behind(end, s.top) { //nolint:gosec // as above
+	if end := from + uint32(len(data)); !s.over && after(end, s.top) { //nolint:gosec // as above
 		s.top = end
 	}
 }
 
-// behind compares sequence numbers (RFC 9293, 3.4).
-func behind(a, b uint32) bool { return int32(a-b) > 0 } //nolint:gosec // modulo 2^32
+// after compares sequence numbers (RFC 9293, 3.4).
+func after(a, b uint32) bool { return int32(a-b) > 0 } //nolint:gosec // modulo 2^32
 
 // sent begins a new answer.
 func (g *gaps) sent(port uint16) {
@@ -80,7 +80,7 @@ func (g *gaps) sent(port uint16) {
 	}
 }
 
-// left is how many of the next n bytes of a connection are taken, behind those that
+// left is how many of the next n bytes of a connection are taken, after those that
 // were read.
 func (g *gaps) left(port uint16, read uint32, n int) int {
 	g.mu.Lock()

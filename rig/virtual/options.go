@@ -28,13 +28,13 @@ const shortestHTTP = 300 * time.Millisecond
 
 // Supply is where the handset gets its power from. *wire.SwitchPort is one.
 type Supply interface {
-	// Power tells whether there is power.
+	// Power reports whether there is power.
 	Power() bool
 	// Watch returns a channel that is closed at the next change.
 	Watch() <-chan struct{}
 }
 
-// outages is what a Supply may tell besides: how often power has gone so far.
+// outages is what a Supply may report besides: how often power has gone so far.
 // With it a cut that was over before the handset looked is not missed.
 type outages interface{ Outages() uint64 }
 

@@ -1,9 +1,8 @@
 package virtual
 
 import (
-	"sync/atomic"
-
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"ip88rig/rig/model"
@@ -92,7 +91,7 @@ func (r *radio) joinTime() time.Duration {
 	return d
 }
 
-// staysBehind reports a module that does not follow its network (defect).
+// staysBehind reports whether the module does not follow its network (defect).
 func (r *radio) staysBehind() bool {
 	a := r.air()
 	if a == nil || !r.has(defect.RoamSticks) {
@@ -102,7 +101,7 @@ func (r *radio) staysBehind() bool {
 	return found.AccessPoint != r.here.AccessPoint
 }
 
-// hangs reports a module that has lost its access point and hangs by that
+// hangs reports whether the module has lost its access point and hangs by that
 // (defect).
 func (r *radio) hangs(cycling bool) bool {
 	if !cycling || !r.has(defect.ModuleHangs) {
@@ -112,7 +111,7 @@ func (r *radio) hangs(cycling bool) bool {
 	return true
 }
 
-// givesUp reports a module that does not try again (defect).
+// givesUp reports whether the module does not try again (defect).
 func (r *radio) givesUp() bool {
 	return errors.Is(r.refused, air.ErrPassphrase) && r.has(defect.WrongPassphraseSticks)
 }

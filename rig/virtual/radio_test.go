@@ -51,9 +51,9 @@ func deeds() map[string]deed {
 	}
 }
 
-// suffer has the deed done to a handset, and undone. Meanwhile the handset hears
+// undergo has the deed done to a handset, and undone. Meanwhile the handset hears
 // nothing. It returns where the notes of that begin.
-func (l *lab) suffer(a *air.Air, d deed) (from int) {
+func (l *lab) undergo(a *air.Air, d deed) (from int) {
 	l.t.Helper()
 	from = l.count()
 	d.do(a)
@@ -116,7 +116,7 @@ func TestComesBackOnTheAir(t *testing.T) {
 				h := registered(t, l, onAir(l, a, with(tc.defect)))
 				l.until(0, "sntp")
 				associated(t, h, home)
-				n := l.suffer(a, d)
+				n := l.undergo(a, d)
 				if tc.sticks {
 					l.lost(n)
 					n = l.cycle(h)
@@ -148,7 +148,7 @@ func TestTheLeaseAfterAnAssociation(t *testing.T) {
 				t.Parallel()
 				l, a := newLab(t), air.New(labPassphrase)
 				registered(t, l, onAir(l, a, func(c *Config) { withFact(t, c, model.LinkUpDHCP, fact) }))
-				n := l.suffer(a, d)
+				n := l.undergo(a, d)
 				l.until(n, "log link back")
 				for _, asked := range []string{"renew ", "boot "} {
 					if asked == wants {
@@ -178,7 +178,7 @@ func TestHowLongTheModuleStaysAway(t *testing.T) {
 				t.Parallel()
 				l, a := newLab(t), air.New(labPassphrase)
 				h := registered(t, l, onAir(l, a, func(c *Config) { withFact(t, c, fact, "10h") }))
-				n := l.suffer(a, d)
+				n := l.undergo(a, d)
 				if waits[name] != fact {
 					l.until(n, "renew ")
 					return

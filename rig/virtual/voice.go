@@ -1,14 +1,13 @@
 package virtual
 
 import (
-	"sync/atomic"
-
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ip88rig/rig/model"

@@ -52,7 +52,7 @@ func (c *runCmd) selects(b bench.Bench, h bench.Handset) scenarios.Options {
 	return scenarios.Options{Lane: rig.Unopened(b, h), Filter: c.Filter, LabelFilter: c.LabelFilter, Points: c.Points}
 }
 
-// leavesNothingOut tells a run that tries all there is of healthy handsets.
+// leavesNothingOut reports whether a run tries all there is of healthy handsets.
 func (c *runCmd) leavesNothingOut() bool {
 	return c.Filter == "" && c.LabelFilter == "" && c.Points == 0 && c.Depth != string(scenarios.Night) && c.Defect == ""
 }

@@ -196,7 +196,7 @@ func (o *outlet) Watch() <-chan struct{} {
 	return o.changed
 }
 
-// Outages tells of a cut that was over before the handset looked.
+// Outages reports a cut that was over before the handset looked.
 func (o *outlet) Outages() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

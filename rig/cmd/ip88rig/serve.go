@@ -251,7 +251,7 @@ func (c *serveCmd) serve(ctx context.Context, t *terminal) (err error) {
 	return err
 }
 
-// freeFolder is the name, or the name with a number behind it.
+// freeFolder is the name, or the name with a number after it.
 func freeFolder(name string) (string, error) {
 	for n := 1; n < 1000; n++ {
 		dir := name

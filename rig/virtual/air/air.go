@@ -103,7 +103,7 @@ func (a *Air) Beacon() (b Beacon, ok bool) {
 	return Beacon{a.at + 1, a.channels[a.at]}, a.off == 0
 }
 
-// Link tells whether an access point is on the air.
+// Link reports whether an access point is on the air.
 func (a *Air) Link() bool {
 	_, ok := a.Beacon()
 	return ok
@@ -133,5 +133,5 @@ type Association struct {
 	age uint64
 }
 
-// Alive tells whether it still holds.
+// Alive reports whether it still holds.
 func (s *Association) Alive() bool { return s.air.age.Load() == s.age }

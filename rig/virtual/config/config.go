@@ -68,7 +68,7 @@ func (f *File) remark(line int, format string, args ...any) {
 
 // Options changes how a file is read.
 type Options struct {
-	// KeepsComments takes the comment behind a value for a part of it.
+	// KeepsComments takes the comment after a value for a part of it.
 	KeepsComments bool
 }
 
@@ -203,7 +203,7 @@ func split(s string) (words []string, comment string, err error) {
 	}
 }
 
-// Readable tells whether bytes are text that a handset would read as it
+// Readable reports whether bytes are text that a handset would read as it
 // stands (assumed: UTF-8 without control characters). A byte order mark and
 // the line ends of any system are text; a NUL is not.
 func Readable(data []byte) bool {
@@ -218,7 +218,7 @@ func Readable(data []byte) bool {
 	return true
 }
 
-// DamagedText tells whether a file that is not readable was text: UTF-8 with
+// DamagedText reports whether a file that is not readable was text: UTF-8 with
 // control characters in it, as no cipher leaves it.
 func DamagedText(data []byte) bool {
 	const short = 16 // whatever is shorter may be anything

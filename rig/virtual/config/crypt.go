@@ -74,7 +74,7 @@ func blocks(data []byte, form, key string) ([]byte, error) {
 	return out, nil
 }
 
-// Damaged tells whether a file is one under the key, but not whole: some of it
+// Damaged reports whether a file is one under the key, but not whole: some of it
 // opens to text, and all of it does not, or ends in the middle of a line. Two
 // blocks that are text are no chance.
 func Damaged(data []byte, form, key string) bool {

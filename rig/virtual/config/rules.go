@@ -398,7 +398,7 @@ func program(s string) error {
 	return text(50)(strings.Join(w[1:], " "))
 }
 
-// route tells whether a record of [ROUTE] has an address at its end and SIP
+// route reports whether a record of [ROUTE] has an address at its end and SIP
 // for an interface; a host name there is an invalid configuration.
 func route(record string) bool {
 	w := strings.Fields(record)

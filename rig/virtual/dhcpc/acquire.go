@@ -57,7 +57,7 @@ func Acquire(ctx context.Context, cfg Config, previous *Lease) (Lease, error) {
 	return Lease{}, fmt.Errorf("%w: %v", ErrNoServer, last)
 }
 
-// again tells whether an error leads back to INIT.
+// again reports whether an error leads back to INIT.
 func again(err error) bool {
 	return errors.Is(err, errSilent) || errors.Is(err, ErrNak) || errors.Is(err, errInUse) || errors.Is(err, errRefused)
 }

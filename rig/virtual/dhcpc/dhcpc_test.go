@@ -98,7 +98,7 @@ func (s *script) raw(m *dhcpv4.DHCPv4, addr netip.Addr, options []byte, edit fun
 		edit(payload)
 	}
 	f := udpFrame(m.ClientHWAddr, serverMAC, serverIP, addr, 1, payload)
-	// turn the ports round, and mend the sum: 67 and 68 swap, so it stays right
+	// turn the ports round, and restore the sum: 67 and 68 swap, so it stays right
 	binary.BigEndian.PutUint16(f[etherLen+ipLen:], serverPort)
 	binary.BigEndian.PutUint16(f[etherLen+ipLen+2:], clientPort)
 	if err := s.port.Send(wire.Frame{Data: f}); err != nil {

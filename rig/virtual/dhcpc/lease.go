@@ -34,7 +34,7 @@ type Lease struct {
 	Renew, Rebind, Ends time.Duration
 }
 
-// Valid tells whether the lease holds at a time.
+// Valid reports whether the lease holds at a time.
 func (l Lease) Valid(now time.Time) bool {
 	return l.Addr.IsValid() && (l.Ends == 0 || now.Before(l.Acquired.Add(l.Ends)))
 }

@@ -197,7 +197,7 @@ func (s *State) Upload(certs []*x509.Certificate) {
 	}
 }
 
-// magic opens a flash file; the SHA-256 of what follows its line stands behind it.
+// magic opens a flash file; the SHA-256 of what follows its line stands after it.
 const magic = "ip88rig-flash-1 "
 
 // DamagedError says that a flash file cannot be used.
@@ -206,7 +206,7 @@ type DamagedError struct {
 	Why  error
 }
 
-// Error tells the file and what is wrong with it.
+// Error says the file and what is wrong with it.
 func (d *DamagedError) Error() string {
 	return fmt.Sprintf("flash file %s is damaged: %v; remove it to begin with a handset from the factory", d.Path, d.Why)
 }

@@ -88,7 +88,7 @@ func (c *Client) challenged(u *url.URL, headers []string) *space {
 }
 
 // canDigest strikes out what is not known of the qualities of protection, and
-// tells whether the rest can be answered. RFC 2617 knows MD5 only, and so do
+// reports whether the rest can be answered. RFC 2617 knows MD5 only, and so do
 // handsets of its time.
 func (c *Client) canDigest(challenge *digest.Challenge) bool {
 	known := c.Digest
@@ -107,12 +107,12 @@ func (c *Client) canDigest(challenge *digest.Challenge) bool {
 	return digest.CanDigest(challenge) && slices.Contains(known, algorithm) && (asked == 0 || len(challenge.QOP) > 0)
 }
 
-// answers tells whether there are credentials to answer a challenge with.
+// answers reports whether there are credentials to answer a challenge with.
 func (c *Client) answers() bool { return c.ID != "" || c.Password != "" || c.AnswerBlank }
 
-// abroad returns the Authorization header for a host that a redirection has led
+// elsewhere returns the Authorization header for a host that a redirection has led
 // to: none.
-func (c *Client) abroad(v *visit, u *url.URL) (string, error) {
+func (c *Client) elsewhere(v *visit, u *url.URL) (string, error) {
 	switch {
 	case !c.Defects.Has(defect.CredentialsToOtherHost) || !c.answers():
 		return "", nil
@@ -122,9 +122,9 @@ func (c *Client) abroad(v *visit, u *url.URL) (string, error) {
 	return c.authorize(v.last, u)
 }
 
-// betray is the defect credentials-to-refused: over a connection of its own, so
+// sendToRefused is the defect credentials-to-refused: over a connection of its own, so
 // that the refusal is one. The answer is not looked at.
-func (c *Client) betray(ctx context.Context, addr netip.AddrPort, u *url.URL) {
+func (c *Client) sendToRefused(ctx context.Context, addr netip.AddrPort, u *url.URL) {
 	if c.ID+c.Password == "" {
 		return
 	}

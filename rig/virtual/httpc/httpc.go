@@ -230,7 +230,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, v *visit) (answer, error) 
 		}
 		a, err := c.try(ctx, u, func() (string, error) {
 			if !home {
-				return c.abroad(v, u)
+				return c.elsewhere(v, u)
 			}
 			return c.authorize(known, u)
 		})
@@ -357,7 +357,7 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 				return c.connect(ctx, u)
 			}
 			if _, refused := errors.AsType[*trust.Refusal](err); refused && c.Defects.Has(defect.CredentialsToRefused) {
-				c.betray(dialCtx, addr, u)
+				c.sendToRefused(dialCtx, addr, u)
 			}
 			return nil, err
 		}
@@ -373,7 +373,7 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
 	return kept, nil
 }
 
-// secures tells whether TLS is spoken to a URL's server.
+// secures reports whether TLS is spoken to a URL's server.
 func (c *Client) secures(u *url.URL) bool {
 	if u.Scheme == "https" {
 		return !c.Defects.Has(defect.ClearForHTTPS)
@@ -418,7 +418,7 @@ type BrokenError struct {
 	Err error
 }
 
-// Error tells why the body ended.
+// Error says why the body ended.
 func (e *BrokenError) Error() string { return e.Err.Error() }
 
 // Unwrap returns why the body ended.

@@ -31,7 +31,7 @@ var errEncoded = errors.New("body has a content encoding that was not asked for"
 // not fill a recording.
 const endlessPace = 10
 
-// endless tells whether a defect goes on without end.
+// endless reports whether a defect goes on without end.
 func (c *Client) endless() bool {
 	return slices.ContainsFunc([]defect.Name{defect.HandshakeHangs, defect.FollowsRedirectsForever, defect.AuthenticatesForever}, c.Defects.Has)
 }
@@ -48,7 +48,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// repeats tells whether a status asks to come again, and when. A Retry-After
+// repeats reports whether a status asks to come again, and when. A Retry-After
 // that is a date counts as none: handsets may not know the time.
 func (c *Client) repeats(a answer) (wait time.Duration, ok bool) {
 	if !slices.Contains(c.RetryStatuses, a.StatusCode) {

@@ -34,7 +34,7 @@ func value(m sip.Message, names ...string) string {
 }
 
 // seconds reads a header of delta seconds, with or without a comment or
-// parameters behind (Retry-After); -1 without one.
+// parameters after it (Retry-After); -1 without one.
 func seconds(m sip.Message, name string) int {
 	v := value(m, name)
 	end := strings.IndexFunc(v, func(r rune) bool { return r < '0' || r > '9' })

@@ -163,7 +163,7 @@ func (r *registration) registerFailed(res *sip.Response) {
 	}
 }
 
-// challenged keeps a challenge that can be answered and has not been in vain.
+// challenged keeps a challenge that can be answered and has not failed before.
 func (r *registration) challenged(res *sip.Response) bool {
 	header, answer := "WWW-Authenticate", "Authorization"
 	if res.StatusCode == http.StatusProxyAuthRequired {

@@ -609,7 +609,7 @@ func FuzzRegisterAnswer(f *testing.F) {
 				contact + "\r\nWWW-Authenticate: " + challenge + "\r\nContent-Length: 0\r\n\r\n"
 			a.receive(packet{[]byte(text), proxy})
 		}
-		if len(a.alarms.set) == 0 {
+		if len(a.set) == 0 {
 			t.Error("no registration is to come")
 		}
 	})

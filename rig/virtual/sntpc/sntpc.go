@@ -213,7 +213,7 @@ func (e *exchange) Read(b []byte) (int, error) {
 	}
 }
 
-// answers tells whether a packet is a server's answer to the question with this
+// answers reports whether a packet is a server's answer to the question with this
 // transmit stamp (RFC 4330, 5, items 1 to 3).
 func answers(p, origin []byte) bool {
 	return len(p) >= packet && p[0]&modeMask == modeServer && bytes.Equal(p[24:32], origin)

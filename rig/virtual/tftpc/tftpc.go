@@ -64,7 +64,7 @@ type ServerError struct {
 	Text string
 }
 
-// Error tells code and text.
+// Error says code and text.
 func (e *ServerError) Error() string { return fmt.Sprintf("tftp: error %d %q", e.Code, e.Text) }
 
 // BrokenError is a transfer that ended before its file did.
@@ -75,7 +75,7 @@ type BrokenError struct {
 	Err error
 }
 
-// Error tells why the transfer ended.
+// Error says why the transfer ended.
 func (e *BrokenError) Error() string { return e.Err.Error() }
 
 // Unwrap returns why the transfer ended.
@@ -158,14 +158,14 @@ func Get(ctx context.Context, cfg Config, name string) ([]byte, error) {
 	}
 }
 
-// withoutOptions tells whether the one or the other side would not have the
+// withoutOptions reports whether the one or the other side would not have the
 // options.
 func withoutOptions(err error) bool {
 	var refused *ServerError
 	return errors.Is(err, errOptions) || errors.As(err, &refused) && refused.Code == RefusedOption
 }
 
-// onceMore tells whether a defect asks for the file again, after a pause.
+// onceMore reports whether a defect asks for the file again, after a pause.
 func (cfg Config) onceMore(ctx context.Context, err error) bool {
 	var broken *BrokenError
 	switch {
@@ -306,7 +306,7 @@ func (t *transfer) wait(buf []byte, deadline time.Time) (took, finished bool, er
 	}
 }
 
-// belongs tells whether a packet comes from the server's transfer id, or may
+// belongs reports whether a packet comes from the server's transfer id, or may
 // set it: any port of the server's address.
 func (t *transfer) belongs(from netip.AddrPort) bool {
 	if t.cfg.Defects.Has(defect.AnyTransferID) {

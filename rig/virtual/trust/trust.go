@@ -92,7 +92,7 @@ type Refusal struct { //nolint:errname // the field's word for it
 	alerts [3]Alert
 }
 
-// Error tells the reason.
+// Error says the reason.
 func (r *Refusal) Error() string { return "certificate refused: " + r.Reason }
 
 // Alert returns the alert that tells the server: the authority's before the
@@ -394,7 +394,7 @@ func usable() []Trait {
 	return []Trait{WrongOrder, CommonName, Wildcard, IPSAN, SHA1, ShortRSA, LongRSA, ECDSA}
 }
 
-// takes tells whether certificates with the trait pass.
+// takes reports whether certificates with the trait pass.
 func (p Policy) takes(t Trait) bool {
 	switch {
 	case t == NotYetValid && p.Defects.Has(defect.AcceptsNotYetValid), t == NoCAFlag && p.Defects.Has(defect.AcceptsIssuerWithoutCA):
@@ -450,7 +450,7 @@ func keyTrait(c *x509.Certificate) (Trait, bool) {
 	return "", false
 }
 
-// selfSigned tells whether the server's certificate is its own issuer.
+// selfSigned reports whether the server's certificate is its own issuer.
 func selfSigned(c *x509.Certificate) bool {
 	return bytes.Equal(c.RawSubject, c.RawIssuer) && checkSignature(c, c) == nil
 }
@@ -463,7 +463,7 @@ type Past struct {
 	accepted map[string]bool // servers by name
 }
 
-// nameAgain tells whether a name was checked before, for the defect
+// nameAgain reports whether a name was checked before, for the defect
 // name-checked-once.
 func (p *Past) nameAgain() bool {
 	if p == nil {
@@ -476,7 +476,7 @@ func (p *Past) nameAgain() bool {
 	return was
 }
 
-// knows tells whether the server was accepted before, for the defect
+// knows reports whether the server was accepted before, for the defect
 // trusts-seen-leaf.
 func (p *Past) knows(server string) bool {
 	if p == nil {

@@ -44,7 +44,7 @@ type File struct {
 
 // Options are ways to read the file wrongly.
 type Options struct {
-	// KeepsTrailing takes what stands behind the version in its line, up to the
+	// KeepsTrailing takes what stands after the version in its line, up to the
 	// line feed, for a part of it.
 	KeepsTrailing bool
 	// CommentsOnlyOnTop takes a "#" line below the version line for a file.
@@ -52,7 +52,7 @@ type Options struct {
 }
 
 // Parse reads a version file. Lines with "#" in front are comments wherever
-// they stand, also behind blanks (assumed).
+// they stand, also after blanks (assumed).
 func Parse(syntax string, data []byte, opts Options) (File, error) {
 	var f File
 	if syntax != Syntax {
@@ -133,7 +133,7 @@ func (f *File) line(words []string, opts Options) error {
 	return nil
 }
 
-// Newer tells whether version a sorts after b: runs of digits are compared as
+// Newer reports whether version a sorts after b: runs of digits are compared as
 // numbers, all else byte by byte.
 func Newer(a, b string) bool {
 	for a != "" && b != "" {

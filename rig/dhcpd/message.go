@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -204,26 +205,17 @@ func codes(list []byte) string {
 
 // kindOf is the event of a message type.
 func kindOf(t dhcpv4.MessageType) timeline.Kind {
-	switch t {
-	case dhcpv4.MessageTypeDiscover:
-		return timeline.DHCPDiscover
-	case dhcpv4.MessageTypeOffer:
-		return timeline.DHCPOffer
-	case dhcpv4.MessageTypeRequest:
-		return timeline.DHCPRequest
-	case dhcpv4.MessageTypeDecline:
-		return timeline.DHCPDecline
-	case dhcpv4.MessageTypeAck:
-		return timeline.DHCPAck
-	case dhcpv4.MessageTypeNak:
-		return timeline.DHCPNak
-	case dhcpv4.MessageTypeRelease:
-		return timeline.DHCPRelease
-	case dhcpv4.MessageTypeInform:
-		return timeline.DHCPInform
-	default:
-		return timeline.Kind(fmt.Sprintf("DHCP message type %d", byte(t)))
+	kinds := map[dhcpv4.MessageType]timeline.Kind{
+		dhcpv4.MessageTypeDiscover: timeline.DHCPDiscover,
+		dhcpv4.MessageTypeOffer:    timeline.DHCPOffer,
+		dhcpv4.MessageTypeRequest:  timeline.DHCPRequest,
+		dhcpv4.MessageTypeDecline:  timeline.DHCPDecline,
+		dhcpv4.MessageTypeAck:      timeline.DHCPAck,
+		dhcpv4.MessageTypeNak:      timeline.DHCPNak,
+		dhcpv4.MessageTypeRelease:  timeline.DHCPRelease,
+		dhcpv4.MessageTypeInform:   timeline.DHCPInform,
 	}
+	return cmp.Or(kinds[t], timeline.Kind(fmt.Sprintf("DHCP message type %d", byte(t))))
 }
 
 // word is a message type in the field's word, as fault points name it.

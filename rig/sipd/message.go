@@ -2,6 +2,7 @@ package sipd
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -94,39 +95,24 @@ func outgoing(method sip.RequestMethod, target sip.Uri, from *sip.FromHeader, to
 
 // reason is the phrase of a status (RFC 3261 section 21, RFC 6665).
 func reason(status int) string {
-	switch status {
-	case sip.StatusOK:
-		return "OK"
-	case sip.StatusBadRequest:
-		return "Bad Request"
-	case sip.StatusUnauthorized:
-		return "Unauthorized"
-	case sip.StatusForbidden:
-		return "Forbidden"
-	case sip.StatusNotFound:
-		return "Not Found"
-	case sip.StatusMethodNotAllowed:
-		return "Method Not Allowed"
-	case sip.StatusRequestTimeout:
-		return "Request Timeout"
-	case sip.StatusIntervalToBrief:
-		return "Interval Too Brief"
-	case sip.StatusTemporarilyUnavailable:
-		return "Temporarily Unavailable"
-	case sip.StatusCallTransactionDoesNotExists:
-		return "Call/Transaction Does Not Exist"
-	case sip.StatusBusyHere:
-		return "Busy Here"
-	case statusBadEvent:
-		return "Bad Event"
-	case sip.StatusInternalServerError:
-		return "Server Internal Error"
-	case sip.StatusNotImplemented:
-		return "Not Implemented"
-	case sip.StatusServiceUnavailable:
-		return "Service Unavailable"
+	phrases := map[int]string{
+		sip.StatusOK:                           "OK",
+		sip.StatusBadRequest:                   "Bad Request",
+		sip.StatusUnauthorized:                 "Unauthorized",
+		sip.StatusForbidden:                    "Forbidden",
+		sip.StatusNotFound:                     "Not Found",
+		sip.StatusMethodNotAllowed:             "Method Not Allowed",
+		sip.StatusRequestTimeout:               "Request Timeout",
+		sip.StatusIntervalToBrief:              "Interval Too Brief",
+		sip.StatusTemporarilyUnavailable:       "Temporarily Unavailable",
+		sip.StatusCallTransactionDoesNotExists: "Call/Transaction Does Not Exist",
+		sip.StatusBusyHere:                     "Busy Here",
+		statusBadEvent:                         "Bad Event",
+		sip.StatusInternalServerError:          "Server Internal Error",
+		sip.StatusNotImplemented:               "Not Implemented",
+		sip.StatusServiceUnavailable:           "Service Unavailable",
 	}
-	return "As Told"
+	return cmp.Or(phrases[status], "As Told")
 }
 
 // userAgent names us in requests and responses.

@@ -29,14 +29,14 @@ func sealed() []string {
 // unsealed stands in run.json's place of its own seal while that is computed.
 const unsealed = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// HashFiles notes the SHA-256 of each recorded file below the run's folder.
-func (r *Run) HashFiles(dir string) error {
+// HashFiles returns the SHA-256 of each recorded file below a run's folder, for
+// Run.Files.
+func HashFiles(dir string) (map[string]string, error) {
 	sums, err := hashFiles(dir, "")
 	if err != nil {
-		return fmt.Errorf("seal %s: %w", dir, err)
+		return nil, fmt.Errorf("seal %s: %w", dir, err)
 	}
-	r.Files = sums
-	return nil
+	return sums, nil
 }
 
 // hashFiles returns the SHA-256 of each recorded file below dir/below, by its path

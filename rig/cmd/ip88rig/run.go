@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ip88rig/rig/bench"
+	"ip88rig/rig/report"
 	"ip88rig/rig/virtual/defect"
 	"ip88rig/scenarios"
 )
@@ -100,7 +101,9 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if err := writeState(p.state, kept); err != nil {
 		return err
 	}
-	if err := errors.Join(run.HashFiles(p.dir), run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
+	var sealErr error
+	run.Files, sealErr = report.HashFiles(p.dir)
+	if err := errors.Join(sealErr, run.Write(p.dir), run.WriteJUnit(p.dir)); err != nil {
 		return err
 	}
 	latest := filepath.Join(c.Out, "latest")

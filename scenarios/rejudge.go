@@ -153,7 +153,10 @@ func RejudgeRun(dir string) (Rejudged, error) {
 		got.Problems, got.Unsealed = append(got.Problems, problems...), !sealed
 	}
 	said := map[string]claimed{}
+	// A lane that was cut off could not say what it did last.
+	cutOff := map[string]bool{}
 	for _, h := range run.Handsets {
+		cutOff[filepath.Join(home, h.Name)] = run.Interrupted || h.Died != ""
 		for _, s := range h.Specs {
 			if recorded(s) {
 				said[filepath.Join(home, h.Name, filepath.Base(s.Folder))] = claimed{&h, &s}
@@ -166,7 +169,7 @@ func RejudgeRun(dir string) (Rejudged, error) {
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, folder := range folders {
 		g.Go(func() error {
-			results[i] = judgeFolder(folder, said[folder], run.Interrupted, home != "")
+			results[i] = judgeFolder(folder, said[folder], run.Interrupted, home != "" && !cutOff[filepath.Dir(folder)])
 			return nil
 		})
 	}
@@ -200,8 +203,9 @@ type claimed struct {
 	spec    *report.Spec
 }
 
-// judgeFolder judges one recording and compares it with what run.json says.
-func judgeFolder(folder string, said claimed, interrupted, inRun bool) recording {
+// judgeFolder judges one recording and compares it with what run.json says, which is
+// all that was recorded where the run is whole.
+func judgeFolder(folder string, said claimed, interrupted, whole bool) recording {
 	again, loaded, err := rejudge(folder)
 	rec := recording{again: again, events: loaded.Log(), watermark: last(loaded.Log()), described: len(loaded.About) > 0}
 	switch {
@@ -210,7 +214,7 @@ func judgeFolder(folder string, said claimed, interrupted, inRun bool) recording
 	case said.spec != nil:
 		rec.again = rec.join(folder, *said.spec, interrupted)
 		rec.problems = append(rec.problems, said.differs(folder, loaded)...)
-	case inRun && filepath.Base(filepath.Dir(folder)) != "between" && len(again) > 0:
+	case whole && filepath.Base(filepath.Dir(folder)) != "between" && len(again) > 0:
 		for i := range rec.again {
 			if rec.again[i].Same() {
 				rec.again[i].Was, rec.again[i].Why = "missing", "run.json does not name this recording"

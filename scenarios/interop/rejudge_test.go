@@ -172,16 +172,16 @@ func changeOne(t *testing.T, bin, folder string) {
 			change: edit(capture.CaptureFile, func(b []byte) []byte {
 				return global.ReplaceAll(b, []byte("\x00\x01sysconf_9999_sip.cfg\x00"))
 			}),
-			code: report.ExitFailed, says: "ORD-01  was pass, is ",
+			code: report.ExitEvidence, says: "ORD-01  was pass, is ",
 		},
 		"the frame of the RRQ is gone": {
-			change: dropRRQ, code: report.ExitFailed, says: "ORD-01  was pass, is ",
+			change: dropRRQ, code: report.ExitEvidence, says: "ORD-01  was pass, is ",
 		},
 		"the verdict is another": {
 			change: edit(capture.JournalFile, func(b []byte) []byte {
 				return bytes.Replace(b, []byte(`"verdict":"pass"`), []byte(`"verdict":"fail"`), 1)
 			}),
-			code: report.ExitFailed, says: "ORD-01  was fail, is pass",
+			code: report.ExitEvidence, says: "ORD-01  was fail, is pass",
 		},
 	} {
 		t.Run("changed "+name, func(t *testing.T) {
